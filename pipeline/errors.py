@@ -1,0 +1,104 @@
+"""Every error a user can meet, classed by what the reader can do about it.
+
+    ModelmillError
+    ├── InputError         exit 2   fix what was given: recipe, data, model file, arguments
+    ├── MissingError       exit 3   install or start what was asked for by name
+    ├── RunError           exit 4   the run failed and would fail again, or needs room on a disk
+    │   ├── DivergedError           a loss that is not finite
+    │   ├── DiskError               full, read-only or forbidden
+    │   └── BusyError               the folder belongs to another run
+    └── StoppedError       exit 130 the user stopped it; the same command goes on
+
+Each message says what was expected, what was found and what to do. Foreign exceptions are translated once, in
+`cli.py`, `isolate.py` or with `translate_os_error`; a user's mistake is never a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+
+class ModelmillError(Exception):
+    """Base of all errors that are shown as a message and an exit code.
+
+    Args:
+        what: one sentence that says what is wrong, with the name of the offender.
+        expected: what would have been right.
+        found: what was there instead.
+        todo: the next step, as a command or a key to change.
+    """
+
+    exit_code = 4
+
+    def __init__(self, what: str, *, expected: str = "", found: str = "", todo: str = "") -> None:
+        super().__init__(what, expected, found, todo)
+        self.what, self.expected, self.found, self.todo = what, expected, found, todo
+
+    def __reduce__(self) -> tuple[object, ...]:  # keyword arguments must survive the pipe from a child process
+        return _rebuild, (type(self), self.what, self.expected, self.found, self.todo)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        for label, text in (("expected", self.expected), ("found", self.found), ("what to do", self.todo)):
+            if text:
+                lines.append(f"  {label}: {text}")
+        return "\n".join(lines)
+
+
+def _rebuild(kind: type[ModelmillError], what: str, expected: str, found: str, todo: str) -> ModelmillError:
+    return kind(what, expected=expected, found=found, todo=todo)
+
+
+class InputError(ModelmillError):
+    """The recipe, the data, the model file or an argument is wrong."""
+
+    exit_code = 2
+
+
+class MissingError(ModelmillError):
+    """The environment lacks something that was asked for by name."""
+
+    exit_code = 3
+
+
+class RunError(ModelmillError):
+    """The run failed."""
+
+    exit_code = 4
+
+
+class DivergedError(RunError):
+    """A loss or a metric is not finite."""
+
+
+class DiskError(RunError):
+    """A file cannot be written or read: disk full, read-only, forbidden."""
+
+
+class BusyError(RunError):
+    """The folder is in use by another run."""
+
+
+class StoppedError(ModelmillError):
+    """The user stopped the run (Ctrl-C or SIGTERM)."""
+
+    exit_code = 130
+
+
+_DISK = {
+    errno.ENOSPC: ("no space left on the disk", "free some space, then run the same command again: it goes on"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, then run the same command again: it goes on"),
+    errno.EROFS: ("the file system is read-only", "choose another folder with --out and --store"),
+    errno.EACCES: ("permission denied", "choose another folder with --out and --store, or change its permissions"),
+    errno.EPERM: ("permission denied", "choose another folder with --out and --store, or change its permissions"),
+}
+
+
+def translate_os_error(error: OSError, path: Path | None = None) -> DiskError | None:
+    """Return the DiskError for an OSError about a disk, or None where it is about something else."""
+    known = _DISK.get(error.errno or 0)
+    if known is None:
+        return None
+    found, todo = known
+    return DiskError(f"cannot write {path or error.filename or 'a file'}", found=found, todo=todo)

@@ -1,0 +1,55 @@
+"""What a run tells while it goes: typed events, which `console.py` draws, prints or writes as JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage begins; `reason` says why it was not reused."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StageReused:
+    """A stored result is used; `reason` says why that is right."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """A stage's result is stored."""
+
+    stage: str
+    seconds: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` units (`epoch`, `step`, `file`, ...) of a stage; `metrics` are the latest values."""
+
+    stage: str
+    unit: str
+    done: int
+    total: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a reader should know: a fallback (from what, to what, why), an inferred value, an error of one artifact."""
+
+    stage: str
+    text: str
+    level: str = "info"  # "info" | "warning"
+
+
+Event = StageStarted | StageReused | StageFinished | Progress | Note
+Emit = Callable[[Event], None]

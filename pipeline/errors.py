@@ -86,19 +86,26 @@ class StoppedError(ModelmillError):
     exit_code = 130
 
 
+_FREE = "free some space, then run the same command again: it goes on"
+_MOVE = "choose another folder with --out and --store, or change its permissions"
 _DISK = {
-    errno.ENOSPC: ("no space left on the disk", "free some space, then run the same command again: it goes on"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, then run the same command again: it goes on"),
-    errno.EROFS: ("the file system is read-only", "choose another folder with --out and --store"),
-    errno.EACCES: ("permission denied", "choose another folder with --out and --store, or change its permissions"),
-    errno.EPERM: ("permission denied", "choose another folder with --out and --store, or change its permissions"),
+    errno.ENOSPC: ("No space left on device", _FREE),
+    errno.EDQUOT: ("Disk quota exceeded", _FREE),
+    errno.EROFS: ("Read-only file system", _MOVE),
+    errno.EACCES: ("Permission denied", _MOVE),
+    errno.EPERM: ("Operation not permitted", _MOVE),
 }
 
 
-def translate_os_error(error: OSError, path: Path | None = None) -> DiskError | None:
-    """Return the DiskError for an OSError about a disk, or None where it is about something else."""
-    known = _DISK.get(error.errno or 0)
-    if known is None:
-        return None
-    found, todo = known
-    return DiskError(f"cannot write {path or error.filename or 'a file'}", found=found, todo=todo)
+def translate_os_error(error: BaseException, path: Path | None = None) -> DiskError | None:
+    """Return the DiskError for an exception about a disk, or None where it is about something else.
+
+    Libraries in C++ (TensorFlow, HDF5) raise exceptions of their own with the system's words in the text.
+    """
+    number = getattr(error, "errno", None)
+    text = str(error)
+    for known, (found, todo) in _DISK.items():
+        if number == known or (not isinstance(error, FileNotFoundError) and found.lower() in text.lower()):
+            where = path or getattr(error, "filename", None) or "a file"
+            return DiskError(f"cannot write {where}", found=found, todo=todo)
+    return None

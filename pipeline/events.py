@@ -33,18 +33,19 @@ class StageFinished:
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` units (`epoch`, `step`, `file`, ...) of a stage; `metrics` are the latest values."""
+    """`done` of `total` units (`epoch`, `artifact`) of a stage; `metrics` are the latest values, `item` is at work."""
 
     stage: str
     unit: str
     done: int
     total: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    item: str = ""
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something a reader should know: a fallback (from what, to what, why), an inferred value, an error of one artifact."""
+    """What a reader should know: a fallback (from what, to what, why), an inferred value, an artifact's error."""
 
     stage: str
     text: str

@@ -1,0 +1,144 @@
+"""From the recipe's section `data` to the splits train / validation / calibration / test, raw values in all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config import Frozen
+from pipeline.data import digits
+from pipeline.data.augment import AugmentConfig
+from pipeline.data.split import NAMES, SplitConfig, split
+from pipeline.errors import InputError
+from pipeline.predictor import Spec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.data.source import Source
+
+SOURCES = {"digits": digits}
+
+
+class DataConfig(Frozen):
+    """Where samples come from, how they are divided, and how training reads them.
+
+    Attributes:
+        source: the data set's name.
+        split_seed: decides which samples go into which split; the run's seed does not.
+        split: shares of the four splits.
+        value_range: lowest and highest raw value; inferred where it is left out, and said.
+        augment: random changes of training images; null changes nothing.
+        cache: hold the training samples as one tensor; false gathers each batch from the source's array.
+        shuffle_buffer: a sample moves by about this many places at most; null mixes the whole split, 0 keeps the order.
+        prefetch: batches prepared ahead; 0 prepares each when it is needed, null lets TensorFlow decide.
+    """
+
+    source: Literal["digits"] = "digits"
+    split_seed: int = Field(0, ge=0)
+    split: SplitConfig = SplitConfig()
+    value_range: tuple[float, float] | None = None
+    augment: AugmentConfig | None = None
+    cache: bool = True
+    shuffle_buffer: int | None = Field(None, ge=0)
+    prefetch: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _range_has_a_width(self) -> DataConfig:
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            low, high = self.value_range
+            raise ValueError(f"value_range must be [lowest, highest] with lowest < highest, but is [{low:g}, {high:g}]")
+        return self
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples of one split: x float32 [n, *shape] raw values, y int64 [n]."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The four splits, what goes into a model of them, and what a reader should know (an inferred range)."""
+
+    spec: Spec
+    train: Split
+    validation: Split
+    calibration: Split
+    test: Split
+    notes: tuple[str, ...] = ()
+
+
+def input_shape(config: DataConfig) -> tuple[int, ...]:
+    """Return the shape of one sample, without loading anything."""
+    return SOURCES[config.source].INPUT_SHAPE
+
+
+def load(config: DataConfig) -> Splits:
+    """Read the source and split it.
+
+    Raises:
+        InputError: a class has too few samples, all values are equal, or a value is not finite.
+        MissingError: the source is not installed.
+    """
+    module = SOURCES[config.source]
+    return divide(module.load(), config, module.INPUT_NAME)
+
+
+def divide(source: Source, config: DataConfig, input_name: str) -> Splits:
+    """Split a source's samples as `config` says; see `load`."""
+    import numpy as np
+
+    positions = split(source.y, config.split.shares(), config.split_seed, source.own_test)
+    value_range, notes = _value_range(source.x[positions["train"]], config)
+    spec = Spec(input_name, tuple(source.x.shape[1:]), value_range, source.classes)
+    parts = {
+        name: Split(source.x[positions[name]].astype(np.float32), source.y[positions[name]].astype(np.int64))
+        for name in NAMES
+    }
+    for name, part in parts.items():
+        if not np.isfinite(part.x).all():
+            raise InputError(
+                f"the data source {config.source!r} holds values that are not finite",
+                expected="finite numbers",
+                found=f"{np.count_nonzero(~np.isfinite(part.x))} such values in the {name} split",
+                todo="replace or remove them in the data",
+            )
+    return Splits(spec=spec, notes=notes, **parts)
+
+
+def _value_range(x: np.ndarray, config: DataConfig) -> tuple[tuple[float, float], tuple[str, ...]]:
+    low, high = float(x.min()), float(x.max())
+    if config.value_range is not None:
+        stated_low, stated_high = config.value_range
+        if low < stated_low or high > stated_high:
+            note = f"data.value_range is {stated_low:g}..{stated_high:g}, but training values reach {low:g}..{high:g}"
+            return config.value_range, (note,)
+        return config.value_range, ()
+    if x.dtype.name == "uint8":
+        return (0.0, 255.0), ("data.value_range is not given: 0..255 is taken, because the values are uint8",)
+    if not low < high:
+        raise InputError(
+            "data.value_range cannot be inferred",
+            expected="training values that differ",
+            found=f"the value {low:g} everywhere",
+            todo="set data.value_range to [lowest, highest], or check the data",
+        )
+    return (low, high), (f"data.value_range is not given: {low:g}..{high:g} is taken, the training split's range",)
+
+
+def content_hash(config: DataConfig) -> str:
+    """Return the sha256 of the source's raw content, without importing what reads it.
+
+    Raises:
+        MissingError: the source is not installed.
+    """
+    content = hashlib.sha256()
+    for path in SOURCES[config.source].files():
+        content.update(path.read_bytes())
+    return content.hexdigest()

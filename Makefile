@@ -1,0 +1,40 @@
+# make run       set up once, run the default recipe, say where the report is
+# make test      set up once with the test tools, then lint, types and tests (what takes minutes: make test-all)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run test test-all lint clean
+
+run: $(VENV)/installed
+	$(BIN)/modelmill run $(ARGS)
+
+test: lint
+	$(BIN)/pytest -m "not long" $(ARGS)
+
+test-all: lint
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	  sys.exit(None if (3, 11) <= v <= (3, 13) else f"modelmill needs Python 3.11 to 3.13, but {sys.executable} is %d.%d; \
+	  choose another: make PYTHON=python3.11 ..." % v)'
+	$(PYTHON) -m venv $(VENV)
+
+# a stamp is newer than pyproject.toml as long as nothing has to be installed
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV)

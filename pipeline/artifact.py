@@ -1,0 +1,194 @@
+"""The store: every stage's result as a folder that is whole or not there, found by its fingerprint.
+
+STORE/STAGE-FINGERPRINT/            files and manifest.json, read-only
+STORE/STAGE-FINGERPRINT.partial/    work/ (checkpoints) and entry/ (being written), while it is made
+STORE/STAGE-FINGERPRINT.lock        held by whoever makes it
+STORE/STAGE-FINGERPRINT.runs        the runs that refer to it, one absolute path a line
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from pipeline.config import Frozen
+
+MANIFEST = "manifest.json"
+
+Basis = dict[str, Any]
+
+
+class Manifest(Frozen):
+    """What an artifact is made of and what it holds.
+
+    Attributes:
+        basis: everything that decided the result; the fingerprint is its hash.
+        files: path below the folder -> sha256.
+        metrics: figures for the report.
+        transient: failures of the moment in this result; such an artifact is not used by another run.
+    """
+
+    stage: str
+    fingerprint: str
+    basis: dict[str, Any]
+    inputs: dict[str, str]
+    files: dict[str, str]
+    seconds: float
+    metrics: dict[str, float]
+    transient: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A stored result."""
+
+    folder: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of its files or folders."""
+        return self.folder / name
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A stored result that cannot be trusted, and why."""
+
+    reason: str
+
+
+def canonical(value: Any) -> str:
+    """Return JSON that is equal for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(basis: Basis) -> str:
+    """Return the hash of everything that decides a result."""
+    return hashlib.sha256(canonical(basis).encode()).hexdigest()[:24]
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON beside the path, force it to the disk and rename it, so that a reader sees all of it or none."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+class Store:
+    """The folder of all results; several runs share it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def entry(self, stage: str, key: str) -> Path:
+        """Return where a result is or will be."""
+        return self.root / f"{stage}-{key}"
+
+    def find(self, stage: str, basis: Basis) -> Artifact | Damaged | None:
+        """Return the stored result for a basis, None where there is none, or why it cannot be used.
+
+        Its files are hashed: they are hard-linked into run folders, where somebody may have changed one.
+        """
+        folder = self.entry(stage, fingerprint(basis))
+        if not folder.is_dir():
+            return None
+        try:
+            manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        except (OSError, ValidationError):
+            return Damaged("its manifest cannot be read")
+        if canonical(manifest.basis) != canonical(basis):
+            return Damaged("its manifest belongs to something else")
+        if manifest.transient:
+            return Damaged(f"the last time something went wrong that may not again ({'; '.join(manifest.transient)})")
+        found = _files(folder)
+        wrong = sorted({name for name, _ in found.items() ^ manifest.files.items()})
+        if wrong:
+            return Damaged(f"its files were changed ({', '.join(wrong)})")
+        return Artifact(folder, manifest)
+
+    @contextmanager
+    def locked(self, stage: str, key: str, waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold the lock of an entry; `waiting` is called before waiting for somebody else who holds it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{self.entry(stage, key)}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def unfinished(self, stage: str, key: str) -> bool:
+        """Return whether an earlier call left work to go on from."""
+        work = Path(f"{self.entry(stage, key)}.partial") / "work"
+        return work.is_dir() and any(work.iterdir())
+
+    def begin(self, stage: str, key: str, *, afresh: bool) -> tuple[Path, Path]:
+        """Return (folder for the result, folder for unfinished work); the entry's lock must be held.
+
+        Args:
+            afresh: forget unfinished work of an earlier call.
+        """
+        partial = Path(f"{self.entry(stage, key)}.partial")
+        if afresh:
+            shutil.rmtree(partial, ignore_errors=True)
+        folder, work = partial / "entry", partial / "work"
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        work.mkdir(exist_ok=True)
+        return folder, work
+
+    def commit(self, manifest: Mapping[str, Any], folder: Path) -> Artifact:
+        """Make a result appear at once and whole; replaces an older one under the same fingerprint."""
+        whole = Manifest(**manifest, files=_files(folder))
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.chmod(0o444)
+        write_json(folder / MANIFEST, whole.model_dump(mode="json"))
+        entry = self.entry(whole.stage, whole.fingerprint)
+        partial = folder.parent
+        if entry.exists():
+            entry.replace(partial / "replaced")
+        folder.replace(entry)
+        shutil.rmtree(partial, ignore_errors=True)
+        return Artifact(entry, whole)
+
+    def refer(self, stage: str, key: str, run: Path) -> None:
+        """Note that a run uses an entry, so that `gc` keeps it; the entry's lock must be held."""
+        path = Path(f"{self.entry(stage, key)}.runs")
+        runs = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
+        if str(run.absolute()) not in runs:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{run.absolute()}\n")

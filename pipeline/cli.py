@@ -1,0 +1,269 @@
+"""The command `modelmill`: one verb per stage and a few more.
+
+The only place that turns errors into exit codes. Imports no TensorFlow: `--help` and a wrong recipe answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from pipeline import recipe as recipes
+from pipeline.artifact import Store
+from pipeline.console import Mode, Reporter, Streams
+from pipeline.errors import InputError, ModelmillError, StoppedError, translate_os_error
+from pipeline.recipe import Recipe
+from pipeline.report import document, tables
+from pipeline.run_folder import PAGE, REPORT, RunFolder
+
+DEFAULT = "digits"
+
+EXIT_CODES = (
+    "Exit codes: 0 all gates pass; 1 it ran and a gate failed; 2 the input is wrong; 3 the environment lacks something "
+    "that was asked for; 4 the run failed; 130 interrupted, and the next call goes on from there."
+)
+
+
+class _Verbs(TyperGroup):
+    """Shows every error of ours as one message on stderr and leaves with its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModelmillError as error:
+            _fail(error)
+        except KeyboardInterrupt:
+            _fail(StoppedError("stopped", todo="run the same command again"))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):  # the reader of our output went away, as `| head` does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(0) from None
+            disk = translate_os_error(error)
+            if disk is None:
+                raise
+            _fail(disk)
+
+
+def _fail(error: ModelmillError) -> NoReturn:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+    raise typer.Exit(error.exit_code)
+
+
+app = typer.Typer(
+    cls=_Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]}, rich_markup_mode="rich",
+    help="Takes a Keras model to production smaller and faster, with proof.\n\n"
+    "[bold]modelmill run[/] trains the default recipe, exports SavedModel, TFLite and ONNX, measures every file in its "
+    "real runtime and judges it against the recipe's limits.",
+    epilog=EXIT_CODES,
+)  # fmt: skip
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="[RECIPE]", help="A YAML file, or a built-in recipe (`modelmill recipes` lists them).")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="A.B=VALUE", help="Change a key of the recipe, e.g. --set train.epochs=5. Repeatable."
+    ),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The run's folder. Default: runs/RECIPE.")]
+StoreFolder = Annotated[
+    Path, typer.Option("--store", envvar="MODELMILL_STORE", help="Where results are kept and reused from.")
+]
+First = Annotated[
+    str | None,
+    typer.Option("--from", metavar="STAGE", help="Ignore stored results from this stage on: train, export, measure."),
+]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage: train, export, measure.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable events on stdout, one JSON object a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only; the exit code tells the verdict.")]
+
+
+def _make(
+    source: str, assignments: list[str] | None, out: Path | None, store: Path, *, first: str | None = None,
+    until: str | None = None, as_json: bool = False, quiet: bool = False,
+) -> None:  # fmt: skip
+    """Run a recipe, show the result and leave with the verdict's exit code."""
+    if as_json and quiet:
+        raise InputError("--json and --quiet exclude each other", todo="leave one of them out")
+    recipe = recipes.load(source, assignments or ())
+    from pipeline import run as runs  # psutil and the stages' arithmetic: not for --help
+
+    for option, name in (("--from", first), ("--until", until)):
+        if name is not None and name not in runs.NAMES:
+            raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(runs.NAMES)}", found=name)
+    folder = RunFolder(out or Path("runs") / recipe.name)
+    mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    streams = Streams()
+    reporter = Reporter(streams, mode)
+    try:
+        with folder.held(), streams.chatter_to(folder.log):
+            reporter = Reporter(streams, mode)
+            with reporter.shown():
+                report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
+    except ModelmillError as error:
+        reporter.write({"event": "error", "message": str(error), "exit_code": error.exit_code})
+        raise
+    page = folder.path / PAGE
+    code = {"pass": 0, "incomplete": 0}.get(report.verdict, 1)
+    Reporter(streams, mode).write(
+        {"event": "finished", "verdict": report.verdict, "exit_code": code, "report": str(folder.report)}
+    )
+    if mode == "auto":
+        console = Console(highlight=False)
+        tables.show(report, console)
+        console.print(f"report: {page}\n        {folder.report}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@app.command(epilog=EXIT_CODES)
+def run(
+    recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
+    first: First = None, until: Until = None, as_json: AsJson = False, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Run a whole recipe: train, export, measure, judge, report.
+
+    What an earlier run has made under the same settings, data, code and versions is reused, and said so.
+    """
+    _make(recipe, set_, out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+
+
+def _verb(name: str, until: str | None, text: str) -> None:
+    def command(
+        recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None,
+        store: StoreFolder = Path("runs/.store"), first: First = None, as_json: AsJson = False, quiet: Quiet = False,
+    ) -> None:  # fmt: skip
+        _make(recipe, set_, out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+
+    app.command(name, help=text, epilog=EXIT_CODES)(command)
+
+
+_verb("train", "train", "Train the recipe's model; nothing else.")
+_verb("export", "export", "Export the trained model to SavedModel, TFLite and ONNX; training is reused or done first.")
+_verb("validate", "measure", "Measure every exported artifact in its runtime and judge it against the recipe's limits.")
+_verb("report", None, "Write report.json and report.html; what they need is reused or made first.")
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("recipe.yaml"),
+    recipe: Annotated[str, typer.Option("--recipe", help="The recipe to start from.")] = DEFAULT,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a commented recipe with every key, its default and its meaning."""
+    from pipeline.recipe_text import commented
+
+    text = commented(recipes.load(recipe))
+    if path.exists() and not force:
+        raise InputError(f"{path} is there already", todo="choose another name, or --force to overwrite it")
+    path.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {path}; edit it, then: modelmill run {path}")
+
+
+@app.command("recipes")
+def recipes_(as_json: AsJson = False) -> None:
+    """List the built-in recipes and what each shows."""
+    loaded = [recipes.load(name) for name in recipes.built_in()]
+    if as_json:
+        for found in loaded:
+            typer.echo(json.dumps({"name": found.name, "description": found.description}))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("recipe", style="bold")
+    table.add_column("what it shows")
+    for found in loaded:
+        table.add_row(found.name, found.description)
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors."""
+    typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="The run's folder, or its name below runs/.")] = Path("runs") / DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run's report again: stages, artifacts, gates and verdict."""
+    from pydantic import ValidationError
+
+    candidates = [run, Path("runs") / run]
+    path = next((folder / REPORT for folder in candidates if (folder / REPORT).is_file()), None)
+    if path is None:
+        raise InputError(
+            f"{run} has no {REPORT}", expected="the folder of a run that has ended", found=_what(run),
+            todo="`modelmill run` makes one",
+        )  # fmt: skip
+    try:
+        report = document.Report.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not a report of this version", found=f"{error.error_count()} problems",
+            todo="`modelmill report` writes it again",
+        ) from None  # fmt: skip
+    if as_json:
+        typer.echo(path.read_text(encoding="utf-8"))
+    else:
+        tables.show(report, Console(highlight=False))
+
+
+def _what(path: Path) -> str:
+    return "a folder without one" if path.is_dir() else "a file" if path.exists() else "nothing there"
+
+
+@app.command()
+def gc(
+    store: StoreFolder = Path("runs/.store"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove from the store what no existing run refers to."""
+    from pipeline.garbage import collect
+
+    removed = collect(Store(store), dry_run=dry_run)
+    total = sum(size for _, size in removed)
+    if as_json:
+        typer.echo(json.dumps({"removed": [name for name, _ in removed], "bytes": total, "dry_run": dry_run}))
+        return
+    for name, size in removed:
+        typer.echo(f"{'would remove' if dry_run else 'removed'} {name} ({tables.kilobytes(size)} kB)")
+    typer.echo(f"{len(removed)} entries, {tables.kilobytes(total)} kB")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import importlib.metadata
+
+        typer.echo(f"modelmill {importlib.metadata.version('modelmill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,146 @@
+"""What people and scripts see: progress on a terminal, plain lines elsewhere, JSON lines with --json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted
+from pipeline.events import Progress as Step
+
+Mode = Literal["auto", "json", "quiet"]
+
+# a plain log gets a line of progress at most this often
+PLAIN_EVERY_S = 5.0
+
+
+class Streams:
+    """The process's stdout and stderr, kept for us while the libraries' chatter goes to a log."""
+
+    def __init__(self) -> None:
+        self.out: IO[str] = sys.stdout
+        self.err: IO[str] = sys.stderr
+
+    @contextmanager
+    def chatter_to(self, log: Path) -> Iterator[None]:
+        """Send what anybody writes to file descriptors 1 and 2 into the log; `out` and `err` stay with the user.
+
+        Descriptors, not sys.stdout: TensorFlow, oneDNN and LoadGen write from C++, and child processes inherit.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = os.dup(1), os.dup(2)
+        before = self.out, self.err
+        self.out, self.err = (os.fdopen(copy, "w", 1, "utf-8", "replace", closefd=False) for copy in kept)
+        try:
+            with log.open("ab", buffering=0) as file:
+                file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr, self.out, self.err):
+                with suppress(OSError, ValueError):  # a full disk takes the log with it
+                    stream.flush()
+            self.out, self.err = before
+            for copy, descriptor in zip(kept, (1, 2), strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
+
+
+class Reporter:
+    """Shows a run's events in one of the modes; `emit` takes them."""
+
+    def __init__(self, streams: Streams, mode: Mode) -> None:
+        self._streams = streams
+        self._mode = mode
+        self._console = Console(file=streams.err, highlight=False, soft_wrap=True)
+        self._live = mode == "auto" and streams.err.isatty() and not os.environ.get("CI")
+        self._bars = Progress(
+            SpinnerColumn(), TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]} {task.fields[detail]}"), TimeRemainingColumn(),
+            console=self._console, transient=True, disable=not self._live,
+        )  # fmt: skip
+        self._bar: TaskID | None = None
+        self._said = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw while the run goes."""
+        with self._bars:
+            yield
+
+    def emit(self, event: Event) -> None:
+        """Show one event."""
+        if self._mode == "json":
+            self.write({"event": _snake(type(event).__name__), **dataclasses.asdict(event)})
+        elif self._mode == "auto":
+            self._show(event)
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Write one JSON line to stdout, in the json mode only."""
+        if self._mode == "json":
+            print(json.dumps(document), file=self._streams.out, flush=True)
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case StageStarted(stage, reason):
+                self._said = time.monotonic()
+                self._line(f"[bold]{stage}[/]: runs, {escape(reason)}")
+            case StageReused(stage, reason):
+                self._line(f"[bold]{stage}[/]: [green]reused[/], {escape(reason)}")
+            case StageFinished(stage, seconds, metrics):
+                self._drop_bar()
+                self._line(f"[bold]{stage}[/]: [green]done[/] in {seconds:.1f} s {_metrics(metrics)}")
+            case Note(stage, text, level):
+                colour = "yellow" if level == "warning" else "dim"
+                self._line(f"[bold]{stage}[/]: [{colour}]{escape(text)}[/]")
+            case Step():
+                self._step(event)
+
+    def _step(self, step: Step) -> None:
+        detail = f"{step.item} {_metrics(step.metrics)}".strip()
+        if self._live:
+            if self._bar is None:
+                self._bar = self._bars.add_task(step.stage, total=step.total, unit=step.unit, detail=detail)
+            self._bars.update(self._bar, completed=step.done, total=step.total, unit=step.unit, detail=detail)
+        elif time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            self._line(f"{step.stage}: {step.unit} {step.done}/{step.total} {detail}")
+
+    def _drop_bar(self) -> None:
+        if self._bar is not None:
+            self._bars.remove_task(self._bar)
+            self._bar = None
+
+    def _line(self, text: str) -> None:
+        self._console.print(text)
+
+
+def _metrics(metrics: Any) -> str:
+    return " ".join(
+        f"{name} {value:,.4g}" if abs(value) < 1e4 else f"{name} {value:,.0f}" for name, value in metrics.items()
+    )
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

@@ -1,0 +1,109 @@
+"""tf.data pipelines over a split: shuffled and augmented for training, plain for evaluation.
+
+The order of an epoch and what happens to its samples are functions of (seed, epoch) alone; so a run that goes on at
+epoch 7 sees what a run that was never interrupted saw, and parallel threads change nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data import augment
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.data import DataConfig, Split
+    from pipeline.predictor import Spec
+
+
+def epoch_order(count: int, seed: int, epoch: int, shuffle_buffer: int | None) -> np.ndarray:
+    """Return the order of `count` samples in one epoch: a permutation, int64 [count].
+
+    A buffer smaller than the split keeps neighbours near each other, for arrays that are read from a disk.
+    """
+    import numpy as np
+
+    random = np.random.default_rng((seed, epoch, 0))
+    if shuffle_buffer is None or shuffle_buffer >= count:
+        return random.permutation(count)
+    return np.argsort(np.arange(count) + random.uniform(0, shuffle_buffer, count), kind="stable")
+
+
+def epoch_maps(count: int, seed: int, epoch: int, config: augment.AugmentConfig, size: tuple[int, int]) -> np.ndarray:
+    """Return what augmentation does in one epoch to each sample, by its position in the split: float32 [count, 8]."""
+    import numpy as np
+
+    draws = np.random.default_rng((seed, epoch, 1)).random((count, augment.DRAWS))
+    return augment.transforms(draws, config, *size)
+
+
+def training(
+    part: Split, spec: Spec, config: DataConfig, *, batch_size: int, seed: int, first_epoch: int, last_epoch: int
+) -> Any:
+    """Return one dataset of (x, y) batches that runs through the epochs first_epoch..last_epoch - 1 in turn.
+
+    One dataset for all epochs, since starting an iterator costs more than an epoch of a small data set. The last batch
+    of each epoch is smaller where the batch size does not divide the split.
+
+    Raises:
+        InputError: augmentation that is impossible for these inputs.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    count = len(part.y)
+    if config.augment is not None:
+        augment.check(config.augment, spec.input_shape)
+
+    def plan(epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        order = epoch_order(count, seed, int(epoch), config.shuffle_buffer)
+        if config.augment is None:
+            return order, np.zeros((count, 0), np.float32)
+        height, width = spec.input_shape[:2]
+        return order, epoch_maps(count, seed, int(epoch), config.augment, (height, width))[order]
+
+    def one_epoch(epoch: Any) -> Any:
+        order, maps = tf.numpy_function(plan, [epoch], (tf.int64, tf.float32), stateful=False)
+        order, maps = tf.ensure_shape(order, [count]), tf.ensure_shape(maps, [count, 8 if config.augment else 0])
+        return tf.data.Dataset.from_tensor_slices((order, maps)).batch(batch_size)
+
+    def gather(order: Any, maps: Any) -> Any:
+        x, y = samples(order)
+        if config.augment is not None:
+            x = augment.apply(x, maps, spec.value_range[0])
+        return x, y
+
+    samples = _cached(part) if config.cache else _uncached(part)
+    epochs = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
+    batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if config.prefetch == 0:
+        return batches
+    return batches.prefetch(tf.data.AUTOTUNE if config.prefetch is None else config.prefetch)
+
+
+def _cached(part: Split) -> Any:
+    import tensorflow as tf
+
+    x, y = tf.constant(part.x), tf.constant(part.y)
+    return lambda order: (tf.gather(x, order), tf.gather(y, order))
+
+
+def _uncached(part: Split) -> Any:
+    import tensorflow as tf
+
+    def read(order: Any) -> Any:
+        x, y = tf.numpy_function(lambda at: (part.x[at], part.y[at]), [order], (tf.float32, tf.int64), stateful=False)
+        return tf.ensure_shape(x, [None, *part.x.shape[1:]]), tf.ensure_shape(y, [None])
+
+    return read
+
+
+def evaluation(part: Split, config: DataConfig, *, batch_size: int) -> Any:
+    """Return a dataset of (x, y) batches in the split's own order, never augmented."""
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices((part.x, part.y)).batch(batch_size)
+    if config.cache:
+        batches = batches.cache()
+    return batches if config.prefetch == 0 else batches.prefetch(tf.data.AUTOTUNE)

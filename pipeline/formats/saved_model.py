@@ -1,0 +1,214 @@
+"""SavedModel: what TF Serving serves, written with a guarded serving function and loaded in process.
+
+The bytes of saved_model.pb and of the variables follow from the model alone, not from what the process did before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import legacy_keras
+from pipeline.errors import RunError
+from pipeline.formats import converting, require_ends
+from pipeline.predictor import LOGITS, PROBABILITIES, Spec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SIGNATURE = "serving_default"
+VERSION = "1"
+
+
+def serving_function(model: Any, spec: Spec, *, guarded: bool) -> Any:
+    """Return a tf.function from raw samples [n, *input_shape] to {"logits", "probabilities"}, n dynamic.
+
+    Args:
+        model: a Keras model that ends in logits.
+        spec: names and shapes.
+        guarded: check the shape inside the graph first. TF Serving compares no shapes with the signature: without
+            the check a wrong rank can kill the server, and a wrong channel count can be answered.
+    """
+    legacy_keras.load()
+    import tensorflow as tf
+
+    shape = [None, *spec.input_shape]
+
+    def serve(samples: Any) -> dict[str, Any]:
+        if guarded:
+            samples = tf.ensure_shape(samples, shape)
+        logits = model(samples, training=False)
+        return {LOGITS: tf.identity(logits), PROBABILITIES: tf.nn.softmax(logits)}
+
+    signature = [tf.TensorSpec(shape, tf.float32, name=spec.input_name)]
+    return tf.function(serve, autograph=False, input_signature=signature)
+
+
+def write(model: Any, folder: Path, spec: Spec) -> None:
+    """Write the model as `folder/1/`, without Keras metadata.
+
+    Args:
+        model: a Keras model that ends in logits.
+        folder: the model's base path as TF Serving takes it; made if missing.
+        spec: names and shapes.
+
+    Raises:
+        ConversionError: the model cannot be traced with a dynamic batch.
+    """
+    legacy_keras.load()
+    import tensorflow as tf
+
+    with converting("saved_model float32"):
+        function = serving_function(model, spec, guarded=True).get_concrete_function()
+    module = tf.Module()
+    used = {variable.ref() for variable in function.graph.variables}
+    module.weights_ = [variable for variable in model.variables if variable.ref() in used]
+    target = folder / VERSION
+    tf.saved_model.save(module, str(target), signatures={SIGNATURE: function})
+    # Random at every save, and only a label: TensorFlow and TF Serving load without it.
+    (target / "fingerprint.pb").unlink(missing_ok=True)
+    _renumber_functions(target / "saved_model.pb")
+
+
+def _renumber_functions(path: Path) -> None:
+    """Replace the process-wide counter in function names (`__inference_serve_412`) by a count from 0 per name."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for meta_graph in proto.meta_graphs:
+        numbered = [re.fullmatch(r"(.+)_(\d+)", f.signature.name) for f in meta_graph.graph_def.library.function]
+        # The counter only grows, so its order is the order of tracing.
+        for match in sorted((m for m in numbered if m), key=lambda m: int(m[2])):
+            names[match[0]] = f"{match[1]}_{counts.get(match[1], 0)}"
+            counts[match[1]] = counts.get(match[1], 0) + 1
+        _rename(meta_graph, names)
+        for function in meta_graph.graph_def.library.function:
+            for argument in function.arg_attr.values():
+                # A captured variable has no name from a user; what stands here is its number in this process.
+                if "_user_specified_name" in argument.attr and argument.attr["_user_specified_name"].s.isdigit():
+                    del argument.attr["_user_specified_name"]
+        functions = sorted(meta_graph.graph_def.library.function, key=lambda f: str(f.signature.name))
+        copies = [type(function).FromString(function.SerializeToString()) for function in functions]
+        del meta_graph.graph_def.library.function[:]
+        meta_graph.graph_def.library.function.extend(copies)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _rename(message: Any, names: dict[str, str]) -> None:
+    """Replace every string of a protobuf message, map keys included, that is a key of `names`."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            if isinstance(value, str):
+                setattr(message, field.name, names.get(value, value))
+            else:
+                value[:] = [names.get(text, text) for text in value]
+        elif field.type != field.TYPE_MESSAGE:
+            continue
+        elif field.message_type.GetOptions().map_entry:
+            if field.message_type.fields_by_name["value"].type != field.TYPE_MESSAGE:
+                continue
+            for item in value.values():
+                _rename(item, names)
+            moved = {key: type(value[key]).FromString(value[key].SerializeToString()) for key in value if key in names}
+            for key in moved:
+                del value[key]
+            for key, item in moved.items():
+                value[names[key]].CopyFrom(item)
+        elif hasattr(value, "ListFields"):
+            _rename(value, names)
+        else:
+            for item in value:
+                _rename(item, names)
+
+
+class SavedModelPredictor:
+    """A SavedModel in this process's TensorFlow."""
+
+    def __init__(
+        self, loaded: Any, function: Callable[..., Any], constant: Callable[..., Any], input_name: str
+    ) -> None:
+        # A signature holds its variables weakly: the loaded object must live as long as the function is called.
+        self._loaded, self._function, self._constant, self._input = loaded, function, constant, input_name
+
+    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Answer for raw samples float32 [n, *input_shape]: logits and probabilities, float32 [n, classes]."""
+        answer = self._function(**{self._input: self._constant(batch, "float32")})
+        return {LOGITS: answer[LOGITS].numpy(), PROBABILITIES: answer[PROBABILITIES].numpy()}
+
+    def close(self) -> None:
+        """Drop the model."""
+        del self._loaded, self._function
+
+
+def load(path: Path, spec: Spec, threads: int) -> SavedModelPredictor:
+    """Load `path/1/` with TensorFlow in this process.
+
+    Args:
+        path: the folder that holds `1/`.
+        spec: names and shapes.
+        threads: threads inside one operation; operations run one after another. TensorFlow fixes both for the
+            whole process at its first use.
+
+    Raises:
+        RunError: TensorFlow already runs in this process with another number of threads.
+        FormatError: the signature is not the spec's.
+    """
+    legacy_keras.load()
+    import tensorflow as tf
+
+    pin_threads(threads)
+    loaded = tf.saved_model.load(str(path / VERSION))
+    function = loaded.signatures[SIGNATURE]
+    _, inputs = function.structured_input_signature
+    shapes = {name: tuple(tensor.shape) for name, tensor in inputs.items()}
+    require_ends(path, spec, inputs=shapes, outputs=list(function.structured_outputs))
+    return SavedModelPredictor(loaded, function, tf.constant, spec.input_name)
+
+
+def pin_threads(threads: int) -> None:
+    """Fix TensorFlow's threads: `threads` inside an operation, one between operations.
+
+    A runtime that is already running is left alone if it has that number inside an operation.
+
+    Raises:
+        RunError: it has another number.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        # 0 leaves the choice to the environment, else to the number of cores.
+        pinned = int(tf.config.threading.get_intra_op_parallelism_threads())
+        running = pinned or int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0")) or len(os.sched_getaffinity(0))
+        if running != threads:
+            raise RunError(
+                "TensorFlow's threads cannot be changed once it runs",
+                expected=f"{threads} in this process",
+                found=f"{running}",
+                todo="load the model in a fresh process",
+            ) from error
+
+
+def kernels(path: Path) -> dict[str, np.ndarray]:
+    """Return the float weights of rank 2 and more in `path/1/variables`, by variable name; the graph does not run."""
+    legacy_keras.load()
+    import tensorflow as tf
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+    reader = tf.train.load_checkpoint(str(path / VERSION / "variables" / "variables"))
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+    )
+    found = {}
+    for attribute in (attribute for node in graph.nodes for attribute in node.attributes):
+        key = attribute.checkpoint_key
+        if len(reader.get_variable_to_shape_map()[key]) >= 2 and reader.get_variable_to_dtype_map()[key].is_floating:
+            found[attribute.full_name] = reader.get_tensor(key)
+    return found

@@ -1,0 +1,184 @@
+"""TFLite: converted from a SavedModel, run in LiteRT."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.formats import FormatError, converting, require_ends, saved_model
+from pipeline.predictor import LOGITS, PROBABILITIES, Spec
+
+Precision = Literal["float32", "float16", "dynamic-int8", "int8"]
+
+
+def write(source: Any, path: Path, spec: Spec, precision: Precision, calibration: np.ndarray | None = None) -> None:
+    """Write one .tflite file with the signature `serving_default` and float32 ends.
+
+    Args:
+        source: the folder of a SavedModel that holds `1/` (several precisions then share it), or a Keras model.
+        path: the file to write.
+        spec: names and shapes.
+        precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
+            `int8` (weights per channel, activations, every operator).
+        calibration: raw samples float32 [n, *input_shape], n >= 1, that fix the ranges of activations; `int8` only.
+
+    Raises:
+        ConversionError: the converter refuses the model.
+        InputError: `int8` without calibration samples.
+    """
+    if precision == "int8" and (calibration is None or len(calibration) == 0):
+        raise InputError(
+            "an int8 .tflite needs calibration samples",
+            expected="at least one sample in the calibration split",
+            found="none",
+            todo="set data.split.calibration above 0",
+        )
+    if not isinstance(source, Path):
+        # Beside the target, so that even a killed process leaves nothing elsewhere.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
+            saved_model.write(source, Path(folder), spec)
+            write(Path(folder), path, spec, precision, calibration)
+        return
+
+    from pipeline import legacy_keras
+
+    legacy_keras.load()
+    import tensorflow as tf
+
+    with converting(f"tflite {precision}"):
+        folder_1 = str(source / saved_model.VERSION)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder_1, signature_keys=[saved_model.SIGNATURE])
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+
+            def samples() -> Iterator[dict[str, np.ndarray]]:
+                for sample in np.asarray(calibration, np.float32):
+                    yield {spec.input_name: sample[np.newaxis]}
+
+            converter.representative_dataset = samples
+            # Without this an operator that has no int8 kernel would quietly stay float.
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        content = converter.convert()
+    path.write_bytes(content)
+
+
+class TflitePredictor:
+    """A .tflite in LiteRT, resized when the batch size changes."""
+
+    def __init__(self, path: Path, spec: Spec, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
+        names = signature(path)
+        details = {item["index"]: item for item in self._interpreter.get_tensor_details()}
+        shapes = {name: tuple(details[index]["shape_signature"].tolist()) for name, index in names["inputs"].items()}
+        require_ends(path, spec, inputs=shapes, outputs=names["outputs"])
+        self._input: int = names["inputs"][spec.input_name]
+        self._outputs: dict[str, int] = {name: names["outputs"][name] for name in (LOGITS, PROBABILITIES)}
+        integer = [
+            details[index]["name"]
+            for index in (self._input, *self._outputs.values())
+            if details[index]["dtype"] != np.float32
+        ]
+        if integer:
+            raise FormatError(
+                f"{path.name} has integer ends",
+                expected="float32 inputs and outputs",
+                found=f"quantized {', '.join(integer)}",
+                todo="export it with float32 ends",
+            )
+        self._sample_shape = spec.input_shape
+        # An LSTM keeps its state in variable tensors: left alone, it would carry over into the next call.
+        self._stateful = any(tensor.isVariable for graph in _read(path).subgraphs for tensor in graph.tensors)
+        # The converter takes some layers with a batch of one only, and such a graph cannot be resized.
+        self._single = shapes[spec.input_name][0] == 1
+        self._batch = 0
+
+    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Answer for raw samples float32 [n, *input_shape]: logits and probabilities, float32 [n, classes]."""
+        if not self._single or len(batch) == 1:
+            return self._invoke(batch)
+        answers = [self._invoke(sample[np.newaxis]) for sample in batch]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in self._outputs}
+
+    def _invoke(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        interpreter = self._interpreter
+        if len(batch) != self._batch:
+            interpreter.resize_tensor_input(self._input, [len(batch), *self._sample_shape])
+            interpreter.allocate_tensors()
+            self._batch = len(batch)
+        if self._stateful:
+            interpreter.reset_all_variables()
+        interpreter.set_tensor(self._input, batch)
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for name, index in self._outputs.items()}
+
+    def close(self) -> None:
+        """Drop the interpreter and its arena."""
+        self._interpreter = None
+
+
+def load(path: Path, spec: Spec, threads: int) -> TflitePredictor:
+    """Load a .tflite in LiteRT with its default kernels (XNNPACK) on `threads` threads.
+
+    Raises:
+        FormatError: inputs and outputs are not the spec's, or not float32.
+    """
+    return TflitePredictor(path, spec, threads)
+
+
+def _read(path: Path) -> Any:
+    """Return the file as the object tree of LiteRT's own schema."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+
+
+def signature(path: Path) -> dict[str, dict[str, int]]:
+    """Return {"inputs": {name: tensor index}, "outputs": {...}} of `serving_default`; empty where there is none."""
+    for item in _read(path).signatureDefs or []:
+        if item.signatureKey == saved_model.SIGNATURE.encode():
+            return {
+                "inputs": {end.name.decode(): int(end.tensorIndex) for end in item.inputs},
+                "outputs": {end.name.decode(): int(end.tensorIndex) for end in item.outputs},
+            }
+    return {"inputs": {}, "outputs": {}}
+
+
+def tensor_names(path: Path) -> list[str]:
+    """Return the names of the main graph's tensors, by index."""
+    return [tensor.name.decode() for tensor in _read(path).subgraphs[0].tensors]
+
+
+def kernels(path: Path) -> dict[str, np.ndarray]:
+    """Return the weight constants of rank 2 and more in the file, by tensor name, as they are stored (float or int)."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    dtypes = {
+        TensorType.FLOAT32: np.float32,
+        TensorType.FLOAT16: np.float16,
+        TensorType.INT8: np.int8,
+        TensorType.UINT8: np.uint8,
+        TensorType.INT16: np.int16,
+    }
+    model = _read(path)
+    found: dict[str, np.ndarray] = {}
+    seen: set[int] = set()
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        data = model.buffers[tensor.buffer].data
+        # Shapes, paddings and indices are int32 or int64, and no weights; tied tensors share one buffer.
+        if data is None or len(tensor.shape) < 2 or tensor.type not in dtypes or tensor.buffer in seen:
+            continue
+        seen.add(tensor.buffer)
+        name = tensor.name.decode()
+        name = name if name not in found else f"{name}#{tensor.buffer}"
+        found[name] = np.frombuffer(data.tobytes(), dtypes[tensor.type]).reshape(tensor.shape)
+    return found

@@ -1,0 +1,96 @@
+"""What runs inside the measuring process: each exported file in its real runtime, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import RunError
+from pipeline.measuring import latency
+from pipeline.measuring.latency_config import LatencyConfig
+from pipeline.predictor import LOGITS, Predictor, Spec
+
+if TYPE_CHECKING:
+    from pipeline.measuring.latency import Latency
+
+# samples that are also answered one by one: a file that only works at one batch size is broken
+_SINGLES = 16
+# logit units; kernels for one sample and for many sum in another order
+_TOLERANCE = 1e-2
+
+
+@cache
+def load(form: str, path: Path, spec: Spec, threads: int) -> Predictor:
+    """Return the predictor of an exported file; loaded once per process.
+
+    Args:
+        form: "saved_model", "tflite" or "onnx".
+    """
+    from pipeline.formats import onnx, saved_model, tflite
+
+    match form:
+        case "saved_model":
+            return saved_model.load(path, spec, threads)
+        case "tflite":
+            return tflite.load(path, spec, threads)
+        case _:
+            return onnx.load(path, spec, threads)
+
+
+def answer_as_keras(model: Path, samples: np.ndarray, threads: int, batch_size: int) -> np.ndarray:
+    """Return the logits of a stage's Keras model: what the exported files are compared with.
+
+    Args:
+        model: the stage's artifact folder.
+        samples: float32 [n, *input_shape], raw values.
+
+    Returns:
+        float32 [n, classes].
+    """
+    from pipeline.formats import keras_file, saved_model
+
+    saved_model.pin_threads(threads)
+    network, _ = keras_file.read(model)
+    return _in_batches(keras_file.KerasPredictor(network), samples, batch_size)
+
+
+def answer(form: str, path: Path, spec: Spec, samples: np.ndarray, threads: int, batch_size: int) -> np.ndarray:
+    """Return an exported file's logits for every sample, float32 [n, classes].
+
+    Raises:
+        RunError: it answers the same sample differently alone and in a batch.
+    """
+    predictor = load(form, path, spec, threads)
+    logits = _in_batches(predictor, samples, batch_size)
+    singles = _in_batches(predictor, samples[:_SINGLES], 1)
+    difference = float(np.abs(singles - logits[:_SINGLES]).max())
+    if not difference <= _TOLERANCE:
+        raise RunError(
+            f"{path.name} answers differently alone and in a batch", expected=f"logits within {_TOLERANCE}",
+            found=f"a difference of {difference:.3g} in the first {len(singles)} samples",
+            todo="check the model for operations across the batch",
+        )  # fmt: skip
+    return logits
+
+
+def _in_batches(predictor: Predictor, samples: np.ndarray, batch_size: int) -> np.ndarray:
+    starts = range(0, len(samples), batch_size)
+    return np.concatenate([predictor.predict(samples[start : start + batch_size])[LOGITS] for start in starts])
+
+
+def time(
+    form: str,
+    files: Mapping[str, Path],
+    spec: Spec,
+    samples: np.ndarray,
+    threads: int,
+    config: LatencyConfig,
+    batch: int,
+) -> dict[str, Latency]:
+    """Return the latencies of files of one runtime that take turns; see `latency.measure`."""
+    predictors = {name: load(form, path, spec, threads) for name, path in files.items()}
+    return latency.measure(predictors, samples, config, batch=batch)

@@ -1,0 +1,268 @@
+"""The whole recipe as types: YAML in, checked against each other, JSON schema out."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from models import ModelConfig
+from pipeline.config import Frozen
+from pipeline.data import DataConfig
+from pipeline.errors import InputError, translate_os_error
+from pipeline.stages import export, judge, measure, train
+
+SUFFIXES = (".yaml", ".yml")
+
+
+class Recipe(Frozen):
+    """Everything that decides a run. A section's presence switches its stage on; an absent one is null."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="names the run's folder")
+    description: str = Field(default="", description="one sentence: what this recipe shows")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, data order and augmentation")
+    data: DataConfig
+    model: ModelConfig
+    train: train.Config
+    export: export.Config | None = None
+    measure: measure.Config | None = None
+    judge: judge.Config | None = None
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Recipe:
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        if self.measure and not self.export:
+            yield "measure needs an export section: there is nothing to measure without exported files"
+        if self.judge and not self.measure:
+            yield "judge needs a measure section: limits are compared with measurements"
+        if self.export and self.judge:
+            yield from judge.conflicts(self.judge, export.plan(self.export))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without code and without a key that silently overwrites an earlier one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (str, int, float)) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", key_node.start_mark
+                )
+            if isinstance(key, (str, int, float)):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def built_in() -> dict[str, Traversable]:
+    """Return the recipes that come with the package, by name."""
+    folder = importlib.resources.files("pipeline") / "recipes"
+    found = [item for item in folder.iterdir() if item.name.endswith(SUFFIXES)]
+    return {item.name.rsplit(".", 1)[0]: item for item in sorted(found, key=lambda item: item.name)}
+
+
+def load(source: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        source: path of a YAML file, or the name of a built-in recipe.
+        overrides: `a.b=value` assignments, the value in YAML; they go through the same checks as the file.
+
+    Raises:
+        InputError: the file or an assignment is wrong; the message lists every problem at once.
+    """
+    return check(override(parse(_read(source), source), overrides), source)
+
+
+def parse(text: str, source: str) -> dict[str, Any]:
+    """Return the mapping that a recipe's text holds, unchecked."""
+    try:
+        document = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(
+            f"{source} is not a recipe: YAML error{where}", expected="YAML", found=str(error.problem)
+        ) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{source} is not a recipe", expected="YAML text", found=str(error).split("\n")[0]) from None
+    if not isinstance(document, dict):
+        raise InputError(
+            f"{source} is not a recipe",
+            expected="a mapping with the sections name, data, model, train, ...",
+            found="nothing" if document is None else f"a {type(document).__name__}",
+            todo="`modelmill init` writes a commented recipe to start from",
+        )
+    return document
+
+
+def check(document: Mapping[str, Any], source: str) -> Recipe:
+    """Return the recipe that a mapping describes; raises InputError with every problem."""
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
+        raise InputError(
+            f"the recipe {source} has {count}:\n" + "\n".join(f"  {line}" for line in lines),
+            todo="correct the recipe or the --set; `modelmill init` writes every key with its meaning",
+        ) from None
+
+
+def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the mapping with `a.b=value` assignments carried out; sections that are absent or null are made."""
+    changed: dict[str, Any] = json.loads(json.dumps(document, default=str))
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        # an artifact's id has dots of its own and is quoted: judge.artifacts."train.onnx.int8".min_parity
+        keys = [quoted or plain for quoted, plain in re.findall(r'"([^"]+)"|([^."]+)', path.strip())]
+        if not equals or not re.fullmatch(r'("[^"]+"|[^."]+)(\.("[^"]+"|[^."]+))*', path.strip()):
+            raise InputError(
+                f"--set {assignment} is not an assignment", expected="section.key=value", found=assignment,
+                todo="for example --set train.epochs=5",
+            )  # fmt: skip
+        try:
+            value = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError:
+            raise InputError(f"--set {path}: the value is not YAML", expected="YAML", found=text) from None
+        node: Any = changed
+        for done, key in enumerate(keys[:-1]):
+            if node.get(key) is None:
+                node[key] = {}
+            node = node[key]
+            if not isinstance(node, dict):
+                raise InputError(
+                    f"--set {path}: {'.'.join(keys[: done + 1])} has no keys of its own",
+                    expected="a section", found=repr(node), todo=f"set {'.'.join(keys[: done + 1])} as a whole",
+                )  # fmt: skip
+        node[keys[-1]] = value
+    return changed
+
+
+def dump(recipe: Recipe) -> str:
+    """Return the recipe as YAML with every default visible; `load` of it gives an equal recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _read(source: str) -> str:
+    names = built_in()
+    if source in names:
+        return names[source].read_text(encoding="utf-8")
+    path = Path(source)
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{source} is not a recipe", expected="UTF-8 text", found="other bytes") from None
+        except OSError as error:
+            raise InputError(f"{source} cannot be read", found=str(translate_os_error(error) or error)) from None
+    nearest = _nearest(source, names)
+    raise InputError(
+        f"there is no recipe {source!r}",
+        expected=f"a YAML file or one of the built-in recipes: {', '.join(names)}",
+        found="a folder" if path.is_dir() else "no such file",
+        todo=f"did you mean {nearest}?" if nearest else "`modelmill recipes` lists the built-in ones",
+    )
+
+
+def _nearest(word: str, choices: Iterable[str]) -> str | None:
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the config classes inside an annotation: optional ones, unions and annotated ones."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) is Annotated:
+        yield from _models(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, type(int | str), dict, list, tuple):
+        for argument in get_args(annotation):
+            yield from _models(argument)
+
+
+def _discriminates(model: type[BaseModel], tag: str) -> bool:
+    return any(tag in get_args(field.annotation) for field in model.model_fields.values())
+
+
+def _walk(location: tuple[int | str, ...]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Return a location's path as the user writes it, without pydantic's union tags, and the configs it leads to."""
+    path: list[str] = []
+    here: list[type[BaseModel]] = [Recipe]
+    for part in location:
+        fields = [model.model_fields[part] for model in here if isinstance(part, str) and part in model.model_fields]
+        if fields:
+            path.append(str(part))
+            here = [found for field in fields for found in _models(field.annotation)]
+        elif tagged := [model for model in here if _discriminates(model, str(part))]:
+            here = tagged
+        elif part != "[key]" and str(part) not in {model.__name__ for model in here}:
+            path.append(str(part))
+    return path, here
+
+
+def _paths(model: type[BaseModel], prefix: str = "", depth: int = 4) -> Iterator[str]:
+    """Yield the path of every key below a config."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if depth:
+            for inner in _models(field.annotation):
+                yield from _paths(inner, f"{prefix}{name}.", depth - 1)
+
+
+def _explain(problem: Any) -> str:
+    path, _ = _walk(problem["loc"])
+    where = ".".join(path)
+    match problem["type"]:
+        case "extra_forbidden":
+            return _unknown(path, problem["loc"])
+        case "missing":
+            return f"{where}: expected a value, found nothing"
+        case "union_tag_invalid":
+            tags = [tag.strip(" '") for tag in problem["ctx"]["expected_tags"].split(",")]
+            key, tag = problem["ctx"]["discriminator"].strip("'"), str(problem["ctx"]["tag"])
+            return f"{where}.{key}: expected one of {', '.join(tags)}, found {tag!r}{_hint(tag, tags)}"
+        case "union_tag_not_found":
+            key = problem["ctx"]["discriminator"].strip("'")
+            return f"{where}: expected a mapping with the key {key!r}, found {problem['input']!r}"
+        case "literal_error":
+            choices = [choice.strip(" '") for choice in problem["ctx"]["expected"].replace(" or ", ", ").split(",")]
+            found = problem["input"]
+            return f"{where}: expected one of {', '.join(choices)}, found {found!r}{_hint(str(found), choices)}"
+        case "value_error":
+            return f"{where}: {problem['ctx']['error']}" if where else str(problem["ctx"]["error"])
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{where}: expected a section with keys, found {problem['input']!r}"
+    expected = problem["msg"].replace("Input should be", "expected").replace("Value should", "expected to")
+    return f"{where}: {expected[0].lower()}{expected[1:]}, found {problem['input']!r}"
+
+
+def _hint(word: str, choices: Iterable[str]) -> str:
+    nearest = _nearest(word, choices)
+    return f"; did you mean {nearest}?" if nearest else ""
+
+
+def _unknown(path: list[str], location: tuple[int | str, ...]) -> str:
+    _, siblings = _walk(location[:-1])
+    names = [name for model in siblings for name in model.model_fields]
+    nearest = _nearest(path[-1], names)
+    if nearest:
+        nearest = ".".join([*path[:-1], nearest])
+    else:
+        nearest = next((known for known in _paths(Recipe) if known.rsplit(".", 1)[-1] == path[-1]), None)
+    todo = f"did you mean {nearest}?" if nearest else f"known here: {', '.join(names)}"
+    return f"{'.'.join(path)}: unknown key; {todo}"

@@ -1,0 +1,166 @@
+"""`report.json` as types: the contract for scripts. Keys only ever get added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from pipeline.artifact import write_json
+from pipeline.config import Frozen
+
+ARTIFACTS = "artifacts.json"
+
+
+class Interval(Frozen):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Stage(Frozen):
+    """What became of a stage; `reason` says why it ran or was reused."""
+
+    name: str
+    status: Literal["run", "reused", "skipped", "failed"]
+    seconds: float | None = None
+    reason: str = ""
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class Parity(Frozen):
+    """Agreement with the Keras model of the same stage, computed on logits over the test split."""
+
+    against: str
+    samples: int
+    top1_agreement: float
+    top1_agreement_low: float
+    top1_agreement_high: float
+    max_abs_error: float
+    mean_abs_error: float
+
+
+class Speedup(Frozen):
+    """Latency of `against` in the same runtime and protocol over this one's: more than 1 is better."""
+
+    against: str
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+class Latency(Frozen):
+    """Latencies of one LoadGen scenario, from `queries` queries in alternating blocks; each with its 95 % interval.
+
+    Milliseconds per query; throughput is in samples per second. `valid` is the load generator's word and `problems` its
+    reasons; `histogram` holds every query in buckets that can be added up.
+    """
+
+    scenario: str
+    queries: int
+    valid: bool
+    problems: list[str] = Field(default_factory=list)
+    settings: dict[str, Any]
+    p50_ms: float
+    p50_low: float
+    p50_high: float
+    p90_ms: float
+    p90_low: float
+    p90_high: float
+    p99_ms: float
+    p99_low: float
+    p99_high: float
+    throughput_per_s: float
+    throughput_low: float
+    throughput_high: float
+    block_p50_ms: list[float]
+    histogram: dict[str, Any]
+    speedup: Speedup | None = None
+
+
+class Run(Frozen):
+    """One artifact in one runtime."""
+
+    runtime: Literal["served", "litert", "onnxruntime", "tflite-micro", "tensorflow"]
+    protocol: Literal["grpc", "rest"] | None = None
+    threads: int
+    target: Literal["docker", "binary", "remote", "embedded", "in-process"] = "in-process"
+    server: dict[str, str | None] | None = None
+    metrics: dict[str, Interval]
+    parity: Parity
+    latency: list[Latency]
+
+
+class Artifact(Frozen):
+    """An exported file and everything that was measured on it."""
+
+    id: str
+    stage: str
+    format: Literal["saved_model", "tflite", "onnx"]
+    precision: str
+    path: str | None = None
+    bytes: int | None = None
+    gzip_bytes: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    sparsity: float | None = None
+    optional: bool = False
+    error: str | None = None
+    runs: list[Run] = Field(default_factory=list)
+
+
+class Gate(Frozen):
+    """A limit, what was found, and what to try where it was missed."""
+
+    name: str
+    artifact: str
+    limit: float
+    value: float | None
+    low: float | None
+    high: float | None
+    passed: bool
+    message: str
+
+
+class Failure(Frozen):
+    """Why a run ended in error."""
+
+    stage: str | None
+    message: str
+    exit_code: int
+
+
+class Report(Frozen):
+    """The whole of `report.json`. Verdict "incomplete": stopped as asked by --until, so nothing was judged."""
+
+    schema_: int = Field(default=1, alias="schema")
+    modelmill: str
+    recipe: str
+    seed: int
+    verdict: Literal["pass", "fail", "error", "incomplete"]
+    reference: str | None = None
+    final: str | None = None
+    failure: Failure | None = None
+    stages: list[Stage]
+    artifacts: list[Artifact] = Field(default_factory=list)
+    gates: list[Gate] = Field(default_factory=list)
+    machine: dict[str, Any]
+    training: dict[str, list[float]] = Field(default_factory=dict)
+
+
+_ARTIFACTS = TypeAdapter(list[Artifact])
+
+
+def write_artifacts(artifacts: Iterable[Artifact], folder: Path) -> None:
+    """Write what is known of the exported files into a stage's folder."""
+    write_json(folder / ARTIFACTS, _ARTIFACTS.dump_python(list(artifacts), mode="json"))
+
+
+def read_artifacts(folder: Path) -> list[Artifact]:
+    """Return what a stage's folder knows of the exported files."""
+    return _ARTIFACTS.validate_json((folder / ARTIFACTS).read_bytes())

@@ -1,0 +1,268 @@
+"""Walks the stages: fingerprint, reuse or run; then judges and reports."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import artifact as artifacts
+from pipeline import data, machine
+from pipeline.artifact import Artifact, Basis, Damaged, Manifest, Store, sha256
+from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
+from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
+from pipeline.plan import final, reference
+from pipeline.recipe import Recipe, dump
+from pipeline.report import document
+from pipeline.run_folder import RECIPE, RunFolder
+from pipeline.stage import Job, Stage, sections
+from pipeline.stages import export, judge, measure, report, train
+
+STAGES: tuple[Stage, ...] = (train, export, measure)
+NAMES = tuple(stage.NAME for stage in STAGES)
+
+_ROOT = Path(__file__).parent.parent
+
+
+@dataclass
+class _Walk:
+    """What is known so far of a run; the report is made of it, after an error too."""
+
+    stages: list[document.Stage] = field(default_factory=list)
+    done: dict[str, Artifact] = field(default_factory=dict)
+    at: str | None = None
+
+
+def run(
+    recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, *, first: str | None = None, until: str | None = None
+) -> document.Report:
+    """Make everything that the recipe asks for, or reuse it, and write the report.
+
+    Args:
+        recipe: checked.
+        folder: the run's folder, held by the caller.
+        store: where results are kept and found.
+        emit: takes what the user should see meanwhile.
+        first: ignore stored results from this stage on.
+        until: stop after this stage.
+
+    Raises:
+        ModelmillError: the run ended in error; report.json says so too.
+    """
+    walk = _Walk()
+    try:
+        with _translated(walk, folder):
+            (folder.path / RECIPE).write_text(dump(recipe), encoding="utf-8")
+            _stages(recipe, folder, store, emit, walk, first, until)
+            return _conclude(recipe, folder, walk)
+    except ModelmillError as error:
+        failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
+        with suppress(OSError):  # the disk that failed the run fails its report as well; the message says so
+            report.write(_report(recipe, walk, verdict="error", failure=failure), folder.path)
+        raise
+
+
+@contextmanager
+def _translated(walk: _Walk, folder: RunFolder) -> Iterator[None]:
+    """Turn what is not ours into our errors: the one boundary for foreign exceptions of a run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        where = f" in {walk.at}" if walk.at else ""
+        raise StoppedError(f"stopped{where}", todo="run the same command again: it goes on from there") from None
+    except ModelmillError:
+        raise
+    except Exception as error:
+        if disk := translate_os_error(error):
+            raise disk from error
+        if isinstance(error, MemoryError):
+            raise RunError("out of memory", todo="a smaller batch_size, or a machine with more memory") from error
+        line = (str(error).splitlines() or [""])[0]
+        raise RunError(
+            f"{walk.at or 'the run'} failed: {type(error).__name__}: {line}",
+            todo=f"the whole story is in {folder.log}",
+        ) from error
+
+
+def _stages(
+    recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, walk: _Walk, first: str | None, until: str | None
+) -> None:
+    absent = [stage.NAME for stage in STAGES if getattr(recipe, stage.NAME) is None]
+    folder.unlink(absent)
+    for name in (first, until):
+        if name in absent:
+            raise InputError(
+                f"the recipe {recipe.name} has no stage {name}",
+                expected=f"one of {', '.join(stage for stage in NAMES if stage not in absent)}",
+                todo=f"add a section {name} to the recipe",
+            )  # fmt: skip
+    forced = False
+    for stage in STAGES:
+        walk.at = stage.NAME
+        forced = forced or first == stage.NAME
+        if stage.NAME in absent or until in walk.done:
+            walk.stages.append(document.Stage(name=stage.NAME, status="skipped"))
+        else:
+            walk.done[stage.NAME] = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
+    walk.at = None
+
+
+def _reuse_or_run(
+    stage: Stage, recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, walk: _Walk, *, forced: bool
+) -> Artifact:
+    name = stage.NAME
+    inputs = {needed: walk.done[needed] for needed in stage.INPUTS if needed in walk.done}
+    chosen = {section: getattr(recipe, section) for section in sections(stage)}
+    basis = _basis(stage, chosen, inputs)
+    key = artifacts.fingerprint(basis)
+
+    def waiting() -> None:
+        emit(Note(name, f"waits: another run is making {name} {key} in the same store"))
+
+    with store.locked(name, key, waiting):
+        before = folder.link(name, store.entry(name, key))
+        store.refer(name, key, folder.path)
+        found = None if forced else store.find(name, basis)
+        if isinstance(found, Artifact):
+            why = f"same settings, inputs, data, code and versions ({key[:8]})"
+            emit(StageReused(name, why))
+            walk.stages.append(
+                document.Stage(
+                    name=name,
+                    status="reused",
+                    seconds=found.manifest.seconds,
+                    reason=why,
+                    metrics=found.manifest.metrics,
+                )
+            )
+            return found
+        why = "asked for by --from" if forced else _reason(before, basis, found)
+        if not forced and store.unfinished(name, key):
+            why += "; goes on from unfinished work"
+        emit(StageStarted(name, why))
+        started = time.monotonic()
+        try:
+            made, work = store.begin(name, key, afresh=forced)
+            result = stage.run(Job(made, work, inputs, emit), **chosen)
+            # what rests on a failure of the moment is itself not to be kept
+            inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
+            seconds = round(time.monotonic() - started, 3)
+            stored = store.commit(
+                {
+                    "stage": name, "fingerprint": key, "basis": basis, "seconds": seconds, "metrics": result.metrics,
+                    "inputs": basis["inputs"], "transient": result.transient + inherited,
+                },
+                made,
+            )  # fmt: skip
+        except BaseException:
+            walk.stages.append(document.Stage(name=name, status="failed", reason=why))
+            raise
+        emit(StageFinished(name, seconds, result.metrics))
+        walk.stages.append(document.Stage(name=name, status="run", seconds=seconds, reason=why, metrics=result.metrics))
+        return stored
+
+
+def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact]) -> Basis:
+    """Return everything that decides a stage's result."""
+    plain = {
+        name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value for name, value in chosen.items()
+    }
+    basis: Basis = {
+        "settings": plain,
+        "inputs": {name: item.manifest.fingerprint for name, item in inputs.items()},
+        "code": _code(stage.CODE),
+        "versions": machine.versions(stage.LIBRARIES) | {"python": ".".join(platform.python_version_tuple()[:2])},
+        "surroundings": stage.surroundings() if hasattr(stage, "surroundings") else {},
+    }
+    if "data" in chosen:
+        basis["content"] = {"data": data.content_hash(chosen["data"])}
+    return basis
+
+
+@functools.cache
+def _code(rooms: tuple[str, ...]) -> dict[str, str]:
+    """Return path -> sha256 of the source files in the rooms that decide a stage's result."""
+    files: dict[str, str] = {}
+    for room in rooms:
+        path = _ROOT / room
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            files[file.relative_to(_ROOT).as_posix()] = sha256(file)
+    return files
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{prefix}{name}\0").items()}
+    return {prefix.rstrip("\0"): value}
+
+
+def _reason(before: Manifest | None, basis: Basis, found: Damaged | None) -> str:
+    """Say why a stage has to run."""
+    if found is not None:
+        return f"the stored result cannot be used: {found.reason}"
+    if before is None:
+        return "nothing is stored for it yet"
+    old, new = _flat(before.basis), _flat(basis)
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    lines = []
+    for key in changed:
+        room, *path = key.split("\0")
+        match room:
+            case "settings":
+                lines.append(f"{'.'.join(path)} is {new.get(key)} and was {old.get(key)}")
+            case "versions":
+                lines.append(f"{path[0]} is {new.get(key)} and was {old.get(key)}")
+            case "inputs":
+                lines.append(f"its input {path[0]} changed")
+            case _:
+                lines.append(f"{'/'.join(path)} changed")
+    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return ", ".join(lines[:3]) + more if lines else "its stored result was removed"
+
+
+def _conclude(recipe: Recipe, folder: RunFolder, walk: _Walk) -> document.Report:
+    """Publish the exported files, judge and write the report."""
+    walk.at = "report"
+    exported = walk.done.get(export.NAME)
+    plan = export.plan(recipe.export) if recipe.export else ()
+    folder.publish(exported, [item.filename for item in plan])
+    if measure.NAME not in walk.done:
+        finished = _report(recipe, walk, verdict="incomplete")
+    else:
+        found = document.read_artifacts(walk.done[measure.NAME].folder)
+        gates = judge.judge(found, plan, recipe.judge) if recipe.judge else []
+        finished = _report(recipe, walk, verdict=judge.verdict(found, gates), gates=gates)
+    report.write(finished, folder.path)
+    return finished
+
+
+def _report(
+    recipe: Recipe, walk: _Walk, *, verdict: str, gates: list[document.Gate] | None = None,
+    failure: document.Failure | None = None,
+) -> document.Report:  # fmt: skip
+    plan = export.plan(recipe.export) if recipe.export else ()
+    last = walk.done.get(measure.NAME) or walk.done.get(export.NAME)
+    libraries = dict.fromkeys(library for stage in STAGES for library in stage.LIBRARIES)
+    return document.Report.model_validate(
+        {
+            "schema": 1,
+            "modelmill": importlib.metadata.version("modelmill"),
+            "recipe": recipe.name,
+            "seed": recipe.seed,
+            "verdict": verdict,
+            "reference": reference(plan).id if plan else None,
+            "final": final(plan, recipe.judge.final if recipe.judge else None).id if plan else None,
+            "failure": failure,
+            "stages": walk.stages,
+            "artifacts": document.read_artifacts(last.folder) if last else [],
+            "gates": gates or [],
+            "machine": machine.describe(libraries),
+            "training": train.history(walk.done[train.NAME].folder) if train.NAME in walk.done else {},
+        }
+    )

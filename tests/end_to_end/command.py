@@ -1,0 +1,54 @@
+"""Runs the installed command as a user does: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+MODELMILL = str(Path(sys.executable).with_name("modelmill"))
+
+# a whole line in little time; quality is for the default recipe's own test
+FAST = ("train.epochs=2", "measure.latency.min_block_ms=10", "measure.latency.batch_min_block_ms=10",
+        "measure.resamples=100", "judge=null")  # fmt: skip
+
+
+def options(overrides: Iterable[str]) -> list[str]:
+    """Return --set options."""
+    return [part for override in overrides for part in ("--set", override)]
+
+
+def modelmill(*arguments: str, cwd: Path, prefix: Sequence[str] = (), **environment: str) -> Any:
+    """Run the command to its end in a folder and return the finished process, output as text."""
+    return subprocess.run(
+        [*prefix, MODELMILL, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=600,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+    )  # fmt: skip
+
+
+def report(cwd: Path, name: str = "digits") -> dict[str, Any]:
+    """Return a run's report.json."""
+    loaded: dict[str, Any] = json.loads((cwd / "runs" / name / "report.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def interrupted(arguments: Sequence[str], cwd: Path, *, when: Any, by: signal.Signals = signal.SIGINT) -> Any:
+    """Run with --json and signal the process once `when(event)` is true; returns (exit code, events, stderr)."""
+    with subprocess.Popen(
+        [MODELMILL, *arguments, "--json"], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        events = []
+        for line in process.stdout:
+            events.append(json.loads(line))
+            if when is not None and when(events[-1]):
+                process.send_signal(by)
+                when = None
+        assert when is None, f"never came: {events}"
+        return process.wait(120), events, process.stderr.read()

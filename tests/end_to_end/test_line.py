@@ -1,0 +1,162 @@
+"""The whole line on real data, with few epochs: what a user sees and what a script reads."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.command import FAST, modelmill, options, report
+
+ALL = [
+    "train.saved_model.float32", "train.tflite.float32", "train.tflite.float16", "train.tflite.dynamic-int8",
+    "train.tflite.int8", "train.onnx.float32", "train.onnx.int8",
+]  # fmt: skip
+ARGUMENTS = ["run", "digits", *options(FAST)]
+
+
+@pytest.fixture(scope="module")
+def cwd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("line")
+
+
+@pytest.fixture(scope="module")
+def first(cwd: Path) -> Any:
+    done = modelmill(*ARGUMENTS, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_run_makes_and_measures_every_artifact(first: Any, cwd: Path) -> None:
+    found = report(cwd)
+    assert found["verdict"] == "pass"
+    assert [artifact["id"] for artifact in found["artifacts"]] == ALL
+    assert found["reference"] == ALL[0]
+    assert found["final"] == "train.tflite.int8"
+    runtimes = {"saved_model": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
+    for artifact in found["artifacts"]:
+        assert artifact["error"] is None
+        assert (cwd / "runs/digits" / artifact["path"]).exists()
+        assert 0 < artifact["gzip_bytes"] < artifact["bytes"]
+        assert artifact["parameters"] > 0
+        assert artifact["macs"] > 0
+        assert 0 <= artifact["sparsity"] < 1
+        (run,) = artifact["runs"]
+        assert run["runtime"] == runtimes[artifact["format"]]
+        assert run["target"] == "in-process"
+        assert set(run["metrics"]) == {"accuracy", "precision", "recall", "f1", "accuracy_drop"}
+        assert all(metric["low"] <= metric["value"] <= metric["high"] for metric in run["metrics"].values())
+        assert run["parity"]["samples"] == 360
+        single, batch = run["latency"]
+        assert (single["scenario"], batch["scenario"]) == ("SingleStream", "MultiStream")
+        assert single["settings"]["generator"].startswith("mlperf_loadgen")
+        assert single["queries"] >= 5 * 662
+        assert single["p50_ms"] <= single["p90_ms"] <= single["p99_ms"]
+        against = {"saved_model": None, "tflite": "train.tflite.float32", "onnx": "train.onnx.float32"}
+        wanted = None if artifact["precision"] == "float32" else against[artifact["format"]]
+        assert (single["speedup"] or {}).get("against") == wanted
+    assert "train.tflite.int8 (final)" in first.stdout
+    assert "verdict: pass" in first.stdout
+    assert "runs/digits/report.html" in first.stdout
+
+
+def test_float_artifacts_agree_with_keras_on_every_sample_and_int8_ones_with_each_other(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    import numpy as np
+
+    for artifact in report(cwd)["artifacts"]:
+        if "float" in artifact["precision"]:
+            assert artifact["runs"][0]["parity"]["top1_agreement"] == 1.0, artifact["id"]
+    logits = np.load(cwd / "runs/digits/stages/measure/logits.npz", allow_pickle=False)
+    left, right = (logits[f"train.{name}.int8"].argmax(axis=1) for name in ("tflite", "onnx"))
+    assert (left == right).mean() >= 0.995
+
+
+def test_run_folder_has_the_promised_files(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    folder = cwd / "runs/digits"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "recipe.yaml", "log.txt", "stages", "artifacts", "report.json", "report.html", ".modelmill.lock"
+    }  # fmt: skip
+    assert (folder / "artifacts/train.saved_model.float32/1/saved_model.pb").exists()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in ALL)
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert len(page) < 3_000_000
+
+
+def test_chatter_of_the_libraries_goes_to_the_log(first: Any, cwd: Path) -> None:
+    assert "tensorflow" in (cwd / "runs/digits/log.txt").read_text(encoding="utf-8", errors="replace").lower()
+    for word in ("oneDNN", "WARNING", "TensorFlow Lite", "Traceback"):
+        assert word not in first.stdout + first.stderr
+
+
+def test_plain_output_has_no_control_characters_when_not_on_a_terminal(first: Any) -> None:
+    assert "\x1b" not in first.stdout + first.stderr
+    assert re.search(r"^train: runs, nothing is stored for it yet$", first.stderr, re.M)
+
+
+def test_second_run_reuses_everything_and_loads_no_tensorflow(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    script = (
+        "import sys; from pipeline.cli import main\ntry: main()\n"
+        "except SystemExit as stop: print(sorted({'tensorflow', 'tf_keras', 'sklearn'} & set(sys.modules)), stop.code)"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *ARGUMENTS], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "[] 0", done.stdout + done.stderr
+    assert time.monotonic() - started < 3
+    assert [stage["status"] for stage in report(cwd)["stages"]] == ["reused"] * 3
+
+
+def test_changed_limit_measures_nothing_again_and_decides_anew(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    limit = "judge={gates: {min_size_ratio: 1000}}"
+    done = modelmill(*ARGUMENTS, "--set", limit, cwd=cwd)
+    assert done.returncode == 1
+    found = report(cwd)
+    assert found["verdict"] == "fail"
+    assert [stage["status"] for stage in found["stages"]] == ["reused"] * 3
+    (gate,) = found["gates"]
+    assert (gate["name"], gate["artifact"], gate["passed"]) == ("min_size_ratio", "train.tflite.int8", False)
+    assert "the whole interval misses it; try a smaller model" in gate["message"]
+    assert "limit at least 1000" in done.stdout
+
+
+def test_json_prints_events_and_the_verdict_and_nothing_else(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    done = modelmill(*ARGUMENTS, "--json", cwd=cwd)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["stage_reused"] * 3 + ["finished"]
+    assert events[-1] == {
+        "event": "finished", "verdict": "pass", "exit_code": 0, "report": "runs/digits/report.json"
+    }  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_quiet_prints_nothing(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    done = modelmill(*ARGUMENTS, "--quiet", cwd=cwd)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_show_prints_the_report_again(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    done = modelmill("show", "digits", cwd=cwd)
+    assert "verdict: pass" in done.stdout
+    assert json.loads(modelmill("show", "digits", "--json", cwd=cwd).stdout) == report(cwd)
+
+
+def test_gc_keeps_a_run_and_removes_it_when_its_folder_is_gone(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    assert "0 entries" in modelmill("gc", cwd=cwd).stdout
+    other = modelmill("train", "digits", "--set", "train.epochs=1", "--out", "runs/other", cwd=cwd)
+    assert other.returncode == 0, other.stderr
+    assert report(cwd, "other")["verdict"] == "incomplete"
+    subprocess.run(["rm", "-r", "runs/other"], cwd=cwd, check=True)
+    done = modelmill("gc", "--json", cwd=cwd)
+    (name,) = json.loads(done.stdout)["removed"]
+    assert name.startswith("train-")
+    assert modelmill(*ARGUMENTS, "--quiet", cwd=cwd).returncode == 0
+    assert [stage["status"] for stage in report(cwd)["stages"]] == ["reused"] * 3

@@ -1,0 +1,211 @@
+"""A tiny model in every format; all functions here run in a child process, for TensorFlow's sake."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import legacy_keras
+from pipeline.formats import onnx, saved_model, tflite
+from pipeline.predictor import Spec
+
+SPEC = Spec("image", (8, 8, 1), (0.0, 16.0), ("a", "b", "c", "d"))
+PRECISIONS: tuple[tflite.Precision, ...] = ("float32", "float16", "dynamic-int8", "int8")
+FILES = (*(f"{precision}.tflite" for precision in PRECISIONS), "float32.onnx", "int8.onnx")
+
+
+def samples(count: int, seed: int) -> np.ndarray:
+    """Return raw samples, float32 [count, 8, 8, 1] in 0..16."""
+    return np.random.default_rng(seed).uniform(0, 16, (count, 8, 8, 1)).astype(np.float32)
+
+
+def build() -> Any:
+    """Return the same small Keras model each time."""
+    keras = legacy_keras.load()
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Rescaling(1 / 16, name="scale"),
+            layers.Conv2D(8, 3, padding="same", use_bias=False, name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(name="relu"),
+            layers.MaxPool2D(name="pool"),
+            layers.Conv2D(16, 3, padding="same", name="conv2"),
+            layers.GlobalAveragePooling2D(name="average"),
+            # Large enough logits, so that the top class of random samples is no coin toss.
+            layers.Dense(4, name="logits", kernel_initializer=keras.initializers.RandomNormal(stddev=5.0, seed=1)),
+        ],
+        name="tiny",
+    )
+    # Statistics unlike the initial ones, so that folding them wrongly would show.
+    model.get_layer("norm").set_weights([np.linspace(a, b, 8) for a, b in ((0.5, 2), (-1, 1), (-0.2, 0.2), (0.3, 3))])
+    return model
+
+
+def write_all(folder: Path) -> np.ndarray:
+    """Write every format under `folder`; return Keras' logits for samples(32, seed=1)."""
+    model = build()
+    saved_model.write(model, folder / "saved_model", SPEC)
+    for precision in PRECISIONS:
+        calibration = samples(40, seed=2) if precision == "int8" else None
+        tflite.write(folder / "saved_model", folder / f"{precision}.tflite", SPEC, precision, calibration)
+    onnx.write(model, folder / "float32.onnx", SPEC)
+    onnx.write_from_tflite(folder / "int8.tflite", folder / "int8.onnx", SPEC)
+    logits: np.ndarray = model(samples(32, seed=1), training=False).numpy()
+    return logits
+
+
+def write_all_with_a_past(folder: Path) -> None:
+    """Write every format twice, the second time under `folder`: the process-wide counters have moved on."""
+    (folder / "first").mkdir(parents=True)
+    write_all(folder / "first")
+    write_all(folder)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file under a folder, by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def predict_saved_model(folder: Path, batches: list[np.ndarray], threads: int = 1) -> list[dict[str, np.ndarray]]:
+    """Answer each batch from one loaded SavedModel."""
+    predictor = saved_model.load(folder, SPEC, threads)
+    answers = [predictor.predict(batch) for batch in batches]
+    predictor.close()
+    return answers
+
+
+def write_unguarded(folder: Path) -> None:
+    """Write `folder/1/` with a serving function that does not check shapes."""
+    legacy_keras.load()
+    import tensorflow as tf
+
+    model, module = build(), tf.Module()
+    module.weights_ = model.variables
+    function = saved_model.serving_function(model, SPEC, guarded=False).get_concrete_function()
+    tf.saved_model.save(module, str(folder / "1"), signatures={saved_model.SIGNATURE: function})
+
+
+def serve_unchecked(folder: Path, shape: tuple[int, ...]) -> str:
+    """Feed zeros of a shape as TF Serving does, without comparing it with the signature.
+
+    Returns:
+        The name of the error, or "answered [SHAPE OF THE LOGITS]".
+    """
+    legacy_keras.load()
+    import tensorflow as tf
+    from tensorflow.core.protobuf import config_pb2
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder / "1"))
+        signature = meta_graph.signature_def[saved_model.SIGNATURE]
+        feed, fetch = signature.inputs[SPEC.input_name].name, signature.outputs["logits"].name
+        call = session._make_callable_from_options(config_pb2.CallableOptions(feed=[feed], fetch=[fetch]))
+        try:
+            (logits,) = call(np.zeros(shape, np.float32))
+        except tf.errors.OpError as error:
+            return type(error).__name__
+        return f"answered {list(logits.shape)}"
+
+
+def predict_with_other_threads(folder: Path) -> None:
+    """Use TensorFlow with one thread, then ask for three."""
+    predict_saved_model(folder, [samples(1, seed=0)], threads=1)
+    predict_saved_model(folder, [samples(1, seed=0)], threads=3)
+
+
+def count_traces(folder: Path) -> tuple[int, int]:
+    """Return the number of functions TensorFlow knows after a first and after many more calls with other batch sizes."""
+    legacy_keras.load()
+    from tensorflow.python.eager import context
+
+    predictor = saved_model.load(folder, SPEC, 1)
+    predictor.predict(samples(1, seed=0))
+    first = len(context.context().list_function_names())
+    for count in (1, 2, 5, 32):
+        predictor.predict(samples(count, seed=0))
+    return first, len(context.context().list_function_names())
+
+
+def write_unconvertible(folder: Path, name: str) -> None:
+    """Write a model with an operator that neither TFLite nor ONNX has, to `folder/NAME`."""
+    keras = legacy_keras.load()
+    import tensorflow as tf
+
+    samples_in = keras.Input((8, 8, 1), name="image")
+    values = keras.layers.Lambda(lambda x: tf.math.betainc(x + 1, x + 1, x / 16))(samples_in)
+    model = keras.Model(samples_in, keras.layers.Dense(4, name="logits")(keras.layers.Flatten()(values)))
+    if name.endswith(".onnx"):
+        onnx.write(model, folder / name, SPEC)
+    else:
+        tflite.write(model, folder / name, SPEC, "float32")
+
+
+def write_recurrent(folder: Path) -> np.ndarray:
+    """Write an LSTM as lstm.tflite, by TensorFlow itself, and as lstm.onnx; return Keras' logits for samples(3, seed=1)."""
+    keras = legacy_keras.load()
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    image = keras.Input((8, 8, 1), name="image")
+    logits = layers.Dense(4, name="logits")(layers.LSTM(8, name="lstm")(layers.Reshape((8, 8), name="rows")(image)))
+    model = keras.Model(image, logits)
+    onnx.write(model, folder / "lstm.onnx", SPEC)
+    # The converter takes a recurrent layer with a batch of one only.
+    single = keras.Input((8, 8, 1), batch_size=1, name="image")
+    both = keras.Model(single, [model(single), layers.Softmax(name="probabilities")(model(single))])
+    both.output_names = ["logits", "probabilities"]
+    (folder / "lstm.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(both).convert())
+    answer: np.ndarray = model(samples(3, seed=1), training=False).numpy()
+    return answer
+
+
+def saved_model_kernels(folder: Path) -> dict[str, np.ndarray]:
+    return saved_model.kernels(folder)
+
+
+def keras_kernels() -> dict[str, np.ndarray]:
+    return {weight.name.split(":")[0]: weight.numpy() for weight in build().weights if len(weight.shape) > 1}
+
+
+def load_saved_model_for_other_data(folder: Path) -> None:
+    saved_model.load(folder, Spec("features", (64,), (0.0, 1.0), ("a", "b")), 1)
+
+
+def saved_model_ends(folder: Path) -> dict[str, dict[str, list[int] | None]]:
+    """Return the shapes of every signature's inputs and outputs, as the file states them; None: unknown rank."""
+    legacy_keras.load()
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel.FromString((folder / "1" / "saved_model.pb").read_bytes())
+    return {
+        key: {
+            name: None if end.tensor_shape.unknown_rank else [dim.size for dim in end.tensor_shape.dim]
+            for name, end in (*signature.inputs.items(), *signature.outputs.items())
+        }
+        for key, signature in proto.meta_graphs[0].signature_def.items()
+    }
+
+
+def write_tflite_from_keras(path: Path) -> None:
+    tflite.write(build(), path, SPEC, "float32")
+
+
+def write_integer_ends(folder: Path, path: Path) -> None:
+    """Write an int8 .tflite that takes and gives int8."""
+    legacy_keras.load()
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "1"))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ({"image": sample[np.newaxis]} for sample in samples(4, seed=2))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    path.write_bytes(converter.convert())

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.plan import Planned
+from pipeline.report.document import Artifact, Gate
+from pipeline.stages import judge
+
+REFERENCE = Planned("train", "saved_model", "float32")
+FLOAT = Planned("train", "tflite", "float32")
+INT8 = Planned("train", "tflite", "int8")
+PLAN = (REFERENCE, FLOAT, INT8)
+
+INTERVALS = {"p50": (1.0, 0.9, 1.1), "p90": (1.5, 1.4, 1.6), "p99": (2.0, 1.8, 2.2)}
+
+
+def latency(**changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "scenario": "SingleStream", "queries": 5000, "valid": True, "settings": {}, "throughput_per_s": 900.0,
+        "throughput_low": 800.0, "throughput_high": 1000.0, "block_p50_ms": [1.0], "histogram": {},
+        "speedup": {"against": FLOAT.id, "value": 2.0, "low": 1.8, "high": 2.2, "pairs": 5},
+    }  # fmt: skip
+    for name, (value, low, high) in INTERVALS.items():
+        found |= {f"{name}_ms": value, f"{name}_low": low, f"{name}_high": high}
+    return found | changes
+
+
+def run(*, drop: tuple[float, float, float] = (0.01, 0.0, 0.02), **changes: Any) -> dict[str, Any]:
+    value, low, high = drop
+    return {
+        "runtime": "litert", "threads": 1, "metrics": {"accuracy_drop": {"value": value, "low": low, "high": high}},
+        "parity": {
+            "against": "train.keras", "samples": 360, "top1_agreement": 0.99, "top1_agreement_low": 0.97,
+            "top1_agreement_high": 0.995, "max_abs_error": 0.1, "mean_abs_error": 0.01,
+        },
+        "latency": [latency()],
+    } | changes  # fmt: skip
+
+
+def artifact(item: Planned, *runs: dict[str, Any], **changes: Any) -> Artifact:
+    facts = {"id": item.id, "stage": item.stage, "format": item.format, "precision": item.precision, "gzip_bytes": 1000}
+    return Artifact.model_validate(facts | {"runs": list(runs)} | changes)
+
+
+def gates(limits: dict[str, float], *runs: dict[str, Any], **changes: Any) -> list[Gate]:
+    artifacts = [artifact(REFERENCE, run(), gzip_bytes=8000), artifact(INT8, *(runs or (run(),)), **changes)]
+    return judge.judge(artifacts, PLAN, judge.Config(gates=judge.Limits(**limits)))
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "within", "missed", "words"),
+    [
+        ("max_accuracy_drop", 0.02, 0.005, -0.001, "0.01 (95 % interval 0 to 0.02), limit at most -0.001"),
+        ("min_parity", 0.98, 0.993, 0.999, "0.99 (95 % interval 0.97 to 0.995), limit at least 0.999"),
+        ("max_p99_ms", 3.0, 1.9, 1.7, "2 ms (95 % interval 1.8 to 2.2), limit at most 1.7 ms"),
+        ("min_speedup", 1.5, 2.1, 2.3, "2x (95 % interval 1.8 to 2.2), limit at least 2.3x"),
+    ],
+)
+def test_gate_fails_only_when_the_whole_interval_misses_the_limit(
+    name: str, held: float, within: float, missed: float, words: str
+) -> None:
+    (gate,) = gates({name: held})
+    assert gate.passed
+    (gate,) = gates({name: within})
+    assert gate.passed
+    assert "within the interval, so not shown to be missed" in gate.message
+    (gate,) = gates({name: missed})
+    assert not gate.passed
+    assert gate.message.startswith(words)
+    assert "the whole interval misses it; try " in gate.message
+
+
+def test_size_ratio_is_of_gzipped_bytes_reference_over_artifact() -> None:
+    (gate,) = gates({"min_size_ratio": 8.0})
+    assert gate.passed
+    assert gate.value == 8.0
+    (gate,) = gates({"min_size_ratio": 8.1})
+    assert not gate.passed
+    assert "8, limit at least 8.1" in gate.message
+
+
+def test_worst_run_decides_when_there_are_several() -> None:
+    good, bad = run(), run(drop=(0.5, 0.4, 0.6))
+    (gate,) = gates({"max_accuracy_drop": 0.1}, good, bad)
+    assert not gate.passed
+    assert gate.value == 0.5
+
+
+def test_latency_gate_fails_when_loadgen_calls_the_measurement_invalid() -> None:
+    (gate,) = gates({"max_p99_ms": 3.0}, run(latency=[latency(valid=False)]))
+    assert not gate.passed
+    assert "LoadGen calls the measurement INVALID" in gate.message
+
+
+def test_gate_fails_with_the_artifacts_error_when_there_is_nothing_to_judge() -> None:
+    artifacts = [artifact(REFERENCE, run()), artifact(INT8, error="the converter died")]
+    (gate,) = judge.judge(artifacts, PLAN, judge.Config(gates=judge.Limits(min_parity=0.5)))
+    assert not gate.passed
+    assert gate.value is None
+    assert gate.message == "not measured: the converter died"
+
+
+def test_limits_of_another_artifact_are_judged_there() -> None:
+    config = judge.Config(artifacts={FLOAT.id: judge.Limits(min_size_ratio=100)})
+    artifacts = [artifact(REFERENCE, run(), gzip_bytes=8000), artifact(FLOAT, run()), artifact(INT8, run())]
+    (gate,) = judge.judge(artifacts, PLAN, config)
+    assert gate.artifact == FLOAT.id
+    assert not gate.passed
+
+
+def test_verdict_fails_when_an_artifact_has_an_error_unless_it_is_optional() -> None:
+    assert judge.verdict([artifact(INT8, run())], []) == "pass"
+    assert judge.verdict([artifact(INT8, error="broken")], []) == "fail"
+    assert judge.verdict([artifact(INT8, error="broken", optional=True)], []) == "pass"
+
+
+def test_verdict_fails_when_a_gate_fails() -> None:
+    assert judge.verdict([artifact(INT8, run())], gates({"min_size_ratio": 100.0})) == "fail"

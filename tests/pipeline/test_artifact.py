@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline.artifact import Artifact, Damaged, Store, fingerprint
+from pipeline.garbage import collect
+
+BASIS = {"settings": {"a": 1}}
+KEY = fingerprint(BASIS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs" / ".store")
+
+
+def made(store: Store, basis: dict[str, object] = BASIS, **changes: object) -> Artifact:
+    key = fingerprint(basis)
+    with store.locked("train", key, lambda: None):
+        folder, _ = store.begin("train", key, afresh=False)
+        (folder / "sub").mkdir()
+        (folder / "sub" / "model").write_text("weights", encoding="utf-8")
+        manifest = {"stage": "train", "fingerprint": key, "basis": basis, "inputs": {}, "seconds": 1.0, "metrics": {}}
+        return store.commit(manifest | changes, folder)
+
+
+def test_entry_is_found_when_its_basis_is_equal(store: Store) -> None:
+    stored = made(store)
+    found = store.find("train", {"settings": {"a": 1}})
+    assert isinstance(found, Artifact)
+    assert found.manifest == stored.manifest
+    assert found.manifest.files.keys() == {"sub/model"}
+
+
+def test_entry_is_not_found_when_any_part_of_the_basis_differs(store: Store) -> None:
+    made(store)
+    assert store.find("train", {"settings": {"a": 2}}) is None
+    assert store.find("export", BASIS) is None
+
+
+def test_entry_is_not_there_before_it_is_whole(store: Store) -> None:
+    folder, _ = store.begin("train", KEY, afresh=False)
+    (folder / "model").write_text("half", encoding="utf-8")
+    assert store.find("train", BASIS) is None
+    folder, _ = store.begin("train", KEY, afresh=False)
+    assert list(folder.iterdir()) == []
+
+
+def test_unfinished_work_survives_and_is_forgotten_when_afresh(store: Store) -> None:
+    _, work = store.begin("train", KEY, afresh=False)
+    (work / "checkpoint").write_text("epoch 3", encoding="utf-8")
+    assert store.unfinished("train", KEY)
+    _, work = store.begin("train", KEY, afresh=False)
+    assert (work / "checkpoint").exists()
+    _, work = store.begin("train", KEY, afresh=True)
+    assert not (work / "checkpoint").exists()
+
+
+def test_commit_removes_unfinished_work(store: Store) -> None:
+    made(store)
+    assert not store.unfinished("train", KEY)
+    assert sorted(path.name for path in store.root.iterdir()) == [f"train-{KEY}", f"train-{KEY}.lock"]
+
+
+def test_entry_whose_file_was_changed_is_not_used_and_says_which(store: Store) -> None:
+    stored = made(store)
+    path = stored.file("sub/model")
+    path.chmod(0o644)
+    path.write_text("other weights", encoding="utf-8")
+    assert store.find("train", BASIS) == Damaged("its files were changed (sub/model)")
+
+
+def test_entry_without_a_readable_manifest_is_not_used(store: Store) -> None:
+    (made(store).file("manifest.json")).write_text('{"stage": "train"', encoding="utf-8")
+    assert store.find("train", BASIS) == Damaged("its manifest cannot be read")
+
+
+def test_entry_with_a_foreign_manifest_is_not_used(store: Store) -> None:
+    path = made(store).file("manifest.json")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["basis"] = {"settings": {"a": 2}}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert store.find("train", BASIS) == Damaged("its manifest belongs to something else")
+
+
+def test_entry_with_a_failure_of_the_moment_is_not_used_and_says_which(store: Store) -> None:
+    made(store, transient=("a time-out",))
+    found = store.find("train", BASIS)
+    assert isinstance(found, Damaged)
+    assert "a time-out" in found.reason
+
+
+def test_commit_replaces_an_entry_that_could_not_be_used(store: Store) -> None:
+    made(store, transient=("a time-out",))
+    made(store)
+    assert isinstance(store.find("train", BASIS), Artifact)
+
+
+def test_second_caller_waits_for_the_lock_and_finds_the_entry(store: Store) -> None:
+    said: list[str] = []
+    held, waiting = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with store.locked("train", KEY, lambda: None):
+            held.set()
+            assert waiting.wait(10)
+        made(store)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert held.wait(10)
+
+    def wait() -> None:
+        said.append("waits")
+        waiting.set()
+
+    with store.locked("train", KEY, wait):
+        pass
+    thread.join()
+    assert said == ["waits"]
+
+
+def linked_run(store: Store, name: str) -> Path:
+    run = store.root.parent / name
+    (run / "stages").mkdir(parents=True)
+    (run / "stages" / "train").symlink_to(f"../../.store/train-{KEY}")
+    return run
+
+
+def test_gc_keeps_what_a_run_refers_to(store: Store) -> None:
+    made(store)
+    linked_run(store, "digits")
+    assert collect(store) == []
+    assert isinstance(store.find("train", BASIS), Artifact)
+
+
+def test_gc_keeps_what_a_run_elsewhere_refers_to(store: Store, tmp_path: Path) -> None:
+    made(store)
+    run = tmp_path / "elsewhere"
+    (run / "stages").mkdir(parents=True)
+    (run / "stages" / "train").symlink_to(store.entry("train", KEY))
+    store.refer("train", KEY, run)
+    assert collect(store) == []
+
+
+def test_gc_removes_what_no_run_refers_to_and_unfinished_work_with_it(store: Store) -> None:
+    made(store)
+    other = fingerprint({"settings": {"a": 2}})
+    _, work = store.begin("train", other, afresh=False)
+    (work / "checkpoint").write_text("epoch 3", encoding="utf-8")
+    store.refer("train", KEY, store.root.parent / "gone")
+    assert {name for name, _ in collect(store, dry_run=True)} == {f"train-{KEY}", f"train-{other}"}
+    assert isinstance(store.find("train", BASIS), Artifact)
+    assert {name for name, _ in collect(store)} == {f"train-{KEY}", f"train-{other}"}
+    assert store.find("train", BASIS) is None
+    assert not work.exists()
+
+
+def test_gc_leaves_an_entry_alone_that_is_being_made(store: Store) -> None:
+    _, work = store.begin("train", KEY, afresh=False)
+    (work / "checkpoint").write_text("epoch 3", encoding="utf-8")
+    with store.locked("train", KEY, lambda: None):
+        assert collect(store) == []
+    assert collect(store) != []

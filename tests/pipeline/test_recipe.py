@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import recipe as recipes
+from pipeline.errors import InputError
+from pipeline.recipe_text import commented
+
+
+@pytest.fixture
+def digits() -> recipes.Recipe:
+    return recipes.load("digits")
+
+
+def message(source: str, *overrides: str) -> str:
+    with pytest.raises(InputError) as caught:
+        recipes.load(source, overrides)
+    return str(caught.value)
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "r.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", recipes.built_in())
+def test_built_in_recipe_is_equal_after_dump_and_load(name: str, tmp_path: Path) -> None:
+    recipe = recipes.load(name)
+    assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe
+    assert recipe.name == name
+    assert recipe.description
+
+
+def test_commented_recipe_is_equal_after_load_and_explains_every_key(digits: recipes.Recipe, tmp_path: Path) -> None:
+    text = commented(digits)
+    assert recipes.load(written(tmp_path, text)) == digits
+    lines = text.splitlines()
+    keys = [i for i, line in enumerate(lines) if line.strip() and not line.strip().startswith("#")]
+    bare = [lines[i] for i in keys if not lines[i - 1].strip().startswith("#")]
+    assert bare == []
+
+
+def test_dump_shows_every_default_and_absent_stages_as_null(digits: recipes.Recipe) -> None:
+    document = yaml.safe_load(recipes.dump(recipes.load("digits", ["judge=null", "measure=null"])))
+    assert document["measure"] is None
+    assert document["export"]["deadline_s"] == digits.export.deadline_s  # type: ignore[union-attr]
+
+
+def test_unknown_key_is_refused_with_its_path_and_the_nearest_name() -> None:
+    assert "train.epoch: unknown key; did you mean train.epochs?" in message("digits", "train.epoch=3")
+
+
+def test_unknown_key_of_a_tagged_section_is_refused_with_its_path_and_the_nearest_name() -> None:
+    text = message("digits", "train.optimizer={name: adam, learning_rat: 0.1}")
+    assert "train.optimizer.learning_rat: unknown key; did you mean train.optimizer.learning_rate?" in text
+
+
+def test_key_in_the_wrong_section_is_refused_with_the_right_one() -> None:
+    assert "epochs: unknown key; did you mean train.epochs?" in message("digits", "epochs=3")
+
+
+def test_unknown_choice_is_refused_with_the_choices_and_the_nearest() -> None:
+    text = message("digits", "train.optimizer={name: adm}")
+    assert "train.optimizer.name: expected one of" in text
+    assert "found 'adm'; did you mean adam?" in text
+    text = message("digits", "export.tflite=[float8]")
+    assert "export.tflite.0: expected one of float32, float16, dynamic-int8, int8, found 'float8'" in text
+
+
+def test_all_problems_are_told_at_once() -> None:
+    text = message("digits", "train.epochs=-1", "seed=many", "export.tflite=[float32, float32]")
+    assert "has 3 problems" in text
+    assert "train.epochs: expected" in text
+    assert "found -1" in text
+    assert "seed: expected a valid integer" in text
+    assert "tflite names a precision twice" in text
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("export=null", "measure needs an export section"),
+        ("measure=null", "judge needs a measure section"),
+        ("judge.final=train.tflite.int4", "judge.final names 'train.tflite.int4', which is not exported; exported: "),
+        ("export.tflite=[float32]", "onnx int8 is made from the int8 .tflite: add int8 to export.tflite"),
+        ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16"),
+        ("export={tflite: [int8], onnx: []}", "min_speedup of train.tflite.int8 needs another artifact of precision "),
+        ("data.split.test=0.9", "data.split: "),
+    ],
+)  # fmt: skip
+def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected: str) -> None:
+    assert expected in message("digits", override)
+
+
+def test_limit_for_another_artifact_is_set_with_a_quoted_id() -> None:
+    recipe = recipes.load("digits", ['judge.artifacts."train.onnx.int8".min_parity=0.5'])
+    assert recipe.judge is not None
+    assert recipe.judge.artifacts["train.onnx.int8"].min_parity == 0.5
+
+
+@pytest.mark.parametrize("assignment", ["train.epochs", "=3", "train..epochs=3", ""])
+def test_set_that_is_no_assignment_is_refused_with_an_example(assignment: str) -> None:
+    text = message("digits", assignment)
+    assert "is not an assignment" in text
+    assert "--set train.epochs=5" in text
+
+
+def test_set_below_a_plain_value_is_refused() -> None:
+    assert "--set seed.value: seed has no keys of its own" in message("digits", "seed.value=1")
+
+
+def test_missing_recipe_is_refused_with_the_nearest_name() -> None:
+    text = message("digit")
+    assert "there is no recipe 'digit'" in text
+    assert "did you mean digits?" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "found: nothing"),
+        ("- a\n- b\n", "found: a list"),
+        ("a: [1", "YAML error at line 2"),
+        ("name: a\nname: b\n", "the key 'name' is there twice"),
+        ("name: !!python/object/apply:os.system [true]\n", "YAML error at line 1"),
+        ("name: x\n", "data: expected a value, found nothing"),
+        ("a: &a [*a]\n", "is not a recipe"),
+        ("? [1, 2]\n: 3\n", "unknown key"),
+    ],
+)
+def test_file_that_is_no_recipe_is_refused_with_what_was_found(text: str, expected: str, tmp_path: Path) -> None:
+    assert expected in message(written(tmp_path, text))
+
+
+def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    assert "expected: UTF-8 text" in message(str(path))
+
+
+def test_number_that_is_not_finite_is_refused() -> None:
+    assert "judge.gates.max_p99_ms" in message("digits", "judge.gates.max_p99_ms=.inf")

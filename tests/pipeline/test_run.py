@@ -1,0 +1,229 @@
+"""The walk over the stages, with the real store and folders and with stages that do next to nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pipeline.fit_config import FitConfig
+
+from pipeline import recipe as recipes
+from pipeline import run as runs
+from pipeline.artifact import Store
+from pipeline.data import DataConfig
+from pipeline.errors import BusyError, DiskError, DivergedError, InputError, RunError, StoppedError
+from pipeline.events import Event, StageReused, StageStarted
+from pipeline.run_folder import RunFolder
+from pipeline.stage import Job, Result
+from pipeline.stages import export
+
+
+class Line:
+    """A recipe, a folder and a store, with a train and an export stage whose doings a test can change."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = RunFolder(tmp_path / "runs" / "line")
+        self.store = Store(tmp_path / "runs" / ".store")
+        self.events: list[Event] = []
+        self.calls: list[str] = []
+        self.during: Callable[[Job], Result] = lambda job: Result({"accuracy": 0.5})  # noqa: ARG005
+
+        def train_run(job: Job, *, data: DataConfig, train: FitConfig, seed: int) -> Result:  # noqa: ARG001
+            self.calls.append("train")
+            (job.folder / "history.json").write_text('{"loss": [1.0]}', encoding="utf-8")
+            return self.during(job)
+
+        def export_run(job: Job, *, export: export.Config) -> Result:  # noqa: ARG001
+            self.calls.append("export")
+            (job.folder / "artifacts.json").write_text("[]", encoding="utf-8")
+            (job.folder / "train.tflite.int8.tflite").write_text("weights", encoding="utf-8")
+            assert job.inputs["train"].file("history.json").exists()
+            return Result()
+
+        stages = tuple(
+            SimpleNamespace(NAME=name, INPUTS=inputs, CODE=("pipeline/errors.py",), LIBRARIES=("pydantic",), run=run)
+            for name, inputs, run in (("train", (), train_run), ("export", ("train",), export_run))
+        )
+        monkeypatch.setattr(runs, "STAGES", stages)
+
+    def go(self, *overrides: str, **options: Any) -> Any:
+        self.events.clear()
+        self.calls.clear()
+        recipe = recipes.load("digits", ["judge=null", "measure=null", *overrides])
+        with self.folder.held():
+            return runs.run(recipe, self.folder, self.store, self.events.append, **options)
+
+    def reasons(self) -> dict[str, str]:
+        return {event.stage: event.reason for event in self.events if isinstance(event, (StageStarted, StageReused))}
+
+    def report(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(self.folder.report.read_text(encoding="utf-8"))
+        return loaded
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
+    return Line(tmp_path, monkeypatch)
+
+
+def test_every_stage_runs_when_nothing_is_stored(line: Line) -> None:
+    report = line.go()
+    assert line.calls == ["train", "export"]
+    assert line.reasons() == {"train": "nothing is stored for it yet", "export": "nothing is stored for it yet"}
+    assert report.verdict == "incomplete"
+    assert [stage["status"] for stage in line.report()["stages"]] == ["run", "run"]
+
+
+def test_stages_are_reused_when_nothing_changed(line: Line) -> None:
+    line.go()
+    line.go()
+    assert line.calls == []
+    assert all("same settings, inputs, data, code and versions" in reason for reason in line.reasons().values())
+    assert [stage["status"] for stage in line.report()["stages"]] == ["reused", "reused"]
+
+
+def test_changed_setting_runs_its_stage_and_those_after_it_and_is_named(line: Line) -> None:
+    line.go("train.epochs=30")
+    line.go("train.epochs=7")
+    assert line.calls == ["train", "export"]
+    assert line.reasons()["train"] == "train.epochs is 7 and was 30"
+    assert line.reasons()["export"] == "its input train changed"
+
+
+def test_setting_of_a_later_stage_leaves_the_earlier_one_alone(line: Line) -> None:
+    line.go()
+    line.go("export.deadline_s=5")
+    assert line.calls == ["export"]
+    assert line.reasons()["export"].startswith("export.deadline_s is 5.0 and was ")
+
+
+def test_name_of_the_recipe_changes_nothing(line: Line) -> None:
+    line.go()
+    line.go("name=other", "description=something else")
+    assert line.calls == []
+
+
+def test_changed_code_runs_its_stages_and_is_named(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    line.go()
+    monkeypatch.setattr(runs, "_code", lambda rooms: dict.fromkeys(rooms, "another hash"))
+    line.go()
+    assert line.calls == ["train", "export"]
+    assert line.reasons()["train"] == "pipeline/errors.py changed"
+
+
+def test_two_runs_share_the_store(line: Line) -> None:
+    line.go()
+    line.folder = RunFolder(line.folder.path.with_name("second"))
+    line.go()
+    assert line.calls == []
+
+
+def test_from_runs_that_stage_and_those_after_it(line: Line) -> None:
+    line.go()
+    line.go(first="export")
+    assert line.calls == ["export"]
+    assert line.reasons()["export"] == "asked for by --from"
+
+
+def test_until_stops_after_that_stage(line: Line) -> None:
+    report = line.go(until="train")
+    assert line.calls == ["train"]
+    assert [stage.status for stage in report.stages] == ["run", "skipped"]
+    assert report.verdict == "incomplete"
+
+
+def test_until_a_stage_that_the_recipe_lacks_is_refused(line: Line) -> None:
+    with pytest.raises(InputError, match="has no stage export"):
+        line.go("export=null", until="export")
+
+
+def test_exported_files_are_hard_links_into_the_store(line: Line) -> None:
+    line.go()
+    published = line.folder.path / "artifacts" / "train.tflite.int8.tflite"
+    assert published.stat().st_nlink == 2
+
+
+def test_failure_of_the_moment_is_used_once_and_made_again(line: Line) -> None:
+    line.during = lambda _: Result({}, ("a time-out",))
+    line.go()
+    line.during = lambda _: Result()
+    line.go()
+    assert line.calls == ["train", "export"]
+    assert "the last time something went wrong that may not again (a time-out)" in line.reasons()["train"]
+    assert "a time-out" in line.reasons()["export"]
+    line.go()
+    assert line.calls == []
+
+
+def fails_with(error: BaseException) -> Callable[[Job], Result]:
+    def during(job: Job) -> Result:
+        (job.work / "checkpoint").write_text("epoch 3", encoding="utf-8")
+        raise error
+
+    return during
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "model.keras"), DiskError, 4, "cannot write model.keras"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), DiskError, 4, "Read-only file system"),
+        (ValueError("Unable to write: No space left on device"), DiskError, 4, "free some space"),
+        (DivergedError("the loss is nan at epoch 2, step 7"), DivergedError, 4, "epoch 2, step 7"),
+        (KeyboardInterrupt(), StoppedError, 130, "stopped in train"),
+        (MemoryError(), RunError, 4, "out of memory"),
+        (ZeroDivisionError("a bug"), RunError, 4, "train failed: ZeroDivisionError: a bug"),
+    ],
+)
+def test_error_is_one_message_in_the_report_and_the_next_call_goes_on(
+    line: Line, raised: BaseException, expected: type[RunError], code: int, words: str
+) -> None:
+    line.during = fails_with(raised)
+    with pytest.raises(expected) as caught:
+        line.go()
+    assert caught.value.exit_code == code
+    assert words in str(caught.value)
+    report = line.report()
+    assert report["verdict"] == "error"
+    assert report["failure"] == {"stage": "train", "message": str(caught.value), "exit_code": code}
+    assert report["stages"] == [report["stages"][0]]
+    assert report["stages"][0]["status"] == "failed"
+
+    line.during = lambda job: Result({"found": float((job.work / "checkpoint").exists())})
+    assert line.go().stages[0].metrics == {"found": 1.0}
+    assert "goes on from unfinished work" in line.reasons()["train"]
+
+
+def test_old_report_is_gone_when_a_new_run_has_started(line: Line) -> None:
+    line.go()
+    with line.folder.held():
+        assert not line.folder.report.exists()
+        assert not (line.folder.path / "report.html").exists()
+
+
+def test_second_run_in_the_same_folder_is_refused(line: Line) -> None:
+    with line.folder.held(), pytest.raises(BusyError) as caught, RunFolder(line.folder.path).held():
+        pass
+    assert "another run is using" in str(caught.value)
+    assert "choose another --out" in str(caught.value)
+
+
+def test_folder_with_other_files_is_refused_and_left_alone(line: Line) -> None:
+    line.folder.path.mkdir(parents=True)
+    (line.folder.path / "artifacts").mkdir()
+    (line.folder.path / "artifacts" / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="is not a run's folder"):
+        line.go()
+    assert (line.folder.path / "artifacts" / "thesis.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_file_in_the_place_of_the_folder_is_refused(line: Line) -> None:
+    line.folder.path.parent.mkdir(parents=True)
+    line.folder.path.write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be a run's folder"):
+        line.go()

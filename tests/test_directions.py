@@ -1,0 +1,93 @@
+"""Who may import whom, what a stage's CODE names, and what may be loaded before TensorFlow is wanted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.run import STAGES
+from pipeline.stage import Stage
+from tests.imports import ROOT, imports, modules, reached
+
+# they say what is wrong, carry results about or describe a stage; none of them decides a result
+NEUTRAL = frozenset(
+    {"pipeline.artifact", "pipeline.config", "pipeline.errors", "pipeline.events", "pipeline.stage", "pipeline",
+     "pipeline.stages", "pipeline.report"}
+)  # fmt: skip
+HEAVY = ("tensorflow", "tf_keras", "keras", "numpy", "sklearn", "scipy", "onnx", "onnxruntime", "matplotlib", "jinja2")
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.NAME)
+def test_code_of_a_stage_names_every_module_that_decides_its_result(stage: Stage) -> None:
+    known = modules()
+    needed = {
+        known[name].relative_to(ROOT).as_posix() for name in reached(f"pipeline.stages.{stage.NAME}", stop=NEUTRAL)
+    }
+    named = {
+        file.relative_to(ROOT).as_posix()
+        for room in stage.CODE
+        for file in ([ROOT / room] if room.endswith(".py") else (ROOT / room).rglob("*.py"))
+    }
+    assert needed - named == set(), "CODE lacks these"
+    superfluous = {
+        room for room in stage.CODE if not any(name == room or name.startswith(f"{room}/") for name in needed)
+    }
+    assert superfluous == set(), "CODE names these in vain"
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.NAME)
+def test_libraries_of_a_stage_exist_under_their_names(stage: Stage) -> None:
+    from pipeline.machine import versions
+
+    assert "absent" not in versions(stage.LIBRARIES).values()
+
+
+def test_stages_do_not_import_each_other() -> None:
+    for name in modules():
+        if name.startswith("pipeline.stages."):
+            others = {other for other in imports(name, typing=True) if other.startswith("pipeline.stages")}
+            assert others - {name} == set(), name
+
+
+def test_models_import_only_the_leaves_of_pipeline() -> None:
+    leaves = {"pipeline.config", "pipeline.errors", "pipeline.predictor", "pipeline.legacy_keras"}
+    for name in modules():
+        if name.startswith("models"):
+            ours = {other for other in imports(name, typing=True) if other.startswith("pipeline")}
+            assert ours <= leaves, name
+
+
+def test_arithmetic_rooms_do_not_import_the_wiring() -> None:
+    wiring = ("pipeline.stages", "pipeline.run", "pipeline.cli", "pipeline.recipe", "pipeline.console")
+    for name in modules():
+        if name.startswith(
+            ("pipeline.formats", "pipeline.measuring", "pipeline.data", "pipeline.fit", "pipeline.report")
+        ):
+            assert not [other for other in imports(name) if other.startswith(wiring)], name
+
+
+def test_nothing_heavy_is_imported_by_the_modules_of_a_recipe() -> None:
+    for name in reached("pipeline.cli", at_import=True):
+        heavy = {other for other in imports(name, at_import=True) if other.split(".")[0] in HEAVY}
+        assert heavy == set(), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["run", "--help"], 0),
+        (["recipes"], 0),
+        (["schema"], 0),
+        (["run", "digits", "--set", "train.epoch=3"], 2),
+    ],
+)
+def test_command_loads_no_tensorflow_when_it_only_answers(arguments: list[str], code: int) -> None:
+    script = (
+        "import sys; sys.argv[0] = 'modelmill'\nfrom pipeline.cli import main\ntry: main()\n"
+        f"except SystemExit as stop: print('exit', stop.code, sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == f"exit {code} []"

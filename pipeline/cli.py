@@ -6,17 +6,13 @@ The only place that turns errors into exit codes. Imports no TensorFlow: `--help
 from __future__ import annotations
 
 import json
-import os
 import signal
-import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
-from typer.core import TyperGroup
 
 from pipeline import recipe as recipes
 from pipeline.artifact import Store
@@ -34,33 +30,8 @@ EXIT_CODES = (
 )
 
 
-class _Verbs(TyperGroup):
-    """Shows every error of ours as one message on stderr and leaves with its exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ModelmillError as error:
-            _fail(error)
-        except KeyboardInterrupt:
-            _fail(StoppedError("stopped", todo="run the same command again"))
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):  # the reader of our output went away, as `| head` does
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise typer.Exit(0) from None
-            disk = translate_os_error(error)
-            if disk is None:
-                raise
-            _fail(disk)
-
-
-def _fail(error: ModelmillError) -> NoReturn:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
-    raise typer.Exit(error.exit_code)
-
-
 app = typer.Typer(
-    cls=_Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]}, rich_markup_mode="rich",
     help="Takes a Keras model to production smaller and faster, with proof.\n\n"
     "[bold]modelmill run[/] trains the default recipe, exports SavedModel, TFLite and ONNX, measures every file in its "
@@ -115,6 +86,8 @@ def _make(
             reporter = Reporter(streams, mode)
             with reporter.shown():
                 report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
+    except KeyboardInterrupt:
+        raise StoppedError("stopped", todo="run the same command again") from None
     except ModelmillError as error:
         reporter.write({"event": "error", "message": str(error), "exit_code": error.exit_code})
         raise
@@ -265,5 +238,18 @@ def _options(
 
 
 def main() -> None:
-    """Run the command."""
-    app()
+    """Run the command; every error of ours is one message on stderr and an exit code."""
+    try:
+        app()
+    except ModelmillError as error:
+        _leave(error)
+    except OSError as error:
+        disk = translate_os_error(error)
+        if disk is None:
+            raise
+        _leave(disk)
+
+
+def _leave(error: ModelmillError) -> NoReturn:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+    raise SystemExit(error.exit_code)

@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -77,6 +78,7 @@ class Child:
         self._deadline_s, self._memory_mb, self._threads, self._log = deadline_s, memory_mb, threads, log
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: connection.Connection[Any, Any] | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Child:
         return self
@@ -131,18 +133,22 @@ class Child:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._log), name="modelmill-child", daemon=False)
-        with _environment(self._threads), _sigint_blocked():
+        # TensorFlow keeps generated code in temporary files until it exits, and a killed process removes nothing.
+        self._temporary = tempfile.TemporaryDirectory(prefix="modelmill-", ignore_cleanup_errors=True)
+        with _environment(self._threads, self._temporary.name), _sigint_blocked():
             self._process.start()
         theirs.close()  # so that the child's death is the pipe's end
 
     def _end(self) -> None:
-        process, pipe = self._process, self._pipe
-        self._process = self._pipe = None
+        process, pipe, temporary = self._process, self._pipe, self._temporary
+        self._process = self._pipe = self._temporary = None
         if process is not None:
             _kill(process)
             process.join()
         if pipe is not None:
             pipe.close()
+        if temporary is not None:
+            temporary.cleanup()
 
 
 class _Raised:
@@ -229,10 +235,10 @@ def _crash(exit_code: int | None) -> CrashError:
 
 
 @contextlib.contextmanager
-def _environment(threads: int | None) -> Iterator[None]:
+def _environment(threads: int | None, temporary: str) -> Iterator[None]:
     """Set the variables that Python and libraries read when they start; a spawned child inherits them."""
     # The order of sets of strings decides what some converters write: it must be the same in every child.
-    wanted = {"PYTHONHASHSEED": "0"}
+    wanted = {"PYTHONHASHSEED": "0", "TMPDIR": temporary}
     if threads is not None:
         wanted |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     before = {name: os.environ.get(name) for name in wanted}
@@ -333,5 +339,6 @@ def _disk_error(error: BaseException) -> DiskError | None:
     if isinstance(error, OSError):
         return translate_os_error(error)
     # Other libraries may say "permission denied" about something that is no disk.
-    from_tensorflow = isinstance(error, Exception) and type(error).__module__.startswith("tensorflow")
-    return translate_os_error(error) if from_tensorflow else None
+    if isinstance(error, Exception) and type(error).__module__.startswith("tensorflow"):
+        return translate_os_error(error)
+    return None

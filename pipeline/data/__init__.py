@@ -24,27 +24,20 @@ SOURCES = {"digits": digits}
 
 
 class DataConfig(Frozen):
-    """Where samples come from, how they are divided, and how training reads them.
+    """Where samples come from, how they are divided, and how training reads them."""
 
-    Attributes:
-        source: the data set's name.
-        split_seed: decides which samples go into which split; the run's seed does not.
-        split: shares of the four splits.
-        value_range: lowest and highest raw value; inferred where it is left out, and said.
-        augment: random changes of training images; null changes nothing.
-        cache: hold the training samples as one tensor; false gathers each batch from the source's array.
-        shuffle_buffer: a sample moves by about this many places at most; null mixes the whole split, 0 keeps the order.
-        prefetch: batches prepared ahead; 0 prepares each when it is needed, null lets TensorFlow decide.
-    """
-
-    source: Literal["digits"] = "digits"
-    split_seed: int = Field(0, ge=0)
-    split: SplitConfig = SplitConfig()
-    value_range: tuple[float, float] | None = None
-    augment: AugmentConfig | None = None
-    cache: bool = True
-    shuffle_buffer: int | None = Field(None, ge=0)
-    prefetch: int | None = Field(None, ge=0)
+    source: Literal["digits"] = Field("digits", description="name of the data set; digits: 8x8 images, bundled")
+    split_seed: int = Field(0, ge=0, description="decides which sample goes into which split; the run's seed does not")
+    split: SplitConfig = Field(SplitConfig(), description="shares of the splits, together 1")
+    value_range: tuple[float, float] | None = Field(
+        None, description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range"
+    )
+    augment: AugmentConfig | None = Field(None, description="random changes of training images; null: none")
+    cache: bool = Field(True, description="hold the training samples as one tensor; false: gather from the array")
+    shuffle_buffer: int | None = Field(
+        None, ge=0, description="places a sample moves at most, about; null mixes the whole split, 0 keeps the order"
+    )
+    prefetch: int | None = Field(None, ge=0, description="batches prepared ahead; null: TensorFlow decides")
 
     @model_validator(mode="after")
     def _range_has_a_width(self) -> DataConfig:

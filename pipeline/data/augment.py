@@ -20,21 +20,17 @@ DRAWS = 8  # columns: shift x, shift y, angle, zoom, flip horizontal, flip verti
 
 
 class AugmentConfig(Frozen):
-    """What may happen to a training image; evaluation images are never changed.
+    """What may happen to a training image; evaluation images are never changed."""
 
-    Attributes:
-        shift_pixels: moved by up to this many pixels along each axis.
-        rotate_degrees: turned about the centre by up to this angle, either way.
-        zoom: magnified or reduced by up to this share; 0.1 means 0.9 to 1.1 times.
-        flip: mirrored with probability 1/2, along each axis named.
-        crop_pixels: a window smaller by this many pixels, at a random place, is blown up to the whole image.
-    """
-
-    shift_pixels: float = Field(0.0, ge=0)
-    rotate_degrees: float = Field(0.0, ge=0, le=180)
-    zoom: float = Field(0.0, ge=0, lt=1)
-    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
-    crop_pixels: int = Field(0, ge=0)
+    shift_pixels: float = Field(0.0, ge=0, description="moved by up to this many pixels along each axis")
+    rotate_degrees: float = Field(0.0, ge=0, le=180, description="turned about the centre by up to this, either way")
+    zoom: float = Field(0.0, ge=0, lt=1, description="magnified or reduced by up to this share; 0.1: 0.9 to 1.1 times")
+    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
+        "none", description="mirrored with probability 1/2 (horizontal: left and right change places)"
+    )
+    crop_pixels: int = Field(
+        0, ge=0, description="a window smaller by this, at a random place, is blown up to the whole image"
+    )
 
 
 def check(config: AugmentConfig, input_shape: tuple[int, ...]) -> None:

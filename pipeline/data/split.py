@@ -24,10 +24,10 @@ class SplitConfig(Frozen):
     Where a source comes with a test split of its own, that one is kept and the other three share the rest in proportion.
     """
 
-    train: float = Field(0.60, gt=0, lt=1)
-    validation: float = Field(0.15, gt=0, lt=1)
-    calibration: float = Field(0.05, gt=0, lt=1)
-    test: float = Field(0.20, gt=0, lt=1)
+    train: float = Field(0.60, gt=0, lt=1, description="share that weights are learned from")
+    validation: float = Field(0.15, gt=0, lt=1, description="share that chooses epochs and settings")
+    calibration: float = Field(0.05, gt=0, lt=1, description="share that sets ranges of int8 files")
+    test: float = Field(0.20, gt=0, lt=1, description="share that is only measured on")
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitConfig:

@@ -44,7 +44,7 @@ def meaningful_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    # MLIR writes "FILE:LINE:COLUMN: error: loc(...): TEXT", one line per offender, among notes about where it was called.
+    # MLIR writes "FILE:LINE:COLUMN: error: loc(...): TEXT", one line per offender, among notes about callers.
     first = next((line for line in lines if re.search(r"\berror: |^loc\(", line)), lines[0])
     return re.sub(r"^(?:.*?\berror: )?(?:loc\(.*\): )?", "", first)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ class Stage(Frozen):
     status: Literal["run", "reused", "skipped", "failed"]
     seconds: float | None = None
     reason: str = ""
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: Mapping[str, float] = Field(default_factory=dict)
 
 
 class Parity(Frozen):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -86,6 +87,12 @@ def fill_disk() -> None:
 def fill_disk_as_tensorflow_says_it() -> None:
     kind = type("ResourceExhaustedError", (Exception,), {"__module__": "tensorflow.python.framework.errors_impl"})
     raise kind("/somewhere/variables.data; No space left on device [Op:SaveV2]")
+
+
+def leave_a_temporary_file() -> Path:
+    descriptor, name = tempfile.mkstemp()
+    os.close(descriptor)
+    return Path(name)
 
 
 def give_a_lambda() -> object:

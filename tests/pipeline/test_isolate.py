@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -123,6 +124,19 @@ def test_what_the_child_started_is_ended_with_it(tmp_path: Path) -> None:
     assert wait_until(lambda: is_gone(grandchild))
 
 
+def test_temporary_files_of_the_child_are_removed_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Child(deadline_s=60, memory_mb=None) as child:
+        file = child.call(isolated.leave_a_temporary_file)
+        assert file.exists()
+        assert file.is_relative_to(tmp_path)
+        with pytest.raises(CrashError):
+            child.call(isolated.segfault)
+        assert list(tmp_path.iterdir()) == []
+        child.call(isolated.leave_a_temporary_file)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("function", [isolated.hold, isolated.hold_below])
 def test_a_call_is_ended_when_child_and_grandchildren_hold_too_much_memory(function: Callable[[int], None]) -> None:
     with Child(deadline_s=60, memory_mb=300) as child:
@@ -172,7 +186,7 @@ def test_an_error_of_ours_arrives_with_all_its_fields(child: Child) -> None:
 
 @pytest.mark.parametrize("function", [isolated.fill_disk, isolated.fill_disk_as_tensorflow_says_it])
 def test_a_full_disk_arrives_as_a_disk_error(child: Child, function: Callable[[], None]) -> None:
-    with pytest.raises(DiskError, match="(?i)no space left on"):
+    with pytest.raises(DiskError, match=r"(?i)no space left on"):
         child.call(function)
 
 

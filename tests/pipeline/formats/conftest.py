@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.pipeline.formats import tiny
 
 @pytest.fixture(scope="session")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the child takes for temporary files."""
+    """The folder in which the child has its own for temporary files."""
     return tmp_path_factory.mktemp("temporary")
 
 
@@ -23,7 +24,7 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def converter(temporary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """A child with TensorFlow on one thread."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
         log = tmp_path_factory.mktemp("log") / "log.txt"
         with Child(deadline_s=120, memory_mb=None, threads=1, log=log) as child:
             yield child
@@ -42,3 +43,10 @@ def exported(converter: Child, tmp_path_factory: pytest.TempPathFactory) -> Expo
     """The tiny model in every format."""
     folder = tmp_path_factory.mktemp("exported")
     return Exported(folder, converter.call(tiny.write_all, folder))
+
+
+@pytest.fixture(scope="session")
+def recurrent(converter: Child, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """An LSTM as lstm.tflite and lstm.onnx; the logits are of samples(3, seed=1)."""
+    folder = tmp_path_factory.mktemp("recurrent")
+    return Exported(folder, converter.call(tiny.write_recurrent, folder))

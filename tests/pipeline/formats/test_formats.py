@@ -83,7 +83,7 @@ def test_a_file_is_refused_when_it_is_not_for_this_data(exported: Exported, name
 
 
 def test_a_file_is_refused_when_an_output_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"found: input image \[8, 8, 1\] per sample, outputs logits$") as caught:
+    with pytest.raises(FormatError, match=r"found: input image \[8, 8, 1\] per sample, outputs logits\n") as caught:
         require_ends(tmp_path / "x.onnx", tiny.SPEC, inputs={"image": (None, 8, 8, 1)}, outputs=["logits"])
     assert caught.value.exit_code == 4
 
@@ -105,7 +105,9 @@ def test_writing_leaves_nothing_but_its_targets(exported: Exported, temporary: P
         "saved_model/1/variables/variables.data-00000-of-00001",
         "saved_model/1/variables/variables.index",
     }
-    assert list(temporary.iterdir()) == []
+    (own,) = temporary.iterdir()
+    # What is left is TensorFlow's generated code for other tests' Lambda layers; it goes with the child.
+    assert [path for path in own.iterdir() if not path.name.startswith("__autograph_generated_file")] == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import numpy as np
 import onnx as onnx_library
@@ -62,10 +61,9 @@ def test_a_file_runs_on_two_threads_with_and_without_spinning(exported: Exported
     assert np.abs(answer["logits"] - exported.logits).max() < 1e-4
 
 
-def test_a_recurrent_model_is_written_and_runs(converter: Child, tmp_path: Path) -> None:
-    logits = converter.call(tiny.write_recurrent, tmp_path)
-    answer = onnx.load(tmp_path / "lstm.onnx", tiny.SPEC, 1).predict(tiny.samples(3, seed=1))
-    assert np.abs(answer["logits"] - logits).max() < 1e-5
+def test_a_recurrent_model_is_written_and_runs(recurrent: Exported) -> None:
+    answer = onnx.load(recurrent.folder / "lstm.onnx", tiny.SPEC, 1).predict(tiny.samples(3, seed=1))
+    assert np.abs(answer["logits"] - recurrent.logits).max() < 1e-5
 
 
 def loop_in_a_model() -> onnx_library.ModelProto:

@@ -86,11 +86,10 @@ def test_a_keras_model_and_its_saved_model_give_the_same_file(
     assert tiny.digests(tmp_path) == {"float32.tflite": tiny.digests(exported.folder)["float32.tflite"]}
 
 
-def test_the_state_of_a_recurrent_model_does_not_carry_over(converter: Child, tmp_path: Path) -> None:
-    logits = converter.call(tiny.write_recurrent, tmp_path)
-    predictor = tflite.load(tmp_path / "lstm.tflite", tiny.SPEC, 1)
+def test_the_state_of_a_recurrent_model_does_not_carry_over(recurrent: Exported) -> None:
+    predictor = tflite.load(recurrent.folder / "lstm.tflite", tiny.SPEC, 1)
     for _ in range(2):
-        assert np.abs(predictor.predict(tiny.samples(3, seed=1))["logits"] - logits).max() < 1e-5
+        assert np.abs(predictor.predict(tiny.samples(3, seed=1))["logits"] - recurrent.logits).max() < 1e-5
 
 
 def test_a_file_is_refused_when_its_ends_are_integers(converter: Child, exported: Exported, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def predict_with_other_threads(folder: Path) -> None:
 
 
 def count_traces(folder: Path) -> tuple[int, int]:
-    """Return the number of functions TensorFlow knows after a first and after many more calls with other batch sizes."""
+    """Return how many functions TensorFlow knows after one call, and after more with other batch sizes."""
     legacy_keras.load()
     from tensorflow.python.eager import context
 
@@ -148,7 +148,7 @@ def write_unconvertible(folder: Path, name: str) -> None:
 
 
 def write_recurrent(folder: Path) -> np.ndarray:
-    """Write an LSTM as lstm.tflite, by TensorFlow itself, and as lstm.onnx; return Keras' logits for samples(3, seed=1)."""
+    """Write an LSTM as lstm.tflite (by TensorFlow itself) and lstm.onnx; return Keras' logits of samples(3, seed=1)."""
     keras = legacy_keras.load()
     import tensorflow as tf
 

@@ -24,13 +24,15 @@ class Config(layers.LayerConfig):
     filters: tuple[Annotated[int, Field(gt=0)], ...] = Field(
         (32, 64), min_length=1, description="output channels, one number a block"
     )
-    convolutions: int = Field(1, ge=1, description="convolutions in each block")
-    kernel_size: int = Field(3, ge=1, description="side of the convolutions' kernels, in pixels")
+    convolutions: int = Field(default=1, ge=1, description="convolutions in each block")
+    kernel_size: int = Field(default=3, ge=1, description="side of the convolutions' kernels, in pixels")
     poolings: int | None = Field(
-        None, ge=0, description="how many blocks, from the first, end in a 2x2 max pooling; null: all"
+        default=None, ge=0, description="how many blocks, from the first, end in a 2x2 max pooling; null: all"
     )
-    head: Literal["flatten", "average"] = Field("flatten", description="how the last block's map becomes a vector")
-    dense: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="units of hidden dense layers")
+    head: Literal["flatten", "average"] = Field(
+        default="flatten", description="how the last block's map becomes a vector"
+    )
+    dense: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(), description="units of hidden dense layers")
 
 
 def check(config: Config, input_shape: tuple[int, ...]) -> None:

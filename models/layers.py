@@ -21,11 +21,11 @@ Initializer = Literal["he_normal", "he_uniform", "glorot_normal", "glorot_unifor
 class LayerConfig(Frozen):
     """Options that hold for every layer with weights."""
 
-    initializer: Initializer = Field("he_normal", description="how kernels start")
-    l1: float = Field(0.0, ge=0, description="L1 penalty on kernels")
-    l2: float = Field(0.0, ge=0, description="L2 penalty on kernels")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of units silenced at random in training")
-    batch_norm: bool = Field(True, description="batch normalization before each activation")
+    initializer: Initializer = Field(default="he_normal", description="how kernels start")
+    l1: float = Field(default=0.0, ge=0, description="L1 penalty on kernels")
+    l2: float = Field(default=0.0, ge=0, description="L2 penalty on kernels")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of units silenced at random in training")
+    batch_norm: bool = Field(default=True, description="batch normalization before each activation")
 
 
 def seeds(seed: int) -> Iterator[int]:

@@ -18,7 +18,7 @@ class Config(layers.LayerConfig):
     """A multilayer perceptron for inputs of any shape."""
 
     architecture: Literal["mlp"] = "mlp"
-    dense: tuple[Annotated[int, Field(gt=0)], ...] = Field((128,), description="units of hidden layers")
+    dense: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(128,), description="units of hidden layers")
 
 
 def check(config: Config, input_shape: tuple[int, ...]) -> None:  # noqa: ARG001 - every architecture has the same face

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from pipeline.config import Frozen
@@ -137,6 +136,8 @@ class Store:
     @contextmanager
     def locked(self, stage: str, key: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Hold the lock of an entry; `waiting` is called before waiting for somebody else who holds it."""
+        from filelock import FileLock, Timeout
+
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{self.entry(stage, key)}.lock")
         try:

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from pipeline import recipe as recipes
-from pipeline.artifact import Store
-from pipeline.console import Mode, Reporter, Streams
 from pipeline.errors import InputError, ModelmillError, StoppedError, translate_os_error
-from pipeline.recipe import Recipe
-from pipeline.report import document, tables
-from pipeline.run_folder import PAGE, REPORT, RunFolder
+
+# each command imports what it needs: --help needs none of it
 
 DEFAULT = "digits"
 
@@ -68,10 +63,19 @@ def _make(
     until: str | None = None, as_json: bool = False, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Run a recipe, show the result and leave with the verdict's exit code."""
+    from pipeline import recipe as recipes
+
     if as_json and quiet:
         raise InputError("--json and --quiet exclude each other", todo="leave one of them out")
     recipe = recipes.load(source, assignments or ())
-    from pipeline import run as runs  # psutil and the stages' arithmetic: not for --help
+
+    from rich.console import Console
+
+    from pipeline import run as runs
+    from pipeline.artifact import Store
+    from pipeline.console import Mode, Reporter, Streams
+    from pipeline.report import tables
+    from pipeline.run_folder import PAGE, RunFolder
 
     for option, name in (("--from", first), ("--until", until)):
         if name is not None and name not in runs.NAMES:
@@ -138,6 +142,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented recipe with every key, its default and its meaning."""
+    from pipeline import recipe as recipes
     from pipeline.recipe_text import commented
 
     text = commented(recipes.load(recipe))
@@ -150,6 +155,11 @@ def init(
 @app.command("recipes")
 def recipes_(as_json: AsJson = False) -> None:
     """List the built-in recipes and what each shows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline import recipe as recipes
+
     loaded = [recipes.load(name) for name in recipes.built_in()]
     if as_json:
         for found in loaded:
@@ -166,6 +176,8 @@ def recipes_(as_json: AsJson = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors."""
+    from pipeline.recipe import Recipe
+
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
 
 
@@ -176,6 +188,10 @@ def show(
 ) -> None:
     """Show a run's report again: stages, artifacts, gates and verdict."""
     from pydantic import ValidationError
+    from rich.console import Console
+
+    from pipeline.report import document, tables
+    from pipeline.run_folder import REPORT
 
     candidates = [run, Path("runs") / run]
     path = next((folder / REPORT for folder in candidates if (folder / REPORT).is_file()), None)
@@ -208,7 +224,9 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Remove from the store what no existing run refers to."""
+    from pipeline.artifact import Store
     from pipeline.garbage import collect
+    from pipeline.report.tables import kilobytes
 
     removed = collect(Store(store), dry_run=dry_run)
     total = sum(size for _, size in removed)
@@ -216,8 +234,8 @@ def gc(
         typer.echo(json.dumps({"removed": [name for name, _ in removed], "bytes": total, "dry_run": dry_run}))
         return
     for name, size in removed:
-        typer.echo(f"{'would remove' if dry_run else 'removed'} {name} ({tables.kilobytes(size)} kB)")
-    typer.echo(f"{len(removed)} entries, {tables.kilobytes(total)} kB")
+        typer.echo(f"{'would remove' if dry_run else 'removed'} {name} ({kilobytes(size)} kB)")
+    typer.echo(f"{len(removed)} entries, {kilobytes(total)} kB")
 
 
 def _version(asked: bool) -> None:
@@ -251,5 +269,6 @@ def main() -> None:
 
 
 def _leave(error: ModelmillError) -> NoReturn:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+    colour = typer.colors.RED if sys.stderr.isatty() else None
+    typer.secho(f"error: {error}", fg=colour, err=True)
     raise SystemExit(error.exit_code)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
-
-import psutil
 
 
 def cpu() -> str:
@@ -29,11 +26,15 @@ def cores() -> int:
 
 def memory_mb() -> int:
     """Return the machine's memory in MiB."""
+    import psutil
+
     return int(psutil.virtual_memory().total // 2**20)
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
     """Return the installed version of each distribution, without importing it; "absent" where there is none."""
+    import importlib.metadata
+
     found = {}
     for name in distributions:
         try:

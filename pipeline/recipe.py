@@ -18,7 +18,12 @@ from models import ModelConfig
 from pipeline.config import Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import InputError, translate_os_error
-from pipeline.stages import export, judge, measure, train
+from pipeline.fit_config import FitConfig
+from pipeline.stages.export import Config as ExportConfig
+from pipeline.stages.export import plan
+from pipeline.stages.judge import Config as JudgeConfig
+from pipeline.stages.judge import conflicts
+from pipeline.stages.measure import Config as MeasureConfig
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -31,10 +36,10 @@ class Recipe(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, data order and augmentation")
     data: DataConfig
     model: ModelConfig
-    train: train.Config
-    export: export.Config | None = None
-    measure: measure.Config | None = None
-    judge: judge.Config | None = None
+    train: FitConfig
+    export: ExportConfig | None = None
+    measure: MeasureConfig | None = None
+    judge: JudgeConfig | None = None
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
@@ -49,7 +54,7 @@ class Recipe(Frozen):
         if self.judge and not self.measure:
             yield "judge needs a measure section: limits are compared with measurements"
         if self.export and self.judge:
-            yield from judge.conflicts(self.judge, export.plan(self.export))
+            yield from conflicts(self.judge, plan(self.export))
 
 
 class _Loader(yaml.SafeLoader):

@@ -26,18 +26,25 @@ SOURCES = {"digits": digits}
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits"] = Field("digits", description="name of the data set; digits: 8x8 images, bundled")
-    split_seed: int = Field(0, ge=0, description="decides which sample goes into which split; the run's seed does not")
-    split: SplitConfig = Field(SplitConfig(), description="shares of the splits, together 1")
+    source: Literal["digits"] = Field(default="digits", description="name of the data set; digits: 8x8 images, bundled")
+    split_seed: int = Field(
+        default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
+    )
+    split: SplitConfig = Field(default=SplitConfig(), description="shares of the splits, together 1")
     value_range: tuple[float, float] | None = Field(
-        None, description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range"
+        default=None,
+        description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range",
     )
-    augment: AugmentConfig | None = Field(None, description="random changes of training images; null: none")
-    cache: bool = Field(True, description="hold the training samples as one tensor; false: gather from the array")
+    augment: AugmentConfig | None = Field(default=None, description="random changes of training images; null: none")
+    cache: bool = Field(
+        default=True, description="hold the training samples as one tensor; false: gather from the array"
+    )
     shuffle_buffer: int | None = Field(
-        None, ge=0, description="places a sample moves at most, about; null mixes the whole split, 0 keeps the order"
+        default=None,
+        ge=0,
+        description="places a sample moves at most, about; null mixes the whole split, 0 keeps the order",
     )
-    prefetch: int | None = Field(None, ge=0, description="batches prepared ahead; null: TensorFlow decides")
+    prefetch: int | None = Field(default=None, ge=0, description="batches prepared ahead; null: TensorFlow decides")
 
     @model_validator(mode="after")
     def _range_has_a_width(self) -> DataConfig:
@@ -69,7 +76,8 @@ class Splits:
 
 def input_shape(config: DataConfig) -> tuple[int, ...]:
     """Return the shape of one sample, without loading anything."""
-    return SOURCES[config.source].INPUT_SHAPE
+    shape: tuple[int, ...] = SOURCES[config.source].INPUT_SHAPE
+    return shape
 
 
 def load(config: DataConfig) -> Splits:

@@ -22,14 +22,18 @@ DRAWS = 8  # columns: shift x, shift y, angle, zoom, flip horizontal, flip verti
 class AugmentConfig(Frozen):
     """What may happen to a training image; evaluation images are never changed."""
 
-    shift_pixels: float = Field(0.0, ge=0, description="moved by up to this many pixels along each axis")
-    rotate_degrees: float = Field(0.0, ge=0, le=180, description="turned about the centre by up to this, either way")
-    zoom: float = Field(0.0, ge=0, lt=1, description="magnified or reduced by up to this share; 0.1: 0.9 to 1.1 times")
+    shift_pixels: float = Field(default=0.0, ge=0, description="moved by up to this many pixels along each axis")
+    rotate_degrees: float = Field(
+        default=0.0, ge=0, le=180, description="turned about the centre by up to this, either way"
+    )
+    zoom: float = Field(
+        default=0.0, ge=0, lt=1, description="magnified or reduced by up to this share; 0.1: 0.9 to 1.1 times"
+    )
     flip: Literal["none", "horizontal", "vertical", "both"] = Field(
-        "none", description="mirrored with probability 1/2 (horizontal: left and right change places)"
+        default="none", description="mirrored with probability 1/2 (horizontal: left and right change places)"
     )
     crop_pixels: int = Field(
-        0, ge=0, description="a window smaller by this, at a random place, is blown up to the whole image"
+        default=0, ge=0, description="a window smaller by this, at a random place, is blown up to the whole image"
     )
 
 

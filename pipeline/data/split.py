@@ -21,13 +21,13 @@ NAMES: tuple[Name, ...] = get_args(Name)
 class SplitConfig(Frozen):
     """Shares of the samples, each more than 0, together 1.
 
-    Where a source comes with a test split of its own, that one is kept and the other three share the rest in proportion.
+    Where a source has a test split of its own, that one is kept and the other three share the rest in proportion.
     """
 
-    train: float = Field(0.60, gt=0, lt=1, description="share that weights are learned from")
-    validation: float = Field(0.15, gt=0, lt=1, description="share that chooses epochs and settings")
-    calibration: float = Field(0.05, gt=0, lt=1, description="share that sets ranges of int8 files")
-    test: float = Field(0.20, gt=0, lt=1, description="share that is only measured on")
+    train: float = Field(default=0.60, gt=0, lt=1, description="share that weights are learned from")
+    validation: float = Field(default=0.15, gt=0, lt=1, description="share that chooses epochs and settings")
+    calibration: float = Field(default=0.05, gt=0, lt=1, description="share that sets ranges of int8 files")
+    test: float = Field(default=0.20, gt=0, lt=1, description="share that is only measured on")
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitConfig:

@@ -68,7 +68,7 @@ def write(model: Any, folder: Path, spec: Spec) -> None:
     module.weights_ = [variable for variable in model.variables if variable.ref() in used]
     target = folder / VERSION
     tf.saved_model.save(module, str(target), signatures={SIGNATURE: function})
-    # Random at every save, and only a label: TensorFlow and TF Serving load without it.
+    # Random at every save, and only a label: TensorFlow's loaders, in Python and in C++, do without it.
     (target / "fingerprint.pb").unlink(missing_ok=True)
     _renumber_functions(target / "saved_model.pb")
 
@@ -127,26 +127,26 @@ def _rename(message: Any, names: dict[str, str]) -> None:
 
 
 class SavedModelPredictor:
-    """A SavedModel in this process's TensorFlow."""
+    """A SavedModel in a session of this process's TensorFlow."""
 
-    def __init__(
-        self, loaded: Any, function: Callable[..., Any], constant: Callable[..., Any], input_name: str
-    ) -> None:
-        # A signature holds its variables weakly: the loaded object must live as long as the function is called.
-        self._loaded, self._function, self._constant, self._input = loaded, function, constant, input_name
+    def __init__(self, session: Any, function: Callable[..., Any]) -> None:
+        self._session, self._function = session, function
 
     def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Answer for raw samples float32 [n, *input_shape]: logits and probabilities, float32 [n, classes]."""
-        answer = self._function(**{self._input: self._constant(batch, "float32")})
-        return {LOGITS: answer[LOGITS].numpy(), PROBABILITIES: answer[PROBABILITIES].numpy()}
+        logits, probabilities = self._function(batch)
+        return {LOGITS: logits, PROBABILITIES: probabilities}
 
     def close(self) -> None:
-        """Drop the model."""
-        del self._loaded, self._function
+        """End the session and drop its variables."""
+        self._session.close()
 
 
 def load(path: Path, spec: Spec, threads: int) -> SavedModelPredictor:
     """Load `path/1/` with TensorFlow in this process.
+
+    It runs in a session, as TF Serving runs it: called as a function of TensorFlow 2, a small model takes twice the
+    time, and the surplus is no property of the model.
 
     Args:
         path: the folder that holds `1/`.
@@ -160,14 +160,26 @@ def load(path: Path, spec: Spec, threads: int) -> SavedModelPredictor:
     """
     legacy_keras.load()
     import tensorflow as tf
+    from tensorflow.core.protobuf import config_pb2
 
     pin_threads(threads)
-    loaded = tf.saved_model.load(str(path / VERSION))
-    function = loaded.signatures[SIGNATURE]
-    _, inputs = function.structured_input_signature
-    shapes = {name: tuple(tensor.shape) for name, tensor in inputs.items()}
-    require_ends(path, spec, inputs=shapes, outputs=list(function.structured_outputs))
-    return SavedModelPredictor(loaded, function, tf.constant, spec.input_name)
+    v1 = tf.compat.v1
+    config = v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1)
+    session = v1.Session(graph=tf.Graph(), config=config)
+    with session.graph.as_default():
+        signature = v1.saved_model.load(session, [tf.saved_model.SERVING], str(path / VERSION)).signature_def[SIGNATURE]
+    session.graph.finalize()
+    shapes = {
+        name: tuple(None if dim.size == -1 else int(dim.size) for dim in end.tensor_shape.dim)
+        for name, end in signature.inputs.items()
+    }
+    require_ends(path, spec, inputs=shapes, outputs=list(signature.outputs))
+    # Not Session.make_callable: its checks in Python cost as much as a small model.
+    options = config_pb2.CallableOptions(
+        feed=[signature.inputs[spec.input_name].name],
+        fetch=[signature.outputs[name].name for name in (LOGITS, PROBABILITIES)],
+    )
+    return SavedModelPredictor(session, session._make_callable_from_options(options))
 
 
 def pin_threads(threads: int) -> None:
@@ -183,6 +195,7 @@ def pin_threads(threads: int) -> None:
     try:
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.constant(0)  # starts the runtime, so that a later call with another number is noticed
     except RuntimeError as error:
         # 0 leaves the choice to the environment, else to the number of cores.
         pinned = int(tf.config.threading.get_intra_op_parallelism_threads())

@@ -17,11 +17,12 @@ from pipeline.config import Frozen
 from pipeline.data import DataConfig
 from pipeline.events import Note, Progress
 from pipeline.plan import Planned
-from pipeline.report import document
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from pipeline.report import document
 
 NAME = "export"
 INPUTS = ("train",)
@@ -91,6 +92,7 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     from pipeline import data as sources
     from pipeline.formats import ConversionError
     from pipeline.isolate import Child, CrashError, FailedError
+    from pipeline.report import document
 
     model = job.inputs["train"].folder
     calibration = sources.load(data).calibration.x
@@ -167,6 +169,8 @@ def _model(folder: Path) -> Any:
 
 
 def _described(item: Planned, **facts: Any) -> document.Artifact:
+    from pipeline.report import document
+
     return document.Artifact(
         id=item.id, stage=item.stage, format=item.format, precision=item.precision, optional=item.optional,
         path=None if facts.get("error") else f"artifacts/{item.filename}", **facts,

@@ -20,7 +20,6 @@ from pipeline.errors import DiskError, RunError
 from pipeline.events import Note, Progress
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.plan import RUNTIME
-from pipeline.report import document
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.data import Splits
     from pipeline.isolate import Child
     from pipeline.measuring.latency import Latency
+    from pipeline.report import document
 
 NAME = "measure"
 INPUTS = ("train", "export")
@@ -117,6 +117,7 @@ def run(job: Job, *, data: DataConfig, measure: Config) -> Result:
     from pipeline import data as sources
     from pipeline.isolate import Child
     from pipeline.measuring import runtimes
+    from pipeline.report import document
 
     splits = sources.load(data)
     exported = document.read_artifacts(job.inputs["export"].folder)
@@ -177,6 +178,7 @@ def _latency(
 
 def _keep(facts: _Facts, found: dict[str, Latency], reference: str | None, only: str | None = None) -> None:
     from pipeline.measuring.latency import speedup
+    from pipeline.report import document
 
     for name, latency in found.items():
         if only in (None, name):
@@ -194,6 +196,7 @@ def _measured(
     """Return the artifact with its run, or with the error that kept it from being measured."""
     from pipeline.measuring import accuracy, parity
     from pipeline.predictor import LOGITS
+    from pipeline.report import document
 
     error = item.error or facts.errors.get(item.id)
     if error is None:

@@ -30,10 +30,8 @@ LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 
 HISTORY = "history.json"
 
-Config = FitConfig
 
-
-def run(job: Job, *, data: DataConfig, model: ModelConfig, train: Config, seed: int) -> Result:
+def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, seed: int) -> Result:
     """Build the model, fit it and keep the weights of the best epoch.
 
     The folder gets the model (`formats/keras_file.py`) and history.json: metric -> one value per epoch.

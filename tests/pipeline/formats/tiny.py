@@ -120,17 +120,14 @@ def predict_with_other_threads(folder: Path) -> None:
     predict_saved_model(folder, [samples(1, seed=0)], threads=3)
 
 
-def count_traces(folder: Path) -> tuple[int, int]:
-    """Return how many functions TensorFlow knows after one call, and after more with other batch sizes."""
+def function_of_tensorflow_2(folder: Path, batch: np.ndarray) -> np.ndarray:
+    """Return the logits that the signature gives when it is loaded and called as a function of TensorFlow 2."""
     legacy_keras.load()
-    from tensorflow.python.eager import context
+    import tensorflow as tf
 
-    predictor = saved_model.load(folder, SPEC, 1)
-    predictor.predict(samples(1, seed=0))
-    first = len(context.context().list_function_names())
-    for count in (1, 2, 5, 32):
-        predictor.predict(samples(count, seed=0))
-    return first, len(context.context().list_function_names())
+    loaded = tf.saved_model.load(str(folder / "1"))
+    logits: np.ndarray = loaded.signatures[saved_model.SIGNATURE](image=tf.constant(batch))["logits"].numpy()
+    return logits
 
 
 def write_unconvertible(folder: Path, name: str) -> None:

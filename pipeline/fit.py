@@ -1,0 +1,279 @@
+"""The one loop that fits weights, for training and every later fine-tuning stage.
+
+Bit-exact on one machine's CPU: the same model, splits, config and seed give the same weights, also when the process
+was killed and the call made again with the same `work` folder. Data order, augmentation and dropout are functions of
+(seed, epoch), and all other state is in the checkpoint that is written after each epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import fit_checkpoint, fit_random
+from pipeline.data import batches
+from pipeline.errors import DivergedError
+from pipeline.events import Emit, Note, Progress
+from pipeline.fit_config import Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
+from pipeline.fit_schedule import Watch, rates
+from pipeline.legacy_keras import load as load_keras
+
+if TYPE_CHECKING:
+    from pipeline.data import DataConfig, Splits
+
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+STEP_PROGRESS_S = 2.0
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class History:
+    """One value an epoch of each of METRICS (losses in nats, accuracies in [0, 1]; the rate is that of the last step).
+
+    Attributes:
+        best_epoch: the best on validation, counted from 1; with early stopping the model has this epoch's weights.
+    """
+
+    epochs: dict[str, list[float]]
+    best_epoch: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"loss": [...], ..., "best_epoch": n}."""
+        return {**self.epochs, "best_epoch": self.best_epoch}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> History:
+        """Return what `to_json` wrote."""
+        return cls({name: list(document[name]) for name in METRICS}, int(document["best_epoch"]))
+
+    def at_best(self) -> dict[str, float]:
+        """Return the best epoch's metrics."""
+        return {name: values[self.best_epoch - 1] for name, values in self.epochs.items()}
+
+
+def fit(
+    model: Any,
+    splits: Splits,
+    config: FitConfig,
+    *,
+    data: DataConfig,
+    seed: int,
+    stage: str,
+    work: Path,
+    emit: Emit,
+    loss: Any = None,
+    callbacks: Iterable[Any] = (),
+) -> History:
+    """Fit `model` in place, from its present weights or from the last whole checkpoint in `work`.
+
+    Args:
+        model: a Keras model, raw values in, logits [n, classes] out; it is compiled here.
+        loss: a Keras loss of (labels int64 [n], logits); by default cross-entropy with the config's label smoothing.
+        stage: whose progress is emitted.
+        work: folder of the checkpoints and TensorBoard logs, of this fit alone.
+        callbacks: Keras callbacks, called before the loop's own; what they remember must be in the model's variables.
+
+    Raises:
+        DivergedError: a loss is not finite; the last whole checkpoint is that of the epoch before.
+        InputError: augmentation that is impossible for these inputs.
+        DiskError: `work` cannot be written to.
+    """
+    keras = load_keras()
+    steps = math.ceil(len(splits.train.y) / config.batch_size)
+    table = rates(config, steps)
+    with fit_random.controlled(model) as chance:
+        optimizer = _optimizer(config)
+        model.compile(
+            optimizer=optimizer,
+            loss=cross_entropy(config.label_smoothing) if loss is None else loss,
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        )
+        optimizer.build(model.trainable_variables)
+        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit)
+        loop.resume()
+        if not loop.finished:
+            training = batches.training(
+                splits.train, splits.spec, data, batch_size=config.batch_size, seed=seed,
+                first_epoch=loop.epoch, last_epoch=config.epochs,
+            )  # fmt: skip
+            validation = batches.evaluation(
+                splits.validation, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
+            )
+            model.fit(
+                training,
+                validation_data=validation,
+                epochs=config.epochs,
+                initial_epoch=loop.epoch,
+                steps_per_epoch=steps,
+                verbose=0,
+                callbacks=[*callbacks, *_tensorboard(config, work), loop.as_callback()],
+            )
+        if config.early_stopping:
+            model.set_weights(loop.best)
+    model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
+    return loop.history()
+
+
+def cross_entropy(label_smoothing: float) -> Any:
+    """Return the Keras loss of (labels int64 [n], logits [n, classes]): cross-entropy with smoothed labels.
+
+    Smoothing as in Szegedy et al. 2016: 1 - s on the label and s spread evenly over all classes.
+    """
+    keras = load_keras()
+    import tensorflow as tf
+
+    if not label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    class Smoothed(keras.losses.Loss):  # type: ignore[misc, name-defined]
+        def call(self, labels: Any, logits: Any) -> Any:
+            classes = logits.shape[-1]
+            hot = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int64), classes, dtype=logits.dtype)
+            return keras.losses.categorical_crossentropy(hot, logits, from_logits=True, label_smoothing=label_smoothing)
+
+    return Smoothed(name="smoothed_cross_entropy")
+
+
+class _Loop:
+    """What happens around Keras' epochs; all its state is in the checkpoint."""
+
+    def __init__(
+        self, model: Any, config: FitConfig, chance: fit_random.Chance, table: np.ndarray, seed: int, stage: str,
+        folder: Path, emit: Emit,
+    ) -> None:  # fmt: skip
+        self.model, self.config, self.chance, self.table = model, config, chance, table
+        self.seed, self.stage, self.folder, self.emit = seed, stage, folder, emit
+        self.steps = len(table) // config.epochs
+        self.epoch = 0
+        self.watch = Watch()
+        self.metrics: dict[str, list[float]] = {name: [] for name in METRICS}
+        self.best: list[np.ndarray] = []
+        self._told = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        return self.watch.stop or self.epoch >= self.config.epochs
+
+    def history(self) -> History:
+        return History(self.metrics, self.watch.best_epoch)
+
+    def resume(self) -> None:
+        """Take up the last whole checkpoint, if there is one and it is of this model."""
+        stored = fit_checkpoint.load(self.folder)
+        if stored is None:
+            return
+        arrays, facts = stored
+        variables = list(self.model.optimizer.variables)
+        fits = all(
+            [array.shape for array in group] == [tuple(variable.shape) for variable in wanted]
+            for group, wanted in ((arrays["weights"], self.model.weights), (arrays["optimizer"], variables))
+        )
+        if not fits:
+            text = f"the checkpoint in {self.folder} is of another model: it is left alone and training starts anew"
+            self.emit(Note(self.stage, text, level="warning"))
+            return
+        self.model.set_weights(arrays["weights"])
+        for variable, array in zip(variables, arrays["optimizer"], strict=True):
+            variable.assign(array)
+        self.best = arrays["best"] or arrays["weights"]
+        self.epoch, self.watch, self.metrics = facts["epoch"], Watch(**facts["watch"]), facts["metrics"]
+        self.emit(Note(self.stage, f"goes on after epoch {self.epoch} of {self.config.epochs}, from its checkpoint"))
+
+    def as_callback(self) -> Any:
+        return load_keras().callbacks.LambdaCallback(
+            on_epoch_begin=self._begin, on_train_batch_end=self._step, on_epoch_end=self._end
+        )
+
+    def _begin(self, epoch: int, _logs: Any) -> None:
+        self.chance.begin_epoch(self.seed, epoch)
+        schedule = self.table[epoch * self.steps : (epoch + 1) * self.steps] * np.float32(self.watch.lr_factor)
+        self._rates = [float(rate) for rate in schedule]
+        self.model.optimizer.learning_rate = self._rates[0]
+
+    def _step(self, step: int, logs: dict[str, float]) -> None:
+        """Keras counts steps from 0 and gives the epoch's mean so far, which is finite as long as every loss was."""
+        if not math.isfinite(logs["loss"]):
+            self._diverged(f"in epoch {self.epoch + 1}, step {step + 1} of {self.steps}", logs["loss"])
+        if step + 1 < self.steps and self._rates[step + 1] != self._rates[step]:
+            self.model.optimizer.learning_rate = self._rates[step + 1]
+        now = time.monotonic()
+        if now - self._told > STEP_PROGRESS_S:
+            self._told = now
+            self.emit(Progress(self.stage, "step", step + 1, self.steps, dict(logs)))
+
+    def _end(self, _epoch: int, logs: dict[str, float]) -> None:
+        latest = {name: float(logs[name]) for name in METRICS if name in logs} | {"learning_rate": self._rates[-1]}
+        if not math.isfinite(latest["val_loss"]):
+            self._diverged(f"on the validation split after epoch {self.epoch + 1}", latest["val_loss"])
+        self.epoch += 1
+        for name in METRICS:
+            self.metrics[name].append(latest[name])
+        self.watch = self.watch.after(self.epoch, latest, self.config)
+        weights = self.model.get_weights()
+        if self.watch.best_epoch in (0, self.epoch):
+            self.best = weights
+        fit_checkpoint.save(
+            self.folder,
+            self.epoch,
+            {
+                "weights": weights,
+                "optimizer": [variable.numpy() for variable in self.model.optimizer.variables],
+                "best": self.best if self.config.early_stopping and self.best is not weights else [],
+            },
+            {"watch": asdict(self.watch), "metrics": self.metrics},
+        )
+        self.model.stop_training = self.finished
+        self._told = time.monotonic()
+        self.emit(Progress(self.stage, "epoch", self.epoch, self.config.epochs, latest))
+
+    def _diverged(self, where: str, value: float) -> None:
+        before = f"; the epoch before it ended with {self.metrics['loss'][-1]:.4g}" if self.metrics["loss"] else ""
+        raise DivergedError(
+            f"{self.stage}: the loss is not finite {where}",
+            expected="a finite number",
+            found=f"{value}{before}",
+            todo=f"lower {self.stage}.optimizer.learning_rate (now {self.config.optimizer.learning_rate:g}), or set "
+            f"{self.stage}.clip or {self.stage}.schedule.warmup_epochs",
+        )
+
+
+def _optimizer(config: FitConfig) -> Any:
+    optimizers = load_keras().optimizers
+    chosen = config.optimizer
+    clip: dict[str, float] = {}
+    if config.clip:
+        key = {"global_norm": "global_clipnorm", "norm": "clipnorm", "value": "clipvalue"}[config.clip.by]
+        clip[key] = config.clip.limit
+    make: Callable[..., Any]
+    match chosen:
+        case Sgd():
+            make, options = optimizers.SGD, {}
+        case Momentum() | Nesterov():
+            make, options = optimizers.SGD, {"momentum": chosen.momentum, "nesterov": isinstance(chosen, Nesterov)}
+        case Adagrad():
+            make = optimizers.Adagrad
+            options = {"initial_accumulator_value": chosen.initial_accumulator, "epsilon": chosen.epsilon}
+        case RmsProp():
+            make = optimizers.RMSprop
+            options = {"rho": chosen.rho, "momentum": chosen.momentum, "epsilon": chosen.epsilon}
+        case Adam() | AdamW():
+            make = optimizers.AdamW if isinstance(chosen, AdamW) else optimizers.Adam
+            options = {"beta_1": chosen.beta_1, "beta_2": chosen.beta_2, "epsilon": chosen.epsilon}
+            if isinstance(chosen, AdamW):
+                options["weight_decay"] = chosen.weight_decay
+    optimizer = make(learning_rate=chosen.learning_rate, **options, **clip)
+    if isinstance(chosen, AdamW):
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _tensorboard(config: FitConfig, work: Path) -> list[Any]:
+    if not config.tensorboard:
+        return []
+    return [load_keras().callbacks.TensorBoard(str(work / "tensorboard"), write_graph=False, profile_batch=0)]

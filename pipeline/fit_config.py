@@ -1,0 +1,178 @@
+"""How a model is fitted, as types: optimizer, schedule, stopping. The section `train` and parts of later stages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config import Frozen
+
+Monitor = Literal["val_loss", "val_accuracy"]
+
+
+class _Optimizer(Frozen):
+    learning_rate: float = Field(gt=0, description="peak learning rate, which the schedule scales")
+
+
+class Sgd(_Optimizer):
+    """Stochastic gradient descent without momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    learning_rate: float = Field(default=0.1, gt=0, description="peak learning rate, which the schedule scales")
+
+
+class Momentum(_Optimizer):
+    """Gradient descent with momentum (Polyak 1964)."""
+
+    name: Literal["momentum"] = "momentum"
+    learning_rate: float = Field(default=0.05, gt=0, description="peak learning rate, which the schedule scales")
+    momentum: float = Field(default=0.9, gt=0, lt=1, description="share of the last step that is taken again")
+
+
+class Nesterov(_Optimizer):
+    """Gradient descent with Nesterov's momentum (Sutskever et al. 2013)."""
+
+    name: Literal["nesterov"] = "nesterov"
+    learning_rate: float = Field(default=0.05, gt=0, description="peak learning rate, which the schedule scales")
+    momentum: float = Field(default=0.9, gt=0, lt=1, description="share of the last step that is taken again")
+
+
+class Adagrad(_Optimizer):
+    """Adagrad (Duchi et al. 2011)."""
+
+    name: Literal["adagrad"] = "adagrad"
+    learning_rate: float = Field(default=0.05, gt=0, description="peak learning rate, which the schedule scales")
+    initial_accumulator: float = Field(default=0.1, ge=0, description="where the sums of squares start")
+    epsilon: float = Field(default=1e-7, gt=0, description="keeps divisions finite")
+
+
+class RmsProp(_Optimizer):
+    """RMSprop (Tieleman and Hinton 2012)."""
+
+    name: Literal["rmsprop"] = "rmsprop"
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate, which the schedule scales")
+    rho: float = Field(default=0.9, ge=0, lt=1, description="how slowly the mean of squares forgets")
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="share of the last step that is taken again")
+    epsilon: float = Field(default=1e-7, gt=0, description="keeps divisions finite")
+
+
+class Adam(_Optimizer):
+    """Adam (Kingma and Ba 2015)."""
+
+    name: Literal["adam"] = "adam"
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate, which the schedule scales")
+    beta_1: float = Field(default=0.9, ge=0, lt=1, description="how slowly the mean gradient forgets")
+    beta_2: float = Field(default=0.999, ge=0, lt=1, description="how slowly the mean of squares forgets")
+    epsilon: float = Field(default=1e-7, gt=0, description="keeps divisions finite")
+
+
+class AdamW(_Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); biases and batch norm are not decayed."""
+
+    name: Literal["adamw"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate, which the schedule scales")
+    weight_decay: float = Field(
+        default=4e-3, ge=0, description="share of a kernel taken away each step, times learning rate"
+    )
+    beta_1: float = Field(default=0.9, ge=0, lt=1, description="how slowly the mean gradient forgets")
+    beta_2: float = Field(default=0.999, ge=0, lt=1, description="how slowly the mean of squares forgets")
+    epsilon: float = Field(default=1e-7, gt=0, description="keeps divisions finite")
+
+
+Optimizer = Annotated[Sgd | Momentum | Nesterov | Adagrad | RmsProp | Adam | AdamW, Field(discriminator="name")]
+
+
+class _Schedule(Frozen):
+    warmup_epochs: float = Field(default=0.0, ge=0, description="epochs in which the rate rises linearly from 0")
+
+
+class Constant(_Schedule):
+    """The same learning rate throughout."""
+
+    name: Literal["constant"] = "constant"
+
+
+class Step(_Schedule):
+    """The learning rate falls by a factor every so many epochs."""
+
+    name: Literal["step"] = "step"
+    every_epochs: int = Field(default=10, ge=1, description="epochs between two falls")
+    factor: float = Field(default=0.1, gt=0, le=1, description="what the rate is multiplied by")
+
+
+class Cosine(_Schedule):
+    """Half a cosine from the peak to the final rate, without restarts (Loshchilov and Hutter 2017)."""
+
+    name: Literal["cosine"] = "cosine"
+    final_factor: float = Field(default=0.0, ge=0, le=1, description="the last step's rate, as a share of the peak")
+
+
+class Exponential(_Schedule):
+    """The learning rate falls smoothly by a factor an epoch."""
+
+    name: Literal["exponential"] = "exponential"
+    factor: float = Field(default=0.95, gt=0, le=1, description="what an epoch multiplies the rate by")
+
+
+class Plateau(_Schedule):
+    """The learning rate falls when the validation stops getting better."""
+
+    name: Literal["plateau"] = "plateau"
+    monitor: Monitor = Field(default="val_loss", description="what has to get better")
+    factor: float = Field(default=0.5, gt=0, lt=1, description="what the rate is multiplied by")
+    patience: int = Field(default=5, ge=1, description="epochs without improvement before it falls")
+    min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement: more than this")
+    min_factor: float = Field(default=0.01, gt=0, le=1, description="it does not fall below this share of the peak")
+
+
+Schedule = Annotated[Constant | Step | Cosine | Exponential | Plateau, Field(discriminator="name")]
+
+
+class EarlyStopping(Frozen):
+    """Stop when the validation stops getting better; the best epoch's weights are restored, also at the last epoch."""
+
+    monitor: Monitor = Field(default="val_loss", description="what has to get better")
+    patience: int = Field(default=10, ge=1, description="epochs without improvement before it stops")
+    min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement: more than this")
+    from_epoch: int = Field(
+        default=1, ge=1, description="first epoch that counts (later while something else still ramps up)"
+    )
+
+
+class Clip(Frozen):
+    """Gradient clipping, one way of three."""
+
+    by: Literal["global_norm", "norm", "value"] = Field(
+        default="global_norm", description="over all gradients together, each tensor's norm, or each value"
+    )
+    limit: float = Field(default=1.0, gt=0, description="largest norm or absolute value that stays as it is")
+
+
+class FitConfig(Frozen):
+    """How a model is fitted to the training split."""
+
+    epochs: int = Field(default=30, ge=1, description="passes over the training split at most")
+    batch_size: int = Field(default=32, ge=1, description="samples a step")
+    optimizer: Optimizer = Field(default=Adam(), description="one of sgd momentum nesterov adagrad rmsprop adam adamw")
+    schedule: Schedule = Field(default=Constant(), description="one of constant step cosine exponential plateau")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each label spread over all classes")
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="null: train all epochs, keep the last weights"
+    )
+    clip: Clip | None = Field(default=None, description="gradient clipping; null: none")
+    tensorboard: bool = Field(default=True, description="write TensorBoard logs beside the checkpoints")
+
+    @model_validator(mode="after")
+    def _epochs_suffice(self) -> FitConfig:
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs must be less than epochs ({self.epochs}), but is "
+                f"{self.schedule.warmup_epochs:g}: the learning rate would never reach its peak"
+            )
+        if self.early_stopping and self.early_stopping.from_epoch > self.epochs:
+            raise ValueError(
+                f"early_stopping.from_epoch must be at most epochs ({self.epochs}), but is "
+                f"{self.early_stopping.from_epoch}: no epoch would count"
+            )
+        return self

@@ -86,7 +86,7 @@ def build(config: Config, spec: Spec, seed: int) -> Any:
                 **layers.kernel(config, next(seed_of)),
             )(x)
             if config.batch_norm:
-                x = keras.layers.BatchNormalization(name=f"bn_{place}")(x)
+                x = keras.layers.BatchNormalization(momentum=config.batch_norm_momentum, name=f"bn_{place}")(x)
                 x = keras.layers.ReLU(name=f"relu_{place}")(x)
         if block <= _poolings(config):
             x = keras.layers.MaxPooling2D(2, name=f"pool_{block}")(x)

@@ -26,6 +26,12 @@ class LayerConfig(Frozen):
     l2: float = Field(default=0.0, ge=0, description="L2 penalty on kernels")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share of units silenced at random in training")
     batch_norm: bool = Field(default=True, description="batch normalization before each activation")
+    batch_norm_momentum: float = Field(
+        default=0.9,
+        ge=0,
+        lt=1,
+        description="how slowly the statistics used in evaluation forget; 0.99 needs many steps",
+    )
 
 
 def seeds(seed: int) -> Iterator[int]:
@@ -61,7 +67,7 @@ def dense(x: Any, config: LayerConfig, units: int, place: int, seed: Iterator[in
         units, activation=inside, use_bias=not config.batch_norm, name=f"dense_{place}", **kernel(config, next(seed))
     )(x)
     if config.batch_norm:
-        x = keras.layers.BatchNormalization(name=f"dense_bn_{place}")(x)
+        x = keras.layers.BatchNormalization(momentum=config.batch_norm_momentum, name=f"dense_bn_{place}")(x)
         x = keras.layers.ReLU(name=f"dense_relu_{place}")(x)
     if config.dropout:
         x = keras.layers.Dropout(config.dropout, seed=next(seed), name=f"dropout_{place}")(x)

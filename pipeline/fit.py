@@ -20,7 +20,8 @@ from pipeline import fit_checkpoint, fit_random
 from pipeline.data import batches
 from pipeline.errors import DivergedError
 from pipeline.events import Emit, Note, Progress
-from pipeline.fit_config import Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
+from pipeline.fit_config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
+from pipeline.fit_curves import Curves
 from pipeline.fit_schedule import Watch, rates
 from pipeline.legacy_keras import load as load_keras
 
@@ -112,7 +113,7 @@ def fit(
                 initial_epoch=loop.epoch,
                 steps_per_epoch=steps,
                 verbose=0,
-                callbacks=[*callbacks, *_tensorboard(config, work), loop.as_callback()],
+                callbacks=[*callbacks, loop.as_callback()],
             )
         if config.early_stopping:
             model.set_weights(loop.best)
@@ -154,6 +155,7 @@ class _Loop:
         self.watch = Watch()
         self.metrics: dict[str, list[float]] = {name: [] for name in METRICS}
         self.best: list[np.ndarray] = []
+        self._curves: Curves | None = None
         self._told = time.monotonic()
 
     @property
@@ -228,6 +230,9 @@ class _Loop:
             },
             {"watch": asdict(self.watch), "metrics": self.metrics},
         )
+        if self.config.tensorboard:
+            self._curves = self._curves or Curves(self.folder.parent / "tensorboard")
+            self._curves.write(self.epoch, latest)
         self.model.stop_training = self.finished
         self._told = time.monotonic()
         self.emit(Progress(self.stage, "epoch", self.epoch, self.config.epochs, latest))
@@ -271,9 +276,3 @@ def _optimizer(config: FitConfig) -> Any:
     if isinstance(chosen, AdamW):
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
-
-
-def _tensorboard(config: FitConfig, work: Path) -> list[Any]:
-    if not config.tensorboard:
-        return []
-    return [load_keras().callbacks.TensorBoard(str(work / "tensorboard"), write_graph=False, profile_batch=0)]

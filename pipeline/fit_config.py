@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from pipeline.config import Frozen
 
+# folder of the TensorBoard logs, beside the checkpoints
+TENSORBOARD = "tensorboard"
+
 Monitor = Literal["val_loss", "val_accuracy"]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib.resources
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources.abc import Traversable
@@ -14,9 +14,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+import models
 from models import ModelConfig
 from pipeline.config import Frozen
-from pipeline.data import DataConfig
+from pipeline.data import DataConfig, input_shape
 from pipeline.errors import InputError, translate_os_error
 from pipeline.fit_config import FitConfig
 from pipeline.stages.export import Config as ExportConfig
@@ -49,6 +50,10 @@ class Recipe(Frozen):
         return self
 
     def _problems(self) -> Iterator[str]:
+        try:
+            models.check(self.model, input_shape(self.data))
+        except InputError as error:
+            yield f"model: {error}".replace("\n  ", "; ")
         if self.measure and not self.export:
             yield "measure needs an export section: there is nothing to measure without exported files"
         if self.judge and not self.measure:
@@ -130,7 +135,7 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
 
 def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """Return the mapping with `a.b=value` assignments carried out; sections that are absent or null are made."""
-    changed: dict[str, Any] = json.loads(json.dumps(document, default=str))
+    changed: dict[str, Any] = copy.deepcopy(document)
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         # an artifact's id has dots of its own and is quoted: judge.artifacts."train.onnx.int8".min_parity
@@ -189,15 +194,15 @@ def _nearest(word: str, choices: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def configs(annotation: Any) -> Iterator[type[BaseModel]]:
     """Yield the config classes inside an annotation: optional ones, unions and annotated ones."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) is Annotated:
-        yield from _models(get_args(annotation)[0])
+        yield from configs(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, type(int | str), dict, list, tuple):
         for argument in get_args(annotation):
-            yield from _models(argument)
+            yield from configs(argument)
 
 
 def _discriminates(model: type[BaseModel], tag: str) -> bool:
@@ -212,7 +217,7 @@ def _walk(location: tuple[int | str, ...]) -> tuple[list[str], list[type[BaseMod
         fields = [model.model_fields[part] for model in here if isinstance(part, str) and part in model.model_fields]
         if fields:
             path.append(str(part))
-            here = [found for field in fields for found in _models(field.annotation)]
+            here = [found for field in fields for found in configs(field.annotation)]
         elif tagged := [model for model in here if _discriminates(model, str(part))]:
             here = tagged
         elif part != "[key]" and str(part) not in {model.__name__ for model in here}:
@@ -225,7 +230,7 @@ def _paths(model: type[BaseModel], prefix: str = "", depth: int = 4) -> Iterator
     for name, field in model.model_fields.items():
         yield prefix + name
         if depth:
-            for inner in _models(field.annotation):
+            for inner in configs(field.annotation):
                 yield from _paths(inner, f"{prefix}{name}.", depth - 1)
 
 

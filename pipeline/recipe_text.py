@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
 
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, configs
 
 _WIDTH = 110
 
@@ -24,20 +24,36 @@ def commented(recipe: Recipe) -> str:
     return "\n".join([*head, *_section(recipe, "")]) + "\n"
 
 
-def _section(config: BaseModel, indent: str) -> Iterator[str]:
+def _section(config: BaseModel, indent: str, kinds: tuple[str, ...] = ()) -> Iterator[str]:
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         text = field.description or (_first_line(value) if isinstance(value, BaseModel) else "")
+        if kinds and value in kinds:
+            text = f"one of {', '.join(kinds)}; the keys that follow are its own"
         if text:
             yield from textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         if isinstance(value, BaseModel):
             yield f"{indent}{name}:"
-            yield from _section(value, f"{indent}  ")
+            yield from _section(value, f"{indent}  ", _kinds(field.annotation))
         else:
             plain = config.model_dump(mode="json", include={name})[name]
             yield f"{indent}{name}: {_inline(plain)}"
         if not indent:
             yield ""
+
+
+def _kinds(annotation: Any) -> tuple[str, ...]:
+    """Return the names of the configs among which a key chooses, empty where there is no choice."""
+    choices = list(configs(annotation))
+    if len(choices) < 2:
+        return ()
+    # the tag is the one key that is a literal of a single name in each of them
+    return tuple(
+        get_args(field.annotation)[0]
+        for choice in choices
+        for field in choice.model_fields.values()
+        if len(get_args(field.annotation)) == 1 and isinstance(get_args(field.annotation)[0], str)
+    )
 
 
 def _first_line(config: BaseModel) -> str:

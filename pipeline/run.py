@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import platform
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -83,7 +84,8 @@ def _translated(walk: _Walk, folder: RunFolder) -> Iterator[None]:
             raise disk from error
         if isinstance(error, MemoryError):
             raise RunError("out of memory", todo="a smaller batch_size, or a machine with more memory") from error
-        line = (str(error).splitlines() or [""])[0]
+        traceback.print_exc()  # standard error is the run's log
+        line = (str(error).strip().splitlines() or [""])[-1].strip()
         raise RunError(
             f"{walk.at or 'the run'} failed: {type(error).__name__}: {line}",
             todo=f"the whole story is in {folder.log}",
@@ -263,6 +265,6 @@ def _report(
             "artifacts": document.read_artifacts(last.folder) if last else [],
             "gates": gates or [],
             "machine": machine.describe(libraries),
-            "training": train.history(walk.done[train.NAME].folder) if train.NAME in walk.done else {},
+            "training": train.curves(walk.done[train.NAME].folder) if train.NAME in walk.done else {},
         }
     )

@@ -24,7 +24,8 @@ def training(history: Mapping[str, Sequence[float]]) -> str:
             axes.set(title=metric, xlabel="epoch")
             axes.grid(alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False)
+            if axes.lines:
+                axes.legend(frameon=False)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()

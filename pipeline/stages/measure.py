@@ -64,7 +64,9 @@ class Config(Frozen):
     deadline_s: float = Field(
         default=1800, gt=0, description="longest time for one file's answers, and for one runtime's blocks"
     )
-    memory_mb: int | None = Field(default=8192, gt=0, description="most memory of the measuring process, in MiB")
+    memory_mb: int | None = Field(
+        default=None, gt=0, description="most memory of the measuring process, in MiB; watching it costs some latency"
+    )
 
 
 def surroundings() -> dict[str, Any]:

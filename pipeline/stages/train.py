@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from models import ModelConfig
 from pipeline.artifact import write_json
 from pipeline.data import DataConfig
 from pipeline.events import Note
-from pipeline.fit_config import FitConfig
+from pipeline.fit_config import TENSORBOARD, FitConfig
 from pipeline.stage import Job, Result
 
 NAME = "train"
@@ -19,10 +20,15 @@ CODE = (
     "models",
     "pipeline/data",
     "pipeline/fit.py",
+    "pipeline/fit_checkpoint.py",
     "pipeline/fit_config.py",
+    "pipeline/fit_random.py",
+    "pipeline/fit_schedule.py",
+    "pipeline/formats/__init__.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/footprint.py",
+    "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
     "pipeline/stages/train.py",
 )
@@ -34,7 +40,8 @@ HISTORY = "history.json"
 def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, seed: int) -> Result:
     """Build the model, fit it and keep the weights of the best epoch.
 
-    The folder gets the model (`formats/keras_file.py`) and history.json: metric -> one value per epoch.
+    The folder gets the model (`formats/keras_file.py`), history.json (metric -> one value per epoch) and, if asked
+    for, tensorboard/.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -44,24 +51,30 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     from pipeline import data as sources
     from pipeline.fit import fit
     from pipeline.formats import keras_file
-    from pipeline.legacy_keras import load as load_keras
     from pipeline.measuring import footprint
 
     splits = sources.load(data)
     for note in splits.notes:
         job.emit(Note(NAME, note))
-    keras = load_keras()
     network = models.build(model, splits.spec, seed)
-    history = fit(
-        network, splits, train, data=data, loss=keras.losses.CategoricalCrossentropy(from_logits=True), seed=seed,
-        stage=NAME, work=job.work, emit=job.emit,
-    )  # fmt: skip
+    history = fit(network, splits, train, data=data, seed=seed, stage=NAME, work=job.work, emit=job.emit)
     keras_file.write(network, splits.spec, job.folder)
+    if train.tensorboard:
+        shutil.move(job.work / TENSORBOARD, job.folder / TENSORBOARD)
     write_json(job.folder / HISTORY, history.to_json())
-    return Result({"parameters": footprint.parameters(network), "macs": footprint.macs(network).total})
+    best = history.at_best()
+    return Result(
+        {
+            "parameters": footprint.parameters(network),
+            "macs": footprint.macs(network).total,
+            "best_epoch": history.best_epoch,
+            "val_accuracy": best["val_accuracy"],
+            "val_loss": best["val_loss"],
+        }
+    )
 
 
-def history(folder: Path) -> dict[str, Any]:
+def curves(folder: Path) -> dict[str, list[float]]:
     """Return the training curves that `run` stored: metric -> one value per epoch."""
     stored: dict[str, Any] = json.loads((folder / HISTORY).read_text(encoding="utf-8"))
-    return stored
+    return {name: values for name, values in stored.items() if isinstance(values, list)}

@@ -52,7 +52,7 @@ def test_run_makes_and_measures_every_artifact(first: Any, cwd: Path) -> None:
         assert run["target"] == "in-process"
         assert set(run["metrics"]) == {"accuracy", "precision", "recall", "f1", "accuracy_drop"}
         assert all(metric["low"] <= metric["value"] <= metric["high"] for metric in run["metrics"].values())
-        assert run["parity"]["samples"] == 360
+        assert run["parity"]["samples"] == 359
         single, batch = run["latency"]
         assert (single["scenario"], batch["scenario"]) == ("SingleStream", "MultiStream")
         assert single["settings"]["generator"].startswith("mlperf_loadgen")

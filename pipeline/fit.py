@@ -115,6 +115,7 @@ def fit(
                 verbose=0,
                 callbacks=[*callbacks, loop.as_callback()],
             )
+            loop.close()
         if config.early_stopping:
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
@@ -164,6 +165,10 @@ class _Loop:
 
     def history(self) -> History:
         return History(self.metrics, self.watch.best_epoch)
+
+    def close(self) -> None:
+        if self._curves:
+            self._curves.close()
 
     def resume(self) -> None:
         """Take up the last whole checkpoint, if there is one and it is of this model."""
@@ -231,7 +236,7 @@ class _Loop:
             {"watch": asdict(self.watch), "metrics": self.metrics},
         )
         if self.config.tensorboard:
-            self._curves = self._curves or Curves(self.folder.parent / "tensorboard")
+            self._curves = self._curves or Curves(self.folder.parent / TENSORBOARD)
             self._curves.write(self.epoch, latest)
         self.model.stop_training = self.finished
         self._told = time.monotonic()

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.document import Artifact, Interval, Latency, Report, Run
+from pipeline.report.document import Artifact, Interval, Latency, Report, Run, Speedup
 
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
 
@@ -52,40 +52,75 @@ def size_ratio(artifact: Artifact, report: Report) -> str:
 
 
 def _grid(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     return table
 
 
+def _pair(value: str, below: str) -> Text:
+    """Return a cell of two lines; two short lines keep the table within 80 columns."""
+    return Text.assemble(value, "\n", (below, "dim"))
+
+
+def _spread(interval: Interval | Speedup | None, form: str, unit: str, scale: float = 1) -> Text:
+    if interval is None:
+        return Text("-")
+    value, low, high = (format(scale * number, form) for number in (interval.value, interval.low, interval.high))
+    return _pair(value + unit, f"{low}..{high}")
+
+
+def caption(report: Report) -> str:
+    """Return what the latencies rest on: the load generator, the blocks, the threads and the number of queries."""
+    found = [(run, one) for artifact in report.artifacts for run in artifact.runs if (one := single_stream(run))]
+    if not found:
+        return ""
+    queries = [one.queries for _, one in found]
+    run, one = found[0]
+    return (
+        f"p50 and p99 of one sample: {one.scenario} by {one.settings['generator']}, {one.settings['blocks']} blocks "
+        f"that alternate with the other files of the runtime, {run.threads} thread{'s' if run.threads > 1 else ''}, "
+        f"{min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file there"
+    )
+
+
 def artifacts(report: Report) -> RenderableType:
-    """Return the table of artifacts; an artifact that failed shows its error."""
+    """Return the table of artifacts; an artifact that failed shows its error below the table."""
     table = _grid(
-        "Artifacts", "artifact", "runtime", "gzip kB", "smaller", "accuracy", "agrees with Keras", "p50 ms", "p99 ms",
-        "faster",
-    )  # fmt: skip
+        "Artifacts", "artifact\nruntime", "gzip kB\nratio", "accuracy\n95 %", "as\nKeras", "p50 ms\np99", "faster\n95 %"
+    )
     for artifact in report.artifacts:
-        name = artifact.id + (" (reference)" if artifact.id == report.reference else "")
-        name += " (final)" if artifact.id == report.final else ""
-        sizes = kilobytes(artifact.gzip_bytes), size_ratio(artifact, report)
-        if artifact.error or not artifact.runs:
-            # the error itself comes below the table, where there is room for it
-            table.add_row(Text(name), Text("failed", "red") if artifact.error else Text("-"), *sizes, *["-"] * 5)
+        marks = [
+            mark for mark, chosen in (("reference", report.reference), ("final", report.final)) if artifact.id == chosen
+        ]
+        sizes = _pair(kilobytes(artifact.gzip_bytes), size_ratio(artifact, report))
+        if not artifact.runs:
+            failed = Text("failed", "red") if artifact.error else Text("not measured")
+            table.add_row(_pair(artifact.id, ", ".join(marks)), sizes, failed, "-", "-", "-")
         for run in artifact.runs:
             one = single_stream(run)
-            mark = "" if one is None or one.valid else " INVALID"
+            latency = Text("-") if one is None else _pair(f"{one.p50_ms:.3f}", f"{one.p99_ms:.3f}")
+            if one and not one.valid:
+                latency.append("\nINVALID", "red")
             table.add_row(
-                Text(name), run.protocol or run.runtime, *sizes,
-                percent(run.metrics.get("accuracy")), percent(run.parity.top1_agreement),
-                "-" if one is None else f"{one.p50_ms:.3f}", "-" if one is None else f"{one.p99_ms:.3f}{mark}",
-                speedup(one),
+                _pair(artifact.id, ", ".join([run.protocol or run.runtime, *marks])), sizes,
+                _spread(run.metrics.get("accuracy"), ".1f", " %", 100), f"{100 * run.parity.top1_agreement:.1f} %",
+                latency,
+                _spread(one.speedup if one else None, ".2f", "x"),
             )  # fmt: skip
-    failed = [
+    failures = [
         Text(f"{artifact.id}{' (optional)' if artifact.optional else ''}: {artifact.error}", "red")
         for artifact in report.artifacts
         if artifact.error
     ]
-    return Group(table, *failed)
+    return Group(table, Text(caption(report), "dim"), *failures)
 
 
 def stages(report: Report) -> RenderableType:

@@ -88,7 +88,7 @@ def test_all_problems_are_told_at_once() -> None:
         ("judge.final=train.tflite.int4", "judge.final names 'train.tflite.int4', which is not exported; exported: "),
         ("export.tflite=[float32]", "onnx int8 is made from the int8 .tflite: add int8 to export.tflite"),
         ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16"),
-        ("export={tflite: [int8], onnx: [float32]}", "min_speedup of train.tflite.int8 needs another artifact of precision "),
+        ("export={tflite: [int8], onnx: [float32]}", "min_speedup of train.tflite.int8 needs another artifact of "),
         ("data.split.test=0.9", "data.split: "),
     ],
 )  # fmt: skip

@@ -1,0 +1,159 @@
+"""export and measure on a small real model, and what is left when a converter or a runtime dies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+from pipeline import data
+from pipeline.artifact import Artifact, Manifest
+from pipeline.events import Event, Note
+from pipeline.formats import keras_file
+from pipeline.measuring import runtimes
+from pipeline.measuring.latency_config import LatencyConfig
+from pipeline.report import document
+from pipeline.stage import Job, Result
+from pipeline.stages import export, measure
+from tests.pipeline.stages import crashing
+
+DATA = data.DataConfig()
+MEASURE = measure.Config(resamples=100, latency=LatencyConfig(min_block_ms=10, batch_min_block_ms=10))
+SMALL = export.Config(tflite=("float32", "float16", "int8"), onnx=("float32",))
+
+
+def stored(folder: Path, name: str) -> Artifact:
+    manifest = Manifest(stage=name, fingerprint="0", basis={}, inputs={}, files={}, seconds=0, metrics={})
+    return Artifact(folder, manifest)
+
+
+def job(folder: Path, events: list[Event], **inputs: Path) -> Job:
+    folder.mkdir()
+    return Job(folder, folder, {name: stored(path, name) for name, path in inputs.items()}, events.append)
+
+
+def warnings(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Note) and event.level == "warning"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    spec = data.load(DATA).spec
+    network = models.build(models.mlp.Config(architecture="mlp", dense=(16,)), spec, seed=0)
+    keras_file.write(network, spec, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "entry"
+    export.run(job(folder, [], train=trained), data=DATA, export=SMALL)
+    return folder
+
+
+def export_with(
+    function: object, trained: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Result, list[Event]]:
+    events: list[Event] = []
+    monkeypatch.setattr(export, "convert", function)
+    return export.run(job(folder, events, train=trained), data=DATA, export=SMALL), events
+
+
+def by_id(folder: Path) -> dict[str, document.Artifact]:
+    return {artifact.id: artifact for artifact in document.read_artifacts(folder)}
+
+
+def test_export_makes_every_planned_file_and_describes_it(exported: Path) -> None:
+    found = by_id(exported)
+    assert list(found) == [item.id for item in export.plan(SMALL)]
+    for artifact in found.values():
+        assert artifact.error is None
+        assert exported.joinpath(Path(str(artifact.path)).name).exists()
+        assert artifact.macs == 64 * 16 + 16 * 10
+        assert artifact.sparsity is not None
+    assert found["train.tflite.int8"].bytes < found["train.tflite.float32"].bytes  # type: ignore[operator]
+
+
+def test_native_crash_of_a_converter_is_that_artifacts_error_and_the_others_are_made(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, events = export_with(crashing.convert_but_crash_in_float16, trained, tmp_path / "e", monkeypatch)
+    found = by_id(tmp_path / "e")
+    failed = found.pop("train.tflite.float16")
+    assert "the converter died: " in str(failed.error)
+    assert "SIGSEGV" in str(failed.error)
+    assert failed.path is None
+    assert [artifact.error for artifact in found.values()] == [None] * 4
+    assert result.metrics["failed"] == 1
+    assert result.transient == ()
+    assert warnings(events) == [f"train.tflite.float16 could not be made: {failed.error}"]
+
+
+def test_converter_killed_from_outside_is_an_error_that_is_not_kept(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _ = export_with(crashing.convert_but_be_killed_in_float16, trained, tmp_path / "e", monkeypatch)
+    (reason,) = result.transient
+    assert reason.startswith("train.tflite.float16: ")
+    assert "SIGKILL" in reason
+
+
+def measured(trained: Path, exported: Path, folder: Path) -> tuple[dict[str, document.Artifact], Result, list[Event]]:
+    events: list[Event] = []
+    result = measure.run(job(folder, events, train=trained, export=exported), data=DATA, measure=MEASURE)
+    return by_id(folder), result, events
+
+
+def test_runtime_that_dies_is_that_artifacts_error_and_the_others_are_measured(
+    trained: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "answer", crashing.answer_but_crash_in_onnx)
+    found, result, events = measured(trained, exported, tmp_path / "m")
+    failed = found.pop("train.onnx.float32")
+    assert "the runtime died: " in str(failed.error)
+    assert "SIGSEGV" in str(failed.error)
+    assert failed.runs == []
+    assert all(len(artifact.runs) == 1 and artifact.error is None for artifact in found.values())
+    assert result.metrics["failed"] == 1
+    assert warnings(events) == [f"train.onnx.float32 could not be measured: {failed.error}"]
+    with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
+        assert set(logits) == {"keras", *found}
+
+
+def test_runtime_that_dies_under_load_is_found_among_its_neighbours(
+    trained: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "time", crashing.time_but_crash_with_int8)
+    found, _, _ = measured(trained, exported, tmp_path / "m")
+    assert "the runtime died: " in str(found["train.tflite.int8"].error)
+    float16 = found["train.tflite.float16"].runs[0].latency
+    assert [latency.scenario for latency in float16] == ["SingleStream", "MultiStream"]
+    assert float16[0].speedup is not None
+    assert float16[0].speedup.against == "train.tflite.float32"
+
+
+def test_damaged_file_is_that_artifacts_error(trained: Path, exported: Path, tmp_path: Path) -> None:
+    import shutil
+
+    damaged = tmp_path / "exported"
+    shutil.copytree(exported, damaged)
+    (damaged / "train.onnx.float32.onnx").write_bytes(b"not a model")
+    found, _, _ = measured(trained, damaged, tmp_path / "m")
+    assert found["train.onnx.float32"].error
+    assert found["train.tflite.float32"].error is None
+
+
+def test_failed_reference_leaves_the_others_measured_without_a_drop(
+    trained: Path, exported: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    damaged = tmp_path / "exported"
+    shutil.copytree(exported, damaged)
+    (damaged / "train.saved_model.float32/1/saved_model.pb").write_bytes(b"")
+    found, _, _ = measured(trained, damaged, tmp_path / "m")
+    assert found["train.saved_model.float32"].error
+    assert set(found["train.tflite.float32"].runs[0].metrics) == {"accuracy", "precision", "recall", "f1"}

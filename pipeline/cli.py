@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline.errors import InputError, ModelmillError, StoppedError, translate_os_error
+from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 
 # each command imports what it needs: --help needs none of it
 
@@ -262,10 +262,8 @@ def main() -> None:
     except ModelmillError as error:
         _leave(error)
     except OSError as error:
-        disk = translate_os_error(error)
-        if disk is None:
-            raise
-        _leave(disk)
+        known = translate_os_error(error)
+        _leave(known or RunError(f"cannot use {error.filename or 'a file'}", found=error.strerror or str(error)))
 
 
 def _leave(error: ModelmillError) -> NoReturn:

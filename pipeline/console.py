@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -23,6 +23,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted
 from pipeline.events import Progress as Step
@@ -76,11 +77,13 @@ class Reporter:
         self._console = Console(file=streams.err, highlight=False, soft_wrap=True)
         self._live = mode == "auto" and streams.err.isatty() and not os.environ.get("CI")
         self._bars = Progress(
-            SpinnerColumn(), TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]} {task.fields[detail]}"), TimeRemainingColumn(),
-            console=self._console, transient=True, disable=not self._live,
+            SpinnerColumn(), TextColumn("[bold]{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"), TimeRemainingColumn(compact=True),
+            # whatever room is left: long metrics must not squeeze the bar
+            TextColumn("[dim]{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            console=self._console, transient=True, expand=True, disable=not self._live,
         )  # fmt: skip
-        self._bar: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
         self._said = 0.0
 
     @contextmanager
@@ -109,7 +112,7 @@ class Reporter:
             case StageReused(stage, reason):
                 self._line(f"[bold]{stage}[/]: [green]reused[/], {escape(reason)}")
             case StageFinished(stage, seconds, metrics):
-                self._drop_bar()
+                self._drop_bars()
                 self._line(f"[bold]{stage}[/]: [green]done[/] in {seconds:.1f} s {_metrics(metrics)}")
             case Note(stage, text, level):
                 colour = "yellow" if level == "warning" else "dim"
@@ -120,26 +123,27 @@ class Reporter:
     def _step(self, step: Step) -> None:
         detail = f"{step.item} {_metrics(step.metrics)}".strip()
         if self._live:
-            if self._bar is None:
-                self._bar = self._bars.add_task(step.stage, total=step.total, unit=step.unit, detail=detail)
-            self._bars.update(self._bar, completed=step.done, total=step.total, unit=step.unit, detail=detail)
+            fields: dict[str, Any] = {"total": step.total, "unit": step.unit, "detail": detail}
+            if step.unit not in self._tasks:
+                self._tasks[step.unit] = self._bars.add_task(step.stage, **fields)
+            self._bars.update(self._tasks[step.unit], completed=step.done, **fields)
         elif time.monotonic() - self._said >= PLAIN_EVERY_S:
             self._said = time.monotonic()
             self._line(f"{step.stage}: {step.unit} {step.done}/{step.total} {detail}")
 
-    def _drop_bar(self) -> None:
-        if self._bar is not None:
-            self._bars.remove_task(self._bar)
-            self._bar = None
+    def _drop_bars(self) -> None:
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks.clear()
 
     def _line(self, text: str) -> None:
         self._console.print(text)
 
 
-def _metrics(metrics: Any) -> str:
-    return " ".join(
-        f"{name} {value:,.4g}" if abs(value) < 1e4 else f"{name} {value:,.0f}" for name, value in metrics.items()
-    )
+def _metrics(metrics: Mapping[str, float]) -> str:
+    # counts up to a billion in full; accuracies and losses, and what explodes, in four digits
+    forms = {name: ",.0f" if value == int(value) and abs(value) < 1e9 else ".4g" for name, value in metrics.items()}
+    return " ".join(f"{name} {value:{forms[name]}}" for name, value in metrics.items())
 
 
 def _snake(name: str) -> str:

@@ -84,7 +84,8 @@ def _translated(walk: _Walk, folder: RunFolder) -> Iterator[None]:
             raise disk from error
         if isinstance(error, MemoryError):
             raise RunError("out of memory", todo="a smaller batch_size, or a machine with more memory") from error
-        traceback.print_exc()  # standard error is the run's log
+        with suppress(OSError):
+            traceback.print_exc()  # standard error is the run's log
         line = (str(error).strip().splitlines() or [""])[-1].strip()
         raise RunError(
             f"{walk.at or 'the run'} failed: {type(error).__name__}: {line}",

@@ -45,7 +45,7 @@ def test_mistake_is_one_message_and_an_exit_code(arguments: list[str], code: int
 
 
 def test_diverged_training_stops_with_epoch_and_step_and_exit_4(tmp_path: Path) -> None:
-    sets = options([*FAST, "train.optimizer={name: sgd, learning_rate: 1.0e+30}", "train.gradient_clip_norm=null"])
+    sets = options([*FAST, "train.optimizer={name: sgd, learning_rate: 1.0e+30}", "model.batch_norm=false"])
     done = modelmill("train", "digits", *sets, cwd=tmp_path)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "epoch 1, step" in done.stderr
@@ -105,19 +105,37 @@ def test_report_of_a_run_killed_with_9_is_not_there_and_the_next_call_goes_on(tm
     assert [event["event"] for event in events if event.get("stage") == "train"] == ["stage_reused"]
 
 
-def small_disk(folder: Path, size: str) -> list[str]:
-    """Return the words in front of a command that give it a disk of its own at a folder, gone when it ends."""
+# a disk of its own, full at the chosen moment; then room again, and the same command once more
+FULL_DISK = """
+mount -t tmpfs -o size=8m tmpfs runs || exit 90
+if [ -n "$UNTIL" ]; then "$@" --until "$UNTIL" --quiet || exit 91; fi
+free=$(df -k --output=avail runs | tail -n 1)
+head -c $(((free - LEFT_KB) * 1024)) /dev/zero > runs/ballast || exit 92
+"$@"
+code=$?
+rm runs/ballast
+"$@" --quiet || exit 93
+exit $code
+"""
+
+
+def in_own_mounts(script: str, cwd: Path, **environment: str) -> Any:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         pytest.skip("no right to mount a small disk")
-    folder.mkdir(exist_ok=True)
-    return ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o {size} tmpfs "{folder}" && exec "$0" "$@"']
+    (cwd / "runs").mkdir()
+    prefix = ["unshare", "-rm", "sh", "-c", script, "sh"]
+    return modelmill(*ARGUMENTS, cwd=cwd, prefix=prefix, **environment)
 
 
-# by size: the first checkpoint, the model, an exported file, all the way to the report
-@pytest.mark.parametrize("size", ["64k", "600k", "1100k", "2200k"])
-def test_full_disk_is_one_message_and_exit_4(size: str, tmp_path: Path) -> None:
-    prefix = small_disk(tmp_path / "runs", f"size={size}")
-    done = modelmill(*ARGUMENTS, cwd=tmp_path, prefix=prefix)
+@pytest.mark.parametrize(
+    ("until", "left_kb"),
+    [("", 0), ("", 4), ("", 64), ("train", 100), ("export", 24), ("export", 80)],
+    ids=["log", "recipe", "checkpoint", "exported file", "measurements", "report"],
+)
+def test_full_disk_is_one_message_and_exit_4_and_the_next_call_goes_on(
+    until: str, left_kb: int, tmp_path: Path
+) -> None:
+    done = in_own_mounts(FULL_DISK, tmp_path, UNTIL=until, LEFT_KB=str(left_kb))
     assert done.returncode == 4, done.stdout + done.stderr
     assert "No space left on device" in done.stderr
     assert "free some space, then run the same command again" in done.stderr
@@ -125,8 +143,7 @@ def test_full_disk_is_one_message_and_exit_4(size: str, tmp_path: Path) -> None:
 
 
 def test_read_only_disk_is_one_message_and_exit_4(tmp_path: Path) -> None:
-    prefix = small_disk(tmp_path / "runs", "ro,size=1m")
-    done = modelmill(*ARGUMENTS, cwd=tmp_path, prefix=prefix)
+    done = in_own_mounts('mount -t tmpfs -o ro,size=1m tmpfs runs && exec "$@"', tmp_path)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "Read-only file system" in done.stderr
     assert "choose another folder with --out and --store" in done.stderr

@@ -61,7 +61,7 @@ def test_run_makes_and_measures_every_artifact(first: Any, cwd: Path) -> None:
         against = {"saved_model": None, "tflite": "train.tflite.float32", "onnx": "train.onnx.float32"}
         wanted = None if artifact["precision"] == "float32" else against[artifact["format"]]
         assert (single["speedup"] or {}).get("against") == wanted
-    assert "train.tflite.int8 (final)" in first.stdout
+    assert "litert, final" in first.stdout
     assert "verdict: pass" in first.stdout
     assert "runs/digits/report.html" in first.stdout
 

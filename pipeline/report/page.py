@@ -16,4 +16,6 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     curves = Markup(figures.training(report.training)) if report.training else None
-    return environment.get_template("report.html").render(report=report, tables=tables, curves=curves)
+    return environment.get_template("report.html").render(
+        report=report, tables=tables, percent=tables.percent, curves=curves
+    )

@@ -18,13 +18,9 @@ def kilobytes(count: int | None) -> str:
     return "-" if count is None else f"{count / 1000:,.1f}"
 
 
-def percent(value: float | Interval | None) -> str:
-    """Return a share as per cent, with its interval where it has one."""
-    if value is None:
-        return "-"
-    if isinstance(value, Interval):
-        return f"{value.value:.1%} ({value.low:.1%} to {value.high:.1%})"
-    return f"{value:.1%}"
+def percent(share: float) -> str:
+    """Return a share as a number of per cent."""
+    return f"{100 * share:.1f}"
 
 
 def single_stream(run: Run) -> Latency | None:
@@ -35,12 +31,6 @@ def single_stream(run: Run) -> Latency | None:
 def batched(run: Run) -> Latency | None:
     """Return a run's batch latency."""
     return next((latency for latency in run.latency if latency.scenario == "MultiStream"), None)
-
-
-def speedup(latency: Latency | None) -> str:
-    """Return a speed-up with its interval."""
-    found = latency.speedup if latency else None
-    return "-" if found is None else f"{found.value:.2f}x ({found.low:.2f} to {found.high:.2f})"
 
 
 def size_ratio(artifact: Artifact, report: Report) -> str:
@@ -111,7 +101,7 @@ def artifacts(report: Report) -> RenderableType:
                 latency.append("\nINVALID", "red")
             table.add_row(
                 _pair(artifact.id, ", ".join([run.protocol or run.runtime, *marks])), sizes,
-                _spread(run.metrics.get("accuracy"), ".1f", " %", 100), f"{100 * run.parity.top1_agreement:.1f} %",
+                _spread(run.metrics.get("accuracy"), ".1f", " %", 100), f"{percent(run.parity.top1_agreement)} %",
                 latency,
                 _spread(one.speedup if one else None, ".2f", "x"),
             )  # fmt: skip

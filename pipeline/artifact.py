@@ -9,11 +9,8 @@ STORE/STAGE-FINGERPRINT.runs        the runs that refer to it, one absolute path
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.config import Frozen
+from pipeline.files import canonical, sha256, write_json
+from pipeline.lock import Lock
 
 MANIFEST = "manifest.json"
 
@@ -54,6 +53,11 @@ class Artifact:
     folder: Path
     manifest: Manifest
 
+    @property
+    def content(self) -> str:
+        """Hash of what its files hold: what a later stage's result depends on."""
+        return hashlib.sha256(canonical(self.manifest.files).encode()).hexdigest()[:24]
+
     def file(self, name: str) -> Path:
         """Return the path of one of its files or folders."""
         return self.folder / name
@@ -66,34 +70,9 @@ class Damaged:
     reason: str
 
 
-def canonical(value: Any) -> str:
-    """Return JSON that is equal for equal values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def fingerprint(basis: Basis) -> str:
     """Return the hash of everything that decides a result."""
     return hashlib.sha256(canonical(basis).encode()).hexdigest()[:24]
-
-
-def sha256(path: Path) -> str:
-    """Return the sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside the path, force it to the disk and rename it, so that a reader sees all of it or none."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -133,22 +112,10 @@ class Store:
             return Damaged(f"its files were changed ({', '.join(wrong)})")
         return Artifact(folder, manifest)
 
-    @contextmanager
-    def locked(self, stage: str, key: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the lock of an entry; `waiting` is called before waiting for somebody else who holds it."""
-        from filelock import FileLock, Timeout
-
+    def lock(self, stage: str, key: str) -> Lock:
+        """Return the lock of an entry: owned by who makes it, shared by who uses it."""
         self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{self.entry(stage, key)}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            waiting()
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        return Lock(Path(f"{self.entry(stage, key)}.lock"))
 
     def unfinished(self, stage: str, key: str) -> bool:
         """Return whether an earlier call left work to go on from."""
@@ -156,7 +123,7 @@ class Store:
         return work.is_dir() and any(work.iterdir())
 
     def begin(self, stage: str, key: str, *, afresh: bool) -> tuple[Path, Path]:
-        """Return (folder for the result, folder for unfinished work); the entry's lock must be held.
+        """Return (folder for the result, folder for unfinished work); the entry's lock must be owned.
 
         Args:
             afresh: forget unfinished work of an earlier call.
@@ -165,10 +132,11 @@ class Store:
         if afresh:
             shutil.rmtree(partial, ignore_errors=True)
         folder, work = partial / "entry", partial / "work"
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        work.mkdir(exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
+        for other in partial.iterdir():  # what a killed call left: half an entry, or one that it had replaced
+            if other != work:
+                shutil.rmtree(other)
+        folder.mkdir()
         return folder, work
 
     def commit(self, manifest: Mapping[str, Any], folder: Path) -> Artifact:
@@ -187,7 +155,7 @@ class Store:
         return Artifact(entry, whole)
 
     def refer(self, stage: str, key: str, run: Path) -> None:
-        """Note that a run uses an entry, so that `gc` keeps it; the entry's lock must be held."""
+        """Note that a run uses an entry, so that `gc` keeps it."""
         path = Path(f"{self.entry(stage, key)}.runs")
         runs = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
         if str(run.absolute()) not in runs:

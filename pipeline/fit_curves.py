@@ -1,6 +1,6 @@
 """Training curves as TensorBoard logs: training and validation as two runs, so that each metric's curves share a chart.
 
-Written with tf.summary: Keras' own callback hooks into every step, which costs a fifth of an epoch of a small model.
+Written with tf.summary once an epoch, since Keras' own callback hooks into every step.
 """
 
 from __future__ import annotations

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pipeline.artifact import Store
 
 _PARTS = (".partial", ".runs", "")
+_NAME = re.compile(r"([a-z_]+)-([0-9a-f]{24})(\.partial|\.runs|\.lock)?")
 
 
 def collect(store: Store, *, dry_run: bool = False) -> list[tuple[str, int]]:
     """Remove entries, unfinished work and notes that no run's stages/ folder points at.
 
     A run counts where the entry's list names it, and where it lies beside the store (it may have been renamed).
-    An entry whose lock is held is in use and stays.
+    An entry that somebody makes or uses stays, and so does everything whose name is not an entry's.
 
     Returns:
         (name, bytes) of what was removed, or would be.
@@ -25,26 +25,22 @@ def collect(store: Store, *, dry_run: bool = False) -> list[tuple[str, int]]:
     if not store.root.is_dir():
         return []
     removed = []
-    names = {_name(path) for path in store.root.iterdir() if "-" in path.name and not path.name.startswith(".")}
-    for name in sorted(names):
-        # never removed itself: somebody may be waiting for it
-        lock = FileLock(store.root / f"{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        try:
-            paths = [store.root / f"{name}{part}" for part in _PARTS]
-            if _referred(store.root / name):
+    found = {match.group(1, 2) for path in store.root.iterdir() if (match := _NAME.fullmatch(path.name))}
+    for stage, key in sorted(found):
+        entry = store.entry(stage, key)
+        with store.lock(stage, key) as lock:
+            try:
+                lock.own()
+            except BlockingIOError:
                 continue
-            size = sum(_size(path) for path in paths)
-            if size:
-                removed.append((name, size))
+            if _referred(entry):
+                continue
+            paths = [Path(f"{entry}{part}") for part in _PARTS]
+            if size := sum(_size(path) for path in paths):
+                removed.append((entry.name, size))
             if not dry_run:
                 for path in paths:
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        finally:
-            lock.release()
     return removed
 
 
@@ -53,13 +49,6 @@ def _referred(entry: Path) -> bool:
     runs = [Path(line) for line in listed.read_text(encoding="utf-8").splitlines()] if listed.exists() else []
     beside = [path for path in entry.parent.parent.iterdir() if path.is_dir()]
     return entry.resolve() in _linked(iter([*runs, *beside]))
-
-
-def _name(path: Path) -> str:
-    for ending in (".partial", ".runs", ".lock"):
-        if path.name.endswith(ending):
-            return path.name.removesuffix(ending)
-    return path.name
 
 
 def _linked(runs: Iterator[Path]) -> set[Path]:

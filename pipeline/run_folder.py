@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pipeline.artifact import MANIFEST, Artifact, Manifest
 from pipeline.errors import BusyError, InputError
+from pipeline.lock import Lock
 
 LOCK = ".modelmill.lock"
 REPORT, PAGE, LOG, RECIPE = "report.json", "report.html", "log.txt", "recipe.yaml"
@@ -36,7 +35,7 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make the folder, keep other runs out, and remove an older run's report.
+        """Make the folder, keep other runs out, and remove an older run's report and artifacts.
 
         Raises:
             InputError: it is somebody else's folder.
@@ -56,19 +55,17 @@ class RunFolder:
                 found="a folder with other files in it", todo="choose another --out",
             )  # fmt: skip
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise BusyError(
-                f"another run is using {self.path}", todo="wait until it has ended, or choose another --out"
-            ) from None
-        try:
+        with Lock(self.path / LOCK) as lock:
+            try:
+                lock.own()
+            except BlockingIOError:
+                raise BusyError(
+                    f"another run is using {self.path}", todo="wait until it has ended, or choose another --out"
+                ) from None
             for name in (REPORT, PAGE):
                 (self.path / name).unlink(missing_ok=True)
+            self.publish(None, ())
             yield
-        finally:
-            lock.release()
 
     def link(self, stage: str, entry: Path) -> Manifest | None:
         """Point stages/STAGE at a store entry; returns the manifest it pointed at before."""

@@ -43,8 +43,8 @@ def training(
 ) -> Any:
     """Return one dataset of (x, y) batches that runs through the epochs first_epoch..last_epoch - 1 in turn.
 
-    One dataset for all epochs, since starting an iterator costs more than an epoch of a small data set. The last batch
-    of each epoch is smaller where the batch size does not divide the split.
+    One dataset for all epochs, so that no epoch waits for an iterator to start. The last batch of each epoch is smaller
+    where the batch size does not divide the split.
 
     Raises:
         InputError: augmentation that is impossible for these inputs.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import legacy_keras
-from pipeline.artifact import write_json
+from pipeline.files import write_json
 from pipeline.predictor import LOGITS, PROBABILITIES, Spec
 
 MODEL, SPEC = "model.keras", "spec.json"

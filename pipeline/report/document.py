@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from pipeline.artifact import write_json
+from pipeline.files import write_json
 from pipeline.config import Frozen
 
 ARTIFACTS = "artifacts.json"

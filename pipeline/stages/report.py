@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.artifact import write_json
+from pipeline.files import write_json
 from pipeline.report import document, page
 from pipeline.run_folder import PAGE, REPORT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models import ModelConfig
-from pipeline.artifact import write_json
+from pipeline.files import write_json
 from pipeline.data import DataConfig
 from pipeline.events import Note
 from pipeline.fit_config import TENSORBOARD, FitConfig

@@ -25,7 +25,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	  sys.exit(None if (3, 11) <= v <= (3, 13) else f"modelmill needs Python 3.11 to 3.13, but {sys.executable} is %d.%d; \
 	  choose another: make PYTHON=python3.11 ..." % v)'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # a stamp is newer than pyproject.toml as long as nothing has to be installed
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python

@@ -39,7 +39,6 @@ class Manifest(Frozen):
     stage: str
     fingerprint: str
     basis: dict[str, Any]
-    inputs: dict[str, str]
     files: dict[str, str]
     seconds: float
     metrics: dict[str, float]

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
+from pipeline.stages import NAMES
 
 # each command imports what it needs: --help needs none of it
 
@@ -49,10 +50,10 @@ StoreFolder = Annotated[
 ]
 First = Annotated[
     str | None,
-    typer.Option("--from", metavar="STAGE", help="Ignore stored results from this stage on: train, export, measure."),
+    typer.Option("--from", metavar="STAGE", help=f"Ignore stored results from this stage on: {', '.join(NAMES)}."),
 ]
 Until = Annotated[
-    str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage: train, export, measure.")
+    str | None, typer.Option("--until", metavar="STAGE", help=f"Stop after this stage: {', '.join(NAMES)}.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable events on stdout, one JSON object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only; the exit code tells the verdict.")]
@@ -63,29 +64,26 @@ def _make(
     until: str | None = None, as_json: bool = False, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Run a recipe, show the result and leave with the verdict's exit code."""
-    from pipeline import recipe as recipes
-
     if as_json and quiet:
         raise InputError("--json and --quiet exclude each other", todo="leave one of them out")
-    recipe = recipes.load(source, assignments or ())
-
-    from rich.console import Console
-
-    from pipeline import run as runs
-    from pipeline.artifact import Store
     from pipeline.console import Mode, Reporter, Streams
-    from pipeline.report import tables
-    from pipeline.run_folder import PAGE, RunFolder
 
-    for option, name in (("--from", first), ("--until", until)):
-        if name is not None and name not in runs.NAMES:
-            raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(runs.NAMES)}", found=name)
-    folder = RunFolder(out or Path("runs") / recipe.name)
     mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     streams = Streams()
-    reporter = Reporter(streams, mode)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        from pipeline import recipe as recipes
+
+        for option, name in (("--from", first), ("--until", until)):
+            if name is not None and name not in NAMES:
+                raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
+        recipe = recipes.load(source, assignments or ())
+
+        from pipeline import run as runs
+        from pipeline.artifact import Store
+        from pipeline.run_folder import PAGE, RunFolder
+
+        folder = RunFolder(out or Path("runs") / recipe.name)
         with folder.held(), streams.chatter_to(folder.log):
             reporter = Reporter(streams, mode)
             with reporter.shown():
@@ -93,8 +91,13 @@ def _make(
     except KeyboardInterrupt:
         raise StoppedError("stopped", todo="run the same command again") from None
     except ModelmillError as error:
-        reporter.write({"event": "error", "message": str(error), "exit_code": error.exit_code})
+        Reporter(streams, mode).write({"event": "error", "message": str(error), "exit_code": error.exit_code})
         raise
+
+    from rich.console import Console
+
+    from pipeline.report import tables
+
     page = folder.path / PAGE
     code = {"pass": 0, "incomplete": 0}.get(report.verdict, 1)
     Reporter(streams, mode).write(
@@ -148,7 +151,12 @@ def init(
     text = commented(recipes.load(recipe))
     if path.exists() and not force:
         raise InputError(f"{path} is there already", todo="choose another name, or --force to overwrite it")
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}", found=error.strerror or str(error), todo="choose another name"
+        ) from None
     typer.echo(f"wrote {path}; edit it, then: modelmill run {path}")
 
 
@@ -190,8 +198,9 @@ def show(
     from pydantic import ValidationError
     from rich.console import Console
 
-    from pipeline.report import document, tables
+    from pipeline.report import tables
     from pipeline.run_folder import REPORT
+    from pipeline.stages import report
 
     candidates = [run, Path("runs") / run]
     path = next((folder / REPORT for folder in candidates if (folder / REPORT).is_file()), None)
@@ -201,7 +210,7 @@ def show(
             todo="`modelmill run` makes one",
         )  # fmt: skip
     try:
-        report = document.Report.model_validate_json(path.read_bytes())
+        shown = report.read(path.parent)
     except ValidationError as error:
         raise InputError(
             f"{path} is not a report of this version", found=f"{error.error_count()} problems",
@@ -210,7 +219,7 @@ def show(
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"))
     else:
-        tables.show(report, Console(highlight=False))
+        tables.show(shown, Console(highlight=False))
 
 
 def _what(path: Path) -> str:

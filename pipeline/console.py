@@ -82,6 +82,8 @@ class Reporter:
             # whatever room is left: long metrics must not squeeze the bar
             TextColumn("[dim]{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=self._console, transient=True, expand=True, disable=not self._live,
+            # what libraries print goes to the log, not above the bars
+            redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._said = 0.0
@@ -121,7 +123,7 @@ class Reporter:
                 self._step(event)
 
     def _step(self, step: Step) -> None:
-        detail = f"{step.item} {_metrics(step.metrics)}".strip()
+        detail = escape(f"{step.item} {_metrics(step.metrics)}".strip())
         if self._live:
             fields: dict[str, Any] = {"total": step.total, "unit": step.unit, "detail": detail}
             if step.unit not in self._tasks:

@@ -107,5 +107,6 @@ def translate_os_error(error: BaseException, path: Path | None = None) -> DiskEr
     for known, (found, todo) in _DISK.items():
         if number == known or (not isinstance(error, FileNotFoundError) and found.lower() in text.lower()):
             where = path or getattr(error, "filename", None) or "a file"
-            return DiskError(f"cannot write {where}", found=found, todo=todo)
+            verb = "use" if todo == _MOVE else "write"
+            return DiskError(f"cannot {verb} {where}", found=found, todo=todo)
     return None

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.report.document import Artifact, Gate, Interval, Latency, Run
-
-SINGLE_STREAM = "SingleStream"
+from pipeline.report.document import Artifact, Gate, Interval, Run
 
 
 @dataclass(frozen=True)
@@ -18,27 +16,39 @@ class _Rule:
         upper: whether the limit is the highest value allowed, else the lowest.
         find: the value in one run, or None where it was not measured.
         todo: what to try when it is missed.
+        problems: why the measurement proves nothing; empty where it does.
     """
 
     upper: bool
     unit: str
     find: Callable[[Artifact, Run, Artifact], Interval | None]
     todo: str
-
-
-def _latency(run: Run) -> Latency | None:
-    return next((latency for latency in run.latency if latency.scenario == SINGLE_STREAM), None)
+    problems: Callable[[Run], list[str]] = lambda _: []
 
 
 def _p99(_: Artifact, run: Run, __: Artifact) -> Interval | None:
-    found = _latency(run)
+    found = run.single_stream()
     return Interval(value=found.p99_ms, low=found.p99_low, high=found.p99_high) if found else None
 
 
 def _speedup(_: Artifact, run: Run, __: Artifact) -> Interval | None:
-    found = _latency(run)
+    found = run.single_stream()
     faster = found.speedup if found else None
     return Interval(value=faster.value, low=faster.low, high=faster.high) if faster else None
+
+
+def _invalid_latency(run: Run) -> list[str]:
+    found = run.single_stream()
+    if found is None or found.valid:
+        return []
+    return found.problems or ["the load generator says so"]
+
+
+def _invalid_speedup(run: Run) -> list[str]:
+    found = run.single_stream()
+    if found is None or found.speedup is None or found.speedup.valid:
+        return []
+    return _invalid_latency(run) or [f"that of {found.speedup.against} is"]
 
 
 def _parity(_: Artifact, run: Run, __: Artifact) -> Interval | None:
@@ -64,12 +74,13 @@ _RULES = {
         "or a lower limit",
     ),
     "max_p99_ms": _Rule(
-        True, " ms", _p99, "a smaller model, more measure.threads, a machine with less other work, or a higher limit"
+        True, " ms", _p99, "a smaller model, more measure.threads, a machine with less other work, or a higher limit",
+        _invalid_latency,
     ),
     "min_size_ratio": _Rule(False, "", _size_ratio, "a smaller model, an int8 precision, or a lower limit"),
     "min_speedup": _Rule(
         False, "x", _speedup, "a precision with fast kernels in this runtime (int8 in LiteRT), a smaller model, "
-        "or a lower limit",
+        "or a lower limit", _invalid_speedup,
     ),
 }  # fmt: skip
 
@@ -84,26 +95,28 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
         reference: that everything is compared with.
     """
     rule = _RULES[name]
-    found = [value for run in artifact.runs if (value := rule.find(artifact, run, reference)) is not None]
-    if not found:
-        why = artifact.error or (f"the reference {reference.id} failed: {reference.error}" if reference.error else "")
-        message = f"not measured{': ' if why else ''}{why}"
+    found = [rule.find(artifact, run, reference) for run in artifact.runs]
+    values = [value for value in found if value is not None]
+    if not values or len(values) < len(found):
+        why = artifact.error or reference.error or "it has no such measurement"
+        if reference.error and not artifact.error:
+            why = f"the reference {reference.id} failed: {why}"
         return Gate(
-            name=name, artifact=artifact.id, limit=limit, value=None, low=None, high=None, passed=False, message=message
-        )
-    # the worst run decides: every place where the artifact is served has to hold the limit
-    worst = (max if rule.upper else min)(found, key=lambda interval: interval.value)
-    missed = worst.low > limit if rule.upper else worst.high < limit
-    invalid = name in ("max_p99_ms", "min_speedup") and not all(
-        latency.valid for run in artifact.runs if (latency := _latency(run))
-    )
+            name=name, artifact=artifact.id, limit=limit, value=None, low=None, high=None, passed=False,
+            message=f"not measured: {why}",
+        )  # fmt: skip
+    # every place where the artifact runs has to hold the limit; shown is the worst that misses it, else the worst
+    missed = [value for value in values if (value.low > limit if rule.upper else value.high < limit)]
+    worst = (max if rule.upper else min)(missed or values, key=lambda interval: interval.value)
+    problems = [problem for run in artifact.runs for problem in rule.problems(run)]
     return Gate(
         name=name, artifact=artifact.id, limit=limit, value=worst.value, low=worst.low, high=worst.high,
-        passed=not missed and not invalid, message=_message(rule, limit, worst, missed=missed, invalid=invalid),
+        passed=not missed and not problems,
+        message=_message(rule, limit, worst, missed=bool(missed), problems=problems),
     )  # fmt: skip
 
 
-def _message(rule: _Rule, limit: float, found: Interval, *, missed: bool, invalid: bool) -> str:
+def _message(rule: _Rule, limit: float, found: Interval, *, missed: bool, problems: list[str]) -> str:
     bound = "at most" if rule.upper else "at least"
     value = f"{found.value:.4g}{rule.unit}"
     if found.low != found.high:
@@ -111,8 +124,8 @@ def _message(rule: _Rule, limit: float, found: Interval, *, missed: bool, invali
     text = f"{value}, limit {bound} {limit:g}{rule.unit}"
     if missed:
         return f"{text}: the whole interval misses it; try {rule.todo}"
-    if invalid:
-        return f"{text}: but LoadGen calls the measurement INVALID; raise measure.latency.min_duration_ms"
+    if problems:
+        return f"{text}: but the measurement is INVALID ({'; '.join(dict.fromkeys(problems))})"
     if (found.value > limit) if rule.upper else (found.value < limit):
         return f"{text}: within the interval, so not shown to be missed"
     return text

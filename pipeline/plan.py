@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 Format = Literal["saved_model", "tflite", "onnx"]
 SUFFIX: dict[str, str] = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
@@ -16,13 +17,11 @@ class Planned:
 
     Attributes:
         stage: the stage whose weights it holds.
-        optional: its failure does not fail the verdict.
     """
 
     stage: str
     format: Format
     precision: str
-    optional: bool = False
 
     @property
     def id(self) -> str:
@@ -38,21 +37,37 @@ class Planned:
         return RUNTIME[self.format]
 
 
-def reference(plan: tuple[Planned, ...]) -> Planned:
+class Named(Protocol):
+    """What is planned, or what came of it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+def reference(items: Sequence[T]) -> T:
     """Return the artifact that everything is compared with: the float SavedModel of the first model."""
-    return next(item for item in plan if item.format == "saved_model")
+    return next(item for item in items if item.format == "saved_model")
 
 
-def final(plan: tuple[Planned, ...], chosen: str | None) -> Planned:
-    """Return the main result: the one chosen by id, else the last quantized .tflite, else the last SavedModel."""
+def final(items: Sequence[T], chosen: str | None) -> T:
+    """Return the main result: the one chosen by id, else the last int8 .tflite, else the last SavedModel."""
     if chosen:
-        return next(item for item in plan if item.id == chosen)
-    quantized = [item for item in plan if item.format == "tflite" and "int8" in item.precision]
-    return (quantized or [item for item in plan if item.format == "saved_model"])[-1]
+        return next(item for item in items if item.id == chosen)
+    quantized = [item for item in items if item.format == "tflite" and item.precision == "int8"]
+    return (quantized or [item for item in items if item.format == "saved_model"])[-1]
 
 
-def float_twin(plan: tuple[Planned, ...], item: Planned) -> Planned | None:
-    """Return the reference model's float32 artifact for the same runtime, or None where the recipe has none."""
-    stage = reference(plan).stage
-    wanted = (stage, item.format, "float32")
-    return next((other for other in plan if (other.stage, other.format, other.precision) == wanted), None)
+def float_twin(items: Sequence[T], of: Named) -> T | None:
+    """Return the reference model's float32 artifact for the same runtime, or None where there is none."""
+    stage = reference(items).stage
+    wanted = (stage, of.format, "float32")
+    return next((other for other in items if (other.stage, other.format, other.precision) == wanted), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib.resources
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources.abc import Traversable
@@ -17,9 +18,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 import models
 from models import ModelConfig
 from pipeline.config import Frozen
-from pipeline.data import DataConfig, input_shape
-from pipeline.errors import InputError, translate_os_error
-from pipeline.fit_config import FitConfig
+from pipeline.data import DataConfig, augment, input_shape
+from pipeline.errors import InputError
+from pipeline.fit.config import FitConfig
 from pipeline.stages.export import Config as ExportConfig
 from pipeline.stages.export import plan
 from pipeline.stages.judge import Config as JudgeConfig
@@ -50,20 +51,23 @@ class Recipe(Frozen):
         return self
 
     def _problems(self) -> Iterator[str]:
+        shape = input_shape(self.data)
         try:
-            models.check(self.model, input_shape(self.data))
+            models.check(self.model, shape)
+            if self.data.augment:
+                augment.check(self.data.augment, shape)
         except InputError as error:
-            yield f"model: {error}".replace("\n  ", "; ")
+            yield str(error).replace("\n  ", "; ")
         if self.measure and not self.export:
             yield "measure needs an export section: there is nothing to measure without exported files"
         if self.judge and not self.measure:
             yield "judge needs a measure section: limits are compared with measurements"
-        if self.export and self.judge:
-            yield from conflicts(self.judge, plan(self.export))
+        if self.export and self.measure and self.judge:
+            yield from conflicts(self.judge, plan(self.export), self.measure.latency.percentile)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without code and without a key that silently overwrites an earlier one."""
+    """YAML without code, without a key that silently overwrites an earlier one, and with 1e-3 as the number it is."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -76,6 +80,10 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, (str, int, float)):
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 wants a dot in a number with an exponent, as YAML 1.2 and people do not
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789"))
 
 
 def built_in() -> dict[str, Traversable]:
@@ -123,8 +131,11 @@ def parse(text: str, source: str) -> dict[str, Any]:
 def check(document: Mapping[str, Any], source: str) -> Recipe:
     """Return the recipe that a mapping describes; raises InputError with every problem."""
     try:
-        return Recipe.model_validate(document)
-    except ValidationError as error:
+        # as JSON, in which pydantic can be strict: true is not 1 and "7" is not 7, but a list is a tuple
+        return Recipe.model_validate_json(json.dumps(document, default=str), strict=True)
+    except (ValueError, RecursionError) as error:
+        if not isinstance(error, ValidationError):
+            raise InputError(f"{source} is not a recipe", expected="plain values", found=str(error)) from None
         lines = [_explain(problem) for problem in error.errors()]
         count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
         raise InputError(
@@ -179,7 +190,7 @@ def _read(source: str) -> str:
         except UnicodeDecodeError:
             raise InputError(f"{source} is not a recipe", expected="UTF-8 text", found="other bytes") from None
         except OSError as error:
-            raise InputError(f"{source} cannot be read", found=str(translate_os_error(error) or error)) from None
+            raise InputError(f"{source} cannot be read", found=error.strerror or str(error)) from None
     nearest = _nearest(source, names)
     raise InputError(
         f"there is no recipe {source!r}",

@@ -8,25 +8,26 @@ import platform
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline import artifact as artifacts
 from pipeline import data, machine
-from pipeline.artifact import Artifact, Basis, Damaged, Manifest, Store, sha256
+from pipeline.artifact import Artifact, Basis, Damaged, Manifest, Store
+from pipeline.config import Frozen
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
+from pipeline.files import sha256
 from pipeline.plan import final, reference
 from pipeline.recipe import Recipe, dump
 from pipeline.report import document
 from pipeline.run_folder import RECIPE, RunFolder
 from pipeline.stage import Job, Stage, sections
-from pipeline.stages import export, judge, measure, report, train
+from pipeline.stages import NAMES, export, judge, measure, report, train
 
 STAGES: tuple[Stage, ...] = (train, export, measure)
-NAMES = tuple(stage.NAME for stage in STAGES)
 
 _ROOT = Path(__file__).parent.parent
 
@@ -38,6 +39,12 @@ class _Walk:
     stages: list[document.Stage] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
     at: str | None = None
+    locks: ExitStack = field(default_factory=ExitStack)
+
+    def tell(self, stage: str, status: str, reason: str = "", manifest: Manifest | None = None) -> None:
+        """Add a stage to the report."""
+        facts = {"seconds": manifest.seconds, "metrics": manifest.metrics} if manifest else {}
+        self.stages.append(document.Stage.model_validate({"name": stage, "status": status, "reason": reason} | facts))
 
 
 def run(
@@ -58,13 +65,13 @@ def run(
     """
     walk = _Walk()
     try:
-        with _translated(walk, folder):
+        with _translated(walk, folder), walk.locks:
             (folder.path / RECIPE).write_text(dump(recipe), encoding="utf-8")
             _stages(recipe, folder, store, emit, walk, first, until)
             return _conclude(recipe, folder, walk)
     except ModelmillError as error:
         failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
-        with suppress(OSError):  # the disk that failed the run fails its report as well; the message says so
+        with suppress(Exception):  # what failed the run (a full disk) may fail its report; the message says what it was
             report.write(_report(recipe, walk, verdict="error", failure=failure), folder.path)
         raise
 
@@ -110,15 +117,18 @@ def _stages(
         walk.at = stage.NAME
         forced = forced or first == stage.NAME
         if stage.NAME in absent or until in walk.done:
-            walk.stages.append(document.Stage(name=stage.NAME, status="skipped"))
+            walk.tell(stage.NAME, "skipped")
         else:
             walk.done[stage.NAME] = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
+            if stage.NAME == export.NAME and recipe.export:
+                folder.publish(walk.done[stage.NAME], [item.filename for item in export.plan(recipe.export)])
     walk.at = None
 
 
 def _reuse_or_run(
     stage: Stage, recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, walk: _Walk, *, forced: bool
 ) -> Artifact:
+    """Return a stage's result; its lock is shared until the run has ended, so that nobody replaces what we read."""
     name = stage.NAME
     inputs = {needed: walk.done[needed] for needed in stage.INPUTS if needed in walk.done}
     chosen = {section: getattr(recipe, section) for section in sections(stage)}
@@ -126,59 +136,54 @@ def _reuse_or_run(
     key = artifacts.fingerprint(basis)
 
     def waiting() -> None:
-        emit(Note(name, f"waits: another run is making {name} {key} in the same store"))
+        emit(Note(name, f"waits: another run is making or using {name} {key} in the same store"))
 
-    with store.locked(name, key, waiting):
-        before = folder.link(name, store.entry(name, key))
-        store.refer(name, key, folder.path)
-        found = None if forced else store.find(name, basis)
-        if isinstance(found, Artifact):
-            why = f"same settings, inputs, data, code and versions ({key[:8]})"
-            emit(StageReused(name, why))
-            walk.stages.append(
-                document.Stage(
-                    name=name,
-                    status="reused",
-                    seconds=found.manifest.seconds,
-                    reason=why,
-                    metrics=found.manifest.metrics,
-                )
-            )
-            return found
-        why = "asked for by --from" if forced else _reason(before, basis, found)
-        if not forced and store.unfinished(name, key):
-            why += "; goes on from unfinished work"
-        emit(StageStarted(name, why))
-        started = time.monotonic()
-        try:
-            made, work = store.begin(name, key, afresh=forced)
-            result = stage.run(Job(made, work, inputs, emit), **chosen)
-            # what rests on a failure of the moment is itself not to be kept
-            inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
-            seconds = round(time.monotonic() - started, 3)
-            stored = store.commit(
-                {
-                    "stage": name, "fingerprint": key, "basis": basis, "seconds": seconds, "metrics": result.metrics,
-                    "inputs": basis["inputs"], "transient": result.transient + inherited,
-                },
-                made,
-            )  # fmt: skip
-        except BaseException:
-            walk.stages.append(document.Stage(name=name, status="failed", reason=why))
-            raise
-        emit(StageFinished(name, seconds, result.metrics))
-        walk.stages.append(document.Stage(name=name, status="run", seconds=seconds, reason=why, metrics=result.metrics))
-        return stored
+    lock = walk.locks.enter_context(store.lock(name, key))
+    lock.share(waiting)
+    before = folder.link(name, store.entry(name, key))
+    store.refer(name, key, folder.path)
+    found = None if forced else store.find(name, basis)
+    if not isinstance(found, Artifact):
+        lock.own(waiting)
+        if not forced:
+            found = store.find(name, basis)  # somebody may have made it while we waited
+    if isinstance(found, Artifact):
+        why = f"same settings, inputs, data, code and versions ({key[:8]})"
+        emit(StageReused(name, why))
+        walk.tell(name, "reused", why, found.manifest)
+        lock.share(waiting)
+        return found
+    why = "asked for by --from" if forced else _reason(before, basis, found)
+    if not forced and store.unfinished(name, key):
+        why += "; goes on from unfinished work"
+    emit(StageStarted(name, why))
+    started = time.monotonic()
+    try:
+        made, work = store.begin(name, key, afresh=forced)
+        result = stage.run(Job(made, work, inputs, emit), **chosen)
+        # what rests on a failure of the moment is itself not to be kept
+        inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
+        stored = store.commit(
+            {
+                "stage": name, "fingerprint": key, "basis": basis, "seconds": round(time.monotonic() - started, 3),
+                "metrics": result.metrics, "transient": result.transient + inherited,
+            },
+            made,
+        )  # fmt: skip
+    except BaseException:
+        walk.tell(name, "failed", why)
+        raise
+    emit(StageFinished(name, stored.manifest.seconds, result.metrics))
+    walk.tell(name, "run", why, stored.manifest)
+    lock.share(waiting)
+    return stored
 
 
 def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact]) -> Basis:
     """Return everything that decides a stage's result."""
-    plain = {
-        name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value for name, value in chosen.items()
-    }
     basis: Basis = {
-        "settings": plain,
-        "inputs": {name: item.manifest.fingerprint for name, item in inputs.items()},
+        "settings": {name: value.decisive() if isinstance(value, Frozen) else value for name, value in chosen.items()},
+        "inputs": {name: item.content for name, item in inputs.items()},
         "code": _code(stage.CODE),
         "versions": machine.versions(stage.LIBRARIES) | {"python": ".".join(platform.python_version_tuple()[:2])},
         "surroundings": stage.surroundings() if hasattr(stage, "surroundings") else {},
@@ -230,19 +235,24 @@ def _reason(before: Manifest | None, basis: Basis, found: Damaged | None) -> str
 
 
 def _conclude(recipe: Recipe, folder: RunFolder, walk: _Walk) -> document.Report:
-    """Publish the exported files, judge and write the report."""
+    """Judge and write the report."""
     walk.at = "report"
-    exported = walk.done.get(export.NAME)
-    plan = export.plan(recipe.export) if recipe.export else ()
-    folder.publish(exported, [item.filename for item in plan])
-    if measure.NAME not in walk.done:
-        finished = _report(recipe, walk, verdict="incomplete")
-    else:
-        found = document.read_artifacts(walk.done[measure.NAME].folder)
-        gates = judge.judge(found, plan, recipe.judge) if recipe.judge else []
-        finished = _report(recipe, walk, verdict=judge.verdict(found, gates), gates=gates)
+    found = _artifacts(recipe, walk)
+    gates: list[document.Gate] = []
+    if recipe.export and recipe.judge and measure.NAME in walk.done:
+        gates = judge.judge(found, export.plan(recipe.export), recipe.judge)
+    finished = _report(recipe, walk, verdict=judge.verdict(found, gates), gates=gates)
     report.write(finished, folder.path)
     return finished
+
+
+def _artifacts(recipe: Recipe, walk: _Walk) -> list[document.Artifact]:
+    """Return what is known of the exported files, from the last stage that looked at them."""
+    last = walk.done.get(measure.NAME) or walk.done.get(export.NAME)
+    if last is None or recipe.export is None:
+        return []
+    optional = recipe.export.optional
+    return [item.model_copy(update={"optional": item.id in optional}) for item in document.read_artifacts(last.folder)]
 
 
 def _report(
@@ -250,7 +260,6 @@ def _report(
     failure: document.Failure | None = None,
 ) -> document.Report:  # fmt: skip
     plan = export.plan(recipe.export) if recipe.export else ()
-    last = walk.done.get(measure.NAME) or walk.done.get(export.NAME)
     libraries = dict.fromkeys(library for stage in STAGES for library in stage.LIBRARIES)
     return document.Report.model_validate(
         {
@@ -263,7 +272,7 @@ def _report(
             "final": final(plan, recipe.judge.final if recipe.judge else None).id if plan else None,
             "failure": failure,
             "stages": walk.stages,
-            "artifacts": document.read_artifacts(last.folder) if last else [],
+            "artifacts": _artifacts(recipe, walk),
             "gates": gates or [],
             "machine": machine.describe(libraries),
             "training": train.curves(walk.done[train.NAME].folder) if train.NAME in walk.done else {},

@@ -13,7 +13,7 @@ from tests.imports import ROOT, imports, modules, reached
 
 # they say what is wrong, carry results about or describe a stage; none of them decides a result
 NEUTRAL = frozenset(
-    {"pipeline.artifact", "pipeline.config", "pipeline.errors", "pipeline.events", "pipeline.stage", "pipeline",
+    {"pipeline.artifact", "pipeline.files", "pipeline.lock", "pipeline.config", "pipeline.errors", "pipeline.events", "pipeline.stage", "pipeline",
      "pipeline.stages", "pipeline.report", "pipeline.measuring"}
 )  # fmt: skip
 HEAVY = ("tensorflow", "tf_keras", "keras", "numpy", "sklearn", "scipy", "onnx", "onnxruntime", "matplotlib", "jinja2")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Frozen
+from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import digits
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.split import NAMES, SplitConfig, split
@@ -36,7 +36,7 @@ class DataConfig(Frozen):
         description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range",
     )
     augment: AugmentConfig | None = Field(default=None, description="random changes of training images; null: none")
-    cache: bool = Field(
+    cache: Annotated[bool, NEUTRAL] = Field(
         default=True, description="hold the training samples as one tensor; false: gather from the array"
     )
     shuffle_buffer: int | None = Field(
@@ -44,7 +44,9 @@ class DataConfig(Frozen):
         ge=0,
         description="places a sample moves at most, about; null mixes the whole split, 0 keeps the order",
     )
-    prefetch: int | None = Field(default=None, ge=0, description="batches prepared ahead; null: TensorFlow decides")
+    prefetch: Annotated[int | None, NEUTRAL] = Field(
+        default=None, ge=0, description="batches prepared ahead; null: TensorFlow decides"
+    )
 
     @model_validator(mode="after")
     def _range_has_a_width(self) -> DataConfig:
@@ -96,8 +98,6 @@ def divide(source: Source, config: DataConfig, input_name: str) -> Splits:
     import numpy as np
 
     positions = split(source.y, config.split.shares(), config.split_seed, source.own_test)
-    value_range, notes = _value_range(source.x[positions["train"]], config)
-    spec = Spec(input_name, tuple(source.x.shape[1:]), value_range, source.classes)
     parts = {
         name: Split(source.x[positions[name]].astype(np.float32), source.y[positions[name]].astype(np.int64))
         for name in NAMES
@@ -110,6 +110,8 @@ def divide(source: Source, config: DataConfig, input_name: str) -> Splits:
                 found=f"{np.count_nonzero(~np.isfinite(part.x))} such values in the {name} split",
                 todo="replace or remove them in the data",
             )
+    value_range, notes = _value_range(source.x[positions["train"]], config)
+    spec = Spec(input_name, tuple(source.x.shape[1:]), value_range, source.classes)
     return Splits(spec=spec, notes=notes, **parts)
 
 

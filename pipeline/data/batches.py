@@ -77,6 +77,12 @@ def training(
     samples = _cached(part) if config.cache else _uncached(part)
     epochs = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
     batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _prefetched(batches, config)
+
+
+def _prefetched(batches: Any, config: DataConfig) -> Any:
+    import tensorflow as tf
+
     if config.prefetch == 0:
         return batches
     return batches.prefetch(tf.data.AUTOTUNE if config.prefetch is None else config.prefetch)
@@ -106,4 +112,4 @@ def evaluation(part: Split, config: DataConfig, *, batch_size: int) -> Any:
     batches = tf.data.Dataset.from_tensor_slices((part.x, part.y)).batch(batch_size)
     if config.cache:
         batches = batches.cache()
-    return batches if config.prefetch == 0 else batches.prefetch(tf.data.AUTOTUNE)
+    return _prefetched(batches, config)

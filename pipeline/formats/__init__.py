@@ -33,6 +33,8 @@ def converting(target: str) -> Iterator[None]:
     except (ModelmillError, OSError, MemoryError):
         raise
     except Exception as error:
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's out of memory
+            raise
         raise ConversionError(
             f"the model cannot be converted to {target}: {meaningful_line(error)}",
             todo=f"remove {target} from the recipe's export section, or replace the layer that holds the operator",

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from pipeline.files import write_json
 from pipeline.config import Frozen
+from pipeline.files import write_json
 
 ARTIFACTS = "artifacts.json"
 
@@ -45,13 +45,17 @@ class Parity(Frozen):
 
 
 class Speedup(Frozen):
-    """Latency of `against` in the same runtime and protocol over this one's: more than 1 is better."""
+    """Latency of `against` in the same runtime and protocol over this one's: more than 1 is better.
+
+    `valid`: both sides' blocks are.
+    """
 
     against: str
     value: float
     low: float
     high: float
     pairs: int
+    valid: bool
 
 
 class Latency(Frozen):
@@ -95,6 +99,14 @@ class Run(Frozen):
     parity: Parity
     latency: list[Latency]
 
+    def single_stream(self) -> Latency | None:
+        """Return the latency of one sample."""
+        return next((latency for latency in self.latency if latency.scenario == "SingleStream"), None)
+
+    def batched(self) -> Latency | None:
+        """Return the latency of a batch."""
+        return next((latency for latency in self.latency if latency.scenario == "MultiStream"), None)
+
 
 class Artifact(Frozen):
     """An exported file and everything that was measured on it."""
@@ -136,9 +148,12 @@ class Failure(Frozen):
 
 
 class Report(Frozen):
-    """The whole of `report.json`. Verdict "incomplete": stopped as asked by --until, so nothing was judged."""
+    """The whole of `report.json`.
 
-    schema_: int = Field(default=1, alias="schema")
+    Verdict "incomplete": nothing failed, but nothing was judged either (--until, or a recipe without limits).
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
     modelmill: str
     recipe: str
     seed: int

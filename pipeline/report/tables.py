@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.document import Artifact, Interval, Latency, Report, Run, Speedup
+from pipeline.report.document import Artifact, Interval, Report, Speedup
 
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
 
@@ -21,16 +21,6 @@ def kilobytes(count: int | None) -> str:
 def percent(share: float) -> str:
     """Return a share as a number of per cent."""
     return f"{100 * share:.1f}"
-
-
-def single_stream(run: Run) -> Latency | None:
-    """Return a run's batch-1 latency."""
-    return next((latency for latency in run.latency if latency.scenario == "SingleStream"), None)
-
-
-def batched(run: Run) -> Latency | None:
-    """Return a run's batch latency."""
-    return next((latency for latency in run.latency if latency.scenario == "MultiStream"), None)
 
 
 def size_ratio(artifact: Artifact, report: Report) -> str:
@@ -69,7 +59,7 @@ def _spread(interval: Interval | Speedup | None, form: str, unit: str, scale: fl
 
 def caption(report: Report) -> str:
     """Return what the latencies rest on: the load generator, the blocks, the threads and the number of queries."""
-    found = [(run, one) for artifact in report.artifacts for run in artifact.runs if (one := single_stream(run))]
+    found = [(run, one) for artifact in report.artifacts for run in artifact.runs if (one := run.single_stream())]
     if not found:
         return ""
     queries = [one.queries for _, one in found]
@@ -95,7 +85,7 @@ def artifacts(report: Report) -> RenderableType:
             failed = Text("failed", "red") if artifact.error else Text("not measured")
             table.add_row(_pair(artifact.id, ", ".join(marks)), sizes, failed, "-", "-", "-")
         for run in artifact.runs:
-            one = single_stream(run)
+            one = run.single_stream()
             latency = Text("-") if one is None else _pair(f"{one.p50_ms:.3f}", f"{one.p99_ms:.3f}")
             if one and not one.valid:
                 latency.append("\nINVALID", "red")

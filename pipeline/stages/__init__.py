@@ -1,1 +1,4 @@
 """The stages, one module each. They never import each other; they meet only through artifacts on disk."""
+
+# of those whose results are stored, in their order; here, so that `--help` need not import them
+NAMES = ("train", "export", "measure")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import shutil
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Frozen
+from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.events import Note, Progress
 from pipeline.plan import Planned
@@ -38,7 +38,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/report/document.py",
 )
-LIBRARIES = ("tensorflow", "tf_keras", "tf2onnx", "onnx", "numpy", "scikit-learn")
+LIBRARIES = ("tensorflow", "tf_keras", "tf2onnx", "onnx", "ai-edge-litert", "numpy", "scikit-learn")
 
 
 class Config(Frozen):
@@ -52,11 +52,13 @@ class Config(Frozen):
     onnx: tuple[Literal["float32", "int8"], ...] = Field(
         default=("float32", "int8"), description="precisions of the .onnx; int8 (QDQ) is made from the int8 .tflite"
     )
-    optional: tuple[str, ...] = Field(
+    optional: Annotated[tuple[str, ...], NEUTRAL] = Field(
         default=(), description="ids of artifacts whose failure does not fail the verdict"
     )
-    deadline_s: float = Field(default=600, gt=0, description="longest time for one conversion")
-    memory_mb: int | None = Field(default=8192, gt=0, description="most memory of the conversion's process, in MiB")
+    deadline_s: Annotated[float, NEUTRAL] = Field(default=600, gt=0, description="longest time for one conversion")
+    memory_mb: Annotated[int | None, NEUTRAL] = Field(
+        default=8192, gt=0, description="most memory of the conversion's process, in MiB"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Config:
@@ -78,10 +80,7 @@ def plan(config: Config) -> tuple[Planned, ...]:
     asked: list[tuple[Any, str]] = [("saved_model", precision) for precision in config.saved_model]
     asked += [("tflite", precision) for precision in config.tflite]
     asked += [("onnx", precision) for precision in config.onnx]
-    planned = [Planned("train", form, precision) for form, precision in asked]
-    return tuple(
-        Planned(item.stage, item.format, item.precision, optional=item.id in config.optional) for item in planned
-    )
+    return tuple(Planned("train", form, precision) for form, precision in asked)
 
 
 def run(job: Job, *, data: DataConfig, export: Config) -> Result:
@@ -90,7 +89,7 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     The folder gets the files under their artifacts' names, and artifacts.json with their sizes or errors.
     """
     from pipeline import data as sources
-    from pipeline.formats import ConversionError
+    from pipeline.errors import DiskError, RunError
     from pipeline.isolate import Child, CrashError, FailedError
     from pipeline.report import document
 
@@ -110,7 +109,13 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
                 error = f"the converter died: {crash.reason}"
                 if crash.transient:
                     transient.append(f"{item.id}: {crash.reason}")
-            except (ConversionError, FailedError) as failure:
+            except FailedError as failure:
+                # not the converter's word on the model: it may go well another time
+                error = str(failure)
+                transient.append(f"{item.id}: {failure}")
+            except DiskError:
+                raise
+            except RunError as failure:
                 error = str(failure)
             _remove(job.folder / item.filename)
             made.append(_described(item, error=error))
@@ -172,7 +177,7 @@ def _described(item: Planned, **facts: Any) -> document.Artifact:
     from pipeline.report import document
 
     return document.Artifact(
-        id=item.id, stage=item.stage, format=item.format, precision=item.precision, optional=item.optional,
+        id=item.id, stage=item.stage, format=item.format, precision=item.precision,
         path=None if facts.get("error") else f"artifacts/{item.filename}", **facts,
     )  # fmt: skip
 

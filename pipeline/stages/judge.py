@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from pipeline.config import Frozen
-from pipeline.plan import Planned, final, float_twin
+from pipeline.plan import Planned, final, float_twin, reference
 
 if TYPE_CHECKING:
     from pipeline.report.document import Artifact, Gate
@@ -45,8 +45,12 @@ class Config(Frozen):
     artifacts: dict[str, Limits] = Field(default={}, description="limits for other artifacts, by id")
 
 
-def conflicts(config: Config, plan: tuple[Planned, ...]) -> Iterator[str]:
-    """Yield what the limits ask that the exported artifacts cannot answer."""
+def conflicts(config: Config, plan: tuple[Planned, ...], percentile: float) -> Iterator[str]:
+    """Yield what the limits ask that the exported artifacts and the measurements cannot answer.
+
+    Args:
+        percentile: that the blocks of single queries are long enough for.
+    """
     known = {item.id: item for item in plan}
     for key, name in [("judge.final", config.final), *(("judge.artifacts", name) for name in config.artifacts)]:
         if name is not None and name not in known:
@@ -54,6 +58,8 @@ def conflicts(config: Config, plan: tuple[Planned, ...]) -> Iterator[str]:
             return
     for name, limits in _limits(config, plan):
         item = known[name]
+        if limits.max_p99_ms is not None and percentile < 0.99:
+            yield f"max_p99_ms of {name} needs measure.latency.percentile of at least 0.99, but it is {percentile:g}"
         if limits.min_speedup is not None and float_twin(plan, item) in (None, item):
             yield (
                 f"min_speedup of {name} needs another artifact of precision float32 in {item.runtime} to compare with"
@@ -76,9 +82,8 @@ def judge(artifacts: Sequence[Artifact], plan: tuple[Planned, ...], config: Conf
     from pipeline.gates import gate
 
     by_id = {artifact.id: artifact for artifact in artifacts}
-    reference = next(by_id[item.id] for item in plan if item.format == "saved_model")
     return [
-        gate(rule, limit, by_id[name], reference)
+        gate(rule, limit, by_id[name], reference(artifacts))
         for name, limits in _limits(config, plan)
         for rule, limit in limits.model_dump().items()
         if limit is not None
@@ -86,6 +91,12 @@ def judge(artifacts: Sequence[Artifact], plan: tuple[Planned, ...], config: Conf
 
 
 def verdict(artifacts: Sequence[Artifact], gates: Sequence[Gate]) -> str:
-    """Return "pass" or "fail": a missed gate fails, and so does an artifact with an error that is not optional."""
+    """Return "pass", "fail" or "incomplete".
+
+    A missed gate fails, and so does an artifact with an error that is not optional; where there was no gate to miss,
+    nothing is proven and the verdict is incomplete.
+    """
     broken = any(artifact.error and not artifact.optional for artifact in artifacts)
-    return "fail" if broken or not all(gate.passed for gate in gates) else "pass"
+    if broken or not all(gate.passed for gate in gates):
+        return "fail"
+    return "pass" if gates else "incomplete"

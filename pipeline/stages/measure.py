@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
 from pipeline import machine
-from pipeline.config import Frozen
+from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import DiskError, RunError
 from pipeline.events import Note, Progress
 from pipeline.measuring.latency_config import LatencyConfig
-from pipeline.plan import RUNTIME
+from pipeline.plan import RUNTIME, float_twin, reference
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
@@ -61,17 +61,21 @@ class Config(Frozen):
     batch_size: int = Field(default=256, ge=1, description="samples per call while accuracy is measured")
     resamples: int = Field(default=1000, ge=100, le=100_000, description="bootstrap resamples of each interval")
     latency: LatencyConfig = LatencyConfig()
-    deadline_s: float = Field(
-        default=1800, gt=0, description="longest time for one file's answers, and for one runtime's blocks"
+    deadline_s: Annotated[float, NEUTRAL] = Field(
+        default=1800,
+        gt=0,
+        description="longest time for one file's answers, and for one runtime's blocks",
     )
-    memory_mb: int | None = Field(
-        default=None, gt=0, description="most memory of the measuring process, in MiB; watching it costs some latency"
+    memory_mb: Annotated[int | None, NEUTRAL] = Field(
+        default=None,
+        gt=0,
+        description="most memory of the measuring process, in MiB; watching it costs some latency",
     )
 
 
 def surroundings() -> dict[str, Any]:
     """Return what a measurement depends on besides its inputs: the machine."""
-    return {"cpu": machine.cpu(), "cores": machine.cores(), "memory_mb": machine.memory_mb()}
+    return {"cpu": machine.cpu(), "cores": machine.cores()}
 
 
 @dataclass
@@ -102,7 +106,11 @@ class _Facts:
             self.errors[name] = f"the runtime died: {crash.reason}"
             if crash.transient:
                 self.transient.append(f"{name}: {crash.reason}")
-        except (RunError, FailedError) as error:
+        except FailedError as failure:
+            # nothing that we know the file can be blamed for: it may go well another time
+            self.errors[name] = str(failure)
+            self.transient.append(f"{name}: {failure}")
+        except RunError as error:
             self.errors[name] = str(error)
         self.emit(Note(NAME, f"{name} could not be measured: {self.errors[name]}", level="warning"))
         return None
@@ -139,13 +147,17 @@ def run(job: Job, *, data: DataConfig, measure: Config) -> Result:
             if found is not None:
                 facts.logits[name] = found
         for form in dict.fromkeys(formats.values()):
-            together = {name: files[name] for name in facts.logits if formats[name] == form}
+            twin = float_twin(exported, next(item for item in exported if item.format == form))
             for batch in (1, measure.latency.batch_size):
                 facts.step(f"latency in {RUNTIME[form]}, batch {batch}")
-                if together:
-                    _latency(child, facts, form, together, splits, measure, batch)
+                good = [name for name in facts.logits if formats[name] == form and name not in facts.errors]
+                if good:
+                    together = {name: files[name] for name in good}
+                    against = twin.id if twin and twin.id in good else None
+                    _latency(child, facts, form, together, against, splits, measure, batch)
 
-    measured = [_measured(item, exported[0].id, keras, facts, splits, measure) for item in exported]
+    compared_with = reference(exported).id
+    measured = [_measured(item, compared_with, keras, facts, splits, measure) for item in exported]
     document.write_artifacts(measured, job.folder)
     np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **{KERAS: keras} | facts.logits)
     failed = sum(item.error is not None for item in measured)
@@ -154,9 +166,20 @@ def run(job: Job, *, data: DataConfig, measure: Config) -> Result:
 
 
 def _latency(
-    child: Child, facts: _Facts, form: str, files: dict[str, Path], splits: Splits, measure: Config, batch: int
+    child: Child,
+    facts: _Facts,
+    form: str,
+    files: dict[str, Path],
+    reference: str | None,
+    splits: Splits,
+    measure: Config,
+    batch: int,
 ) -> None:
-    """Let the files of one runtime take turns; where that fails, each with the reference alone, to find the culprit."""
+    """Let the files of one runtime take turns; where that fails, each with the reference alone, to find the culprit.
+
+    Args:
+        reference: id of the float32 file that the speed-ups are against, None where there is none.
+    """
     from pipeline.isolate import CrashError, FailedError
     from pipeline.measuring import runtimes
 
@@ -165,16 +188,19 @@ def _latency(
             runtimes.time, form, chosen, splits.spec, splits.test.x, measure.threads, measure.latency, batch
         )
 
-    reference = next((name for name in files if name.endswith(f".{form}.float32")), None)
     try:
         _keep(facts, timed(files), reference)
     except (RunError, FailedError, CrashError) as error:
         if isinstance(error, DiskError):
             raise
+        alone = {name: path for name, path in files.items() if name == reference}
+        for name in alone:
+            if (found := facts.attempt(name, timed, alone)) is not None:
+                _keep(facts, found, None)
+        if reference in facts.errors:
+            alone = {}
         for name in files:
-            pair = {other: files[other] for other in files if other in (reference, name)}
-            found = facts.attempt(name, timed, pair)
-            if found is not None:
+            if name != reference and (found := facts.attempt(name, timed, alone | {name: files[name]})) is not None:
                 _keep(facts, found, reference, only=name)
 
 
@@ -187,6 +213,7 @@ def _keep(facts: _Facts, found: dict[str, Latency], reference: str | None, only:
             faster = None
             if reference in found and name != reference:
                 faster = speedup(found[reference], latency, against=str(reference)).to_dict()
+                faster |= {"valid": found[reference].valid and latency.valid}
             facts.latency.setdefault(name, []).append(
                 document.Latency.model_validate(latency.to_dict() | {"speedup": faster})
             )

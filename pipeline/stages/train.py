@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from models import ModelConfig
-from pipeline.files import write_json
 from pipeline.data import DataConfig
 from pipeline.events import Note
-from pipeline.fit_config import TENSORBOARD, FitConfig
+from pipeline.files import write_json
+from pipeline.fit.config import TENSORBOARD, FitConfig
 from pipeline.stage import Job, Result
 
 NAME = "train"
@@ -19,11 +19,7 @@ INPUTS = ()
 CODE = (
     "models",
     "pipeline/data",
-    "pipeline/fit.py",
-    "pipeline/fit_checkpoint.py",
-    "pipeline/fit_config.py",
-    "pipeline/fit_random.py",
-    "pipeline/fit_schedule.py",
+    "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
@@ -38,7 +34,7 @@ HISTORY = "history.json"
 
 
 def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, seed: int) -> Result:
-    """Build the model, fit it and keep the weights of the best epoch.
+    """Build the model and fit it; with early stopping the weights of the best epoch are kept, else the last.
 
     The folder gets the model (`formats/keras_file.py`), history.json (metric -> one value per epoch) and, if asked
     for, tensorboard/.
@@ -49,7 +45,7 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     """
     import models
     from pipeline import data as sources
-    from pipeline.fit import fit
+    from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
     from pipeline.measuring import footprint
 
@@ -60,16 +56,18 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     history = fit(network, splits, train, data=data, seed=seed, stage=NAME, work=job.work, emit=job.emit)
     keras_file.write(network, splits.spec, job.folder)
     if train.tensorboard:
-        shutil.move(job.work / TENSORBOARD, job.folder / TENSORBOARD)
+        # copied: until the result is stored, the next call may have to do this again
+        shutil.copytree(job.work / TENSORBOARD, job.folder / TENSORBOARD)
     write_json(job.folder / HISTORY, history.to_json())
-    best = history.at_best()
+    # without early stopping the last weights are kept, whichever were best
+    kept = history.best_epoch if train.early_stopping else len(history.epochs["val_loss"])
     return Result(
         {
             "parameters": footprint.parameters(network),
             "macs": footprint.macs(network).total,
-            "best_epoch": history.best_epoch,
-            "val_accuracy": best["val_accuracy"],
-            "val_loss": best["val_loss"],
+            "epoch": kept,
+            "val_accuracy": history.epochs["val_accuracy"][kept - 1],
+            "val_loss": history.epochs["val_loss"][kept - 1],
         }
     )
 

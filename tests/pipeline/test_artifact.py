@@ -20,11 +20,12 @@ def store(tmp_path: Path) -> Store:
 
 def made(store: Store, basis: dict[str, object] = BASIS, **changes: object) -> Artifact:
     key = fingerprint(basis)
-    with store.locked("train", key, lambda: None):
+    with store.lock("train", key) as lock:
+        lock.own()
         folder, _ = store.begin("train", key, afresh=False)
         (folder / "sub").mkdir()
         (folder / "sub" / "model").write_text("weights", encoding="utf-8")
-        manifest = {"stage": "train", "fingerprint": key, "basis": basis, "inputs": {}, "seconds": 1.0, "metrics": {}}
+        manifest = {"stage": "train", "fingerprint": key, "basis": basis, "seconds": 1.0, "metrics": {}}
         return store.commit(manifest | changes, folder)
 
 
@@ -100,28 +101,27 @@ def test_commit_replaces_an_entry_that_could_not_be_used(store: Store) -> None:
     assert isinstance(store.find("train", BASIS), Artifact)
 
 
-def test_second_caller_waits_for_the_lock_and_finds_the_entry(store: Store) -> None:
-    said: list[str] = []
-    held, waiting = threading.Event(), threading.Event()
+def test_maker_waits_for_those_who_use_an_entry_and_they_do_not_wait_for_each_other(store: Store) -> None:
+    using, waiting = threading.Event(), threading.Event()
+    released: list[str] = []
 
-    def first() -> None:
-        with store.locked("train", KEY, lambda: None):
-            held.set()
+    def use() -> None:
+        with store.lock("train", KEY) as lock:
+            lock.share()
+            using.set()
             assert waiting.wait(10)
-        made(store)
+            released.append("user")
 
-    thread = threading.Thread(target=first)
+    thread = threading.Thread(target=use)
     thread.start()
-    assert held.wait(10)
-
-    def wait() -> None:
-        said.append("waits")
-        waiting.set()
-
-    with store.locked("train", KEY, wait):
-        pass
+    assert using.wait(10)
+    with store.lock("train", KEY) as lock:
+        lock.share()
+        with pytest.raises(BlockingIOError):
+            lock.own()
+        lock.own(waiting.set)
+        assert released == ["user"]
     thread.join()
-    assert said == ["waits"]
 
 
 def linked_run(store: Store, name: str) -> Path:
@@ -163,6 +163,26 @@ def test_gc_removes_what_no_run_refers_to_and_unfinished_work_with_it(store: Sto
 def test_gc_leaves_an_entry_alone_that_is_being_made(store: Store) -> None:
     _, work = store.begin("train", KEY, afresh=False)
     (work / "checkpoint").write_text("epoch 3", encoding="utf-8")
-    with store.locked("train", KEY, lambda: None):
+    with store.lock("train", KEY) as lock:
+        lock.share()
         assert collect(store) == []
     assert collect(store) != []
+
+
+def test_gc_leaves_everything_alone_whose_name_is_not_an_entrys(store: Store) -> None:
+    mine = store.root / "my-thesis"
+    mine.mkdir(parents=True)
+    (mine / "chapter-1.txt").write_text("mine", encoding="utf-8")
+    (store.root / "notes-2024.txt").write_text("mine", encoding="utf-8")
+    assert collect(store) == []
+    assert sorted(path.name for path in store.root.rglob("*")) == ["chapter-1.txt", "my-thesis", "notes-2024.txt"]
+
+
+def test_begin_clears_what_a_killed_commit_left_and_keeps_the_work(store: Store) -> None:
+    made(store)
+    folder, work = store.begin("train", KEY, afresh=False)
+    (work / "checkpoint").write_text("epoch 3", encoding="utf-8")
+    (folder.parent / "replaced").mkdir()
+    (folder.parent / "replaced" / "old").write_text("old", encoding="utf-8")
+    made(store)
+    assert isinstance(store.find("train", BASIS), Artifact)

@@ -88,18 +88,44 @@ def test_all_problems_are_told_at_once() -> None:
         ("judge.final=train.tflite.int4", "judge.final names 'train.tflite.int4', which is not exported; exported: "),
         ("export.tflite=[float32]", "onnx int8 is made from the int8 .tflite: add int8 to export.tflite"),
         ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16"),
-        ("export={tflite: [int8], onnx: [float32]}", "min_speedup of train.tflite.int8 needs another artifact of "),
+        ("export={tflite: [int8], onnx: []}", "min_speedup of train.tflite.int8 needs another artifact of "),
         ("data.split.test=0.9", "data.split: "),
     ],
 )  # fmt: skip
 def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected: str) -> None:
-    assert expected in message("digits", override)
+    assert expected in message("digits", "judge.artifacts={}", override)
 
 
 def test_limit_for_another_artifact_is_set_with_a_quoted_id() -> None:
     recipe = recipes.load("digits", ['judge.artifacts."train.onnx.int8".min_parity=0.5'])
     assert recipe.judge is not None
     assert recipe.judge.artifacts["train.onnx.int8"].min_parity == 0.5
+
+
+@pytest.mark.parametrize("value", ["true", "yes", "'7'", "[3]", "2.5", "null"])
+def test_what_is_no_whole_number_is_not_taken_for_one(value: str) -> None:
+    assert "train.epochs: expected a valid integer" in message("digits", f"train.epochs={value}")
+
+
+def test_number_with_an_exponent_and_no_dot_is_a_number() -> None:
+    recipe = recipes.load("digits", ["train.optimizer.learning_rate=1e-3"])
+    assert recipe.train.optimizer.learning_rate == 0.001
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.filters=[8, 8, 8, 8, 8]", "too many blocks"),
+        ("data.augment.crop_pixels=8", "crop_pixels"),
+    ],
+)
+def test_model_and_augmentation_that_do_not_fit_the_data_are_refused(override: str, words: str) -> None:
+    assert words in message("digits", override)
+
+
+def test_limit_on_p99_is_refused_when_the_blocks_are_too_short_for_it() -> None:
+    text = message("digits", "judge.gates.max_p99_ms=5", "measure.latency.percentile=0.9")
+    assert "max_p99_ms of train.tflite.int8 needs measure.latency.percentile of at least 0.99, but it is 0.9" in text
 
 
 @pytest.mark.parametrize("assignment", ["train.epochs", "=3", "train..epochs=3", ""])
@@ -128,7 +154,7 @@ def test_missing_recipe_is_refused_with_the_nearest_name() -> None:
         ("name: a\nname: b\n", "the key 'name' is there twice"),
         ("name: !!python/object/apply:os.system [true]\n", "YAML error at line 1"),
         ("name: x\n", "data: expected a value, found nothing"),
-        ("a: &a [*a]\n", "a: unknown key"),
+        ("a: &a [*a]\n", "found: Circular reference detected"),
         ("? [1, 2]\n: 3\n", "found unhashable key"),
     ],
 )

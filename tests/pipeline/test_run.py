@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pipeline.fit_config import FitConfig
 
 from pipeline import recipe as recipes
 from pipeline import run as runs
@@ -18,6 +17,7 @@ from pipeline.artifact import Store
 from pipeline.data import DataConfig
 from pipeline.errors import BusyError, DiskError, DivergedError, InputError, RunError, StoppedError
 from pipeline.events import Event, StageReused, StageStarted
+from pipeline.fit.config import FitConfig
 from pipeline.run_folder import RunFolder
 from pipeline.stage import Job, Result
 from pipeline.stages import export
@@ -35,7 +35,8 @@ class Line:
 
         def train_run(job: Job, *, data: DataConfig, train: FitConfig, seed: int) -> Result:  # noqa: ARG001
             self.calls.append("train")
-            (job.folder / "history.json").write_text('{"loss": [1.0]}', encoding="utf-8")
+            text = json.dumps({"loss": [1.0] * train.epochs})
+            (job.folder / "history.json").write_text(text, encoding="utf-8")
             return self.during(job)
 
         def export_run(job: Job, *, export: export.Config) -> Result:  # noqa: ARG001
@@ -97,9 +98,31 @@ def test_changed_setting_runs_its_stage_and_those_after_it_and_is_named(line: Li
 
 def test_setting_of_a_later_stage_leaves_the_earlier_one_alone(line: Line) -> None:
     line.go()
-    line.go("export.deadline_s=5")
+    line.go("export.onnx=[float32]")
     assert line.calls == ["export"]
-    assert line.reasons()["export"].startswith("export.deadline_s is 5.0 and was ")
+    assert line.reasons()["export"] == "export.onnx is ['float32'] and was ['float32', 'int8']"
+
+
+def test_setting_that_decides_no_result_runs_nothing_again(line: Line) -> None:
+    line.go()
+    line.go("export.deadline_s=5", "export.optional=[train.onnx.int8]", "data.prefetch=2")
+    assert line.calls == []
+
+
+def test_later_stage_is_reused_when_an_earlier_one_gave_the_same_files_again(line: Line) -> None:
+    line.go()
+    line.go(first="train", until="train")
+    assert line.calls == ["train"]
+    line.go()
+    assert line.calls == []
+
+
+def test_artifacts_of_an_earlier_recipe_are_gone_when_a_later_run_fails(line: Line) -> None:
+    line.go()
+    line.during = fails_with(ZeroDivisionError("a bug"))
+    with pytest.raises(RunError):
+        line.go("train.epochs=2")
+    assert not (line.folder.path / "artifacts").exists()
 
 
 def test_name_of_the_recipe_changes_nothing(line: Line) -> None:

@@ -20,7 +20,7 @@ def latency(**changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "scenario": "SingleStream", "queries": 5000, "valid": True, "settings": {}, "throughput_per_s": 900.0,
         "throughput_low": 800.0, "throughput_high": 1000.0, "block_p50_ms": [1.0], "histogram": {},
-        "speedup": {"against": FLOAT.id, "value": 2.0, "low": 1.8, "high": 2.2, "pairs": 5},
+        "speedup": {"against": FLOAT.id, "value": 2.0, "low": 1.8, "high": 2.2, "pairs": 5, "valid": True},
     }  # fmt: skip
     for name, (value, low, high) in INTERVALS.items():
         found |= {f"{name}_ms": value, f"{name}_low": low, f"{name}_high": high}
@@ -88,10 +88,30 @@ def test_worst_run_decides_when_there_are_several() -> None:
     assert gate.value == 0.5
 
 
-def test_latency_gate_fails_when_loadgen_calls_the_measurement_invalid() -> None:
-    (gate,) = gates({"max_p99_ms": 3.0}, run(latency=[latency(valid=False)]))
+def test_latency_gate_fails_with_the_reasons_when_the_measurement_is_invalid() -> None:
+    (gate,) = gates({"max_p99_ms": 3.0}, run(latency=[latency(valid=False, problems=["too few queries"])]))
     assert not gate.passed
-    assert "LoadGen calls the measurement INVALID" in gate.message
+    assert "the measurement is INVALID (too few queries)" in gate.message
+
+
+def test_speedup_gate_fails_when_the_references_measurement_is_invalid() -> None:
+    faster = latency()["speedup"] | {"valid": False}
+    (gate,) = gates({"min_speedup": 1.5}, run(latency=[latency(speedup=faster)]))
+    assert not gate.passed
+    assert "the measurement is INVALID (that of train.tflite.float32 is)" in gate.message
+
+
+def test_run_that_misses_fails_the_gate_when_a_worse_looking_run_does_not() -> None:
+    uncertain, sure = run(drop=(0.05, 0.0, 0.1)), run(drop=(0.04, 0.039, 0.041))
+    (gate,) = gates({"max_accuracy_drop": 0.03}, uncertain, sure)
+    assert not gate.passed
+    assert gate.value == 0.04
+
+
+def test_gate_fails_when_one_of_the_runs_lacks_the_measurement() -> None:
+    (gate,) = gates({"max_p99_ms": 3.0}, run(), run(latency=[]))
+    assert not gate.passed
+    assert gate.message == "not measured: it has no such measurement"
 
 
 def test_gate_fails_with_the_artifacts_error_when_there_is_nothing_to_judge() -> None:
@@ -111,9 +131,15 @@ def test_limits_of_another_artifact_are_judged_there() -> None:
 
 
 def test_verdict_fails_when_an_artifact_has_an_error_unless_it_is_optional() -> None:
-    assert judge.verdict([artifact(INT8, run())], []) == "pass"
+    held = gates({"min_size_ratio": 1.0})
+    assert judge.verdict([artifact(INT8, run())], held) == "pass"
+    assert judge.verdict([artifact(INT8, error="broken")], held) == "fail"
+    assert judge.verdict([artifact(INT8, error="broken", optional=True)], held) == "pass"
+
+
+def test_verdict_is_incomplete_when_there_was_nothing_to_judge() -> None:
+    assert judge.verdict([artifact(INT8, run())], []) == "incomplete"
     assert judge.verdict([artifact(INT8, error="broken")], []) == "fail"
-    assert judge.verdict([artifact(INT8, error="broken", optional=True)], []) == "pass"
 
 
 def test_verdict_fails_when_a_gate_fails() -> None:

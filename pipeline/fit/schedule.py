@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipeline.fit_config import Cosine, EarlyStopping, Exponential, FitConfig, Plateau, Step
+from pipeline.fit.config import Cosine, EarlyStopping, Exponential, FitConfig, Plateau, Step
 
 
 def rates(config: FitConfig, steps_per_epoch: int) -> np.ndarray:

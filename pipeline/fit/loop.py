@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import fit_checkpoint, fit_random
 from pipeline.data import batches
 from pipeline.errors import DivergedError
 from pipeline.events import Emit, Note, Progress
-from pipeline.fit_config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
-from pipeline.fit_curves import Curves
-from pipeline.fit_schedule import Watch, rates
+from pipeline.fit import checkpoint
+from pipeline.fit.config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
+from pipeline.fit.curves import Curves
+from pipeline.fit.random import Chance, controlled
+from pipeline.fit.schedule import Watch, rates
 from pipeline.legacy_keras import load as load_keras
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def fit(
     keras = load_keras()
     steps = math.ceil(len(splits.train.y) / config.batch_size)
     table = rates(config, steps)
-    with fit_random.controlled(model) as chance:
+    with controlled(model) as chance:
         optimizer = _optimizer(config)
         model.compile(
             optimizer=optimizer,
@@ -146,7 +147,7 @@ class _Loop:
     """What happens around Keras' epochs; all its state is in the checkpoint."""
 
     def __init__(
-        self, model: Any, config: FitConfig, chance: fit_random.Chance, table: np.ndarray, seed: int, stage: str,
+        self, model: Any, config: FitConfig, chance: Chance, table: np.ndarray, seed: int, stage: str,
         folder: Path, emit: Emit,
     ) -> None:  # fmt: skip
         self.model, self.config, self.chance, self.table = model, config, chance, table
@@ -172,7 +173,7 @@ class _Loop:
 
     def resume(self) -> None:
         """Take up the last whole checkpoint, if there is one and it is of this model."""
-        stored = fit_checkpoint.load(self.folder)
+        stored = checkpoint.load(self.folder)
         if stored is None:
             return
         arrays, facts = stored
@@ -225,7 +226,7 @@ class _Loop:
         weights = self.model.get_weights()
         if self.watch.best_epoch in (0, self.epoch):
             self.best = weights
-        fit_checkpoint.save(
+        checkpoint.save(
             self.folder,
             self.epoch,
             {

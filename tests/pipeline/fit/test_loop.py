@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import models
-from pipeline import fit as fitting
 from pipeline.data import DataConfig, Split, Splits
 from pipeline.errors import DivergedError
 from pipeline.events import Event, Note, Progress
-from pipeline.fit import History, cross_entropy, fit
-from pipeline.fit_config import FitConfig
-from pipeline.fit_random import controlled
+from pipeline.fit import loop as fitting
+from pipeline.fit.config import FitConfig
+from pipeline.fit.loop import History, cross_entropy, fit
+from pipeline.fit.random import controlled
 from pipeline.legacy_keras import load as load_keras
 from pipeline.predictor import Spec
 
@@ -139,7 +139,7 @@ def test_layers_are_as_they_were_after_a_fit_with_dropout(tmp_path: Path) -> Non
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
-from tests.pipeline.test_fit import _cnn, _fit
+from tests.pipeline.fit.test_loop import _cnn, _fit
 model = _cnn(dropout=0.3)
 _fit(model, Path(sys.argv[1]))
 print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.fit_config import FitConfig
-from pipeline.fit_schedule import Watch, rates
+from pipeline.fit.config import FitConfig
+from pipeline.fit.schedule import Watch, rates
 
 
 def _config(**sections: Any) -> FitConfig:

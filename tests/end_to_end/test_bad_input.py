@@ -128,18 +128,21 @@ def in_own_mounts(script: str, cwd: Path, **environment: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("until", "left_kb"),
-    [("", 0), ("", 4), ("", 64), ("train", 100), ("export", 24), ("export", 80)],
+    ("until", "left_kb", "reached"),
+    [("", 0, ""), ("", 4, ""), ("", 64, "train"), ("train", 100, "export"), ("export", 24, "measure"),
+     ("export", 80, "measure")],
     ids=["log", "recipe", "checkpoint", "exported file", "measurements", "report"],
-)
+)  # fmt: skip
 def test_full_disk_is_one_message_and_exit_4_and_the_next_call_goes_on(
-    until: str, left_kb: int, tmp_path: Path
+    until: str, left_kb: int, reached: str, tmp_path: Path
 ) -> None:
     done = in_own_mounts(FULL_DISK, tmp_path, UNTIL=until, LEFT_KB=str(left_kb))
     assert done.returncode == 4, done.stdout + done.stderr
     assert "No space left on device" in done.stderr
     assert "free some space, then run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
+    started = [line.partition(":")[0] for line in done.stderr.splitlines() if ": runs, " in line]
+    assert (started or [""])[-1] == reached
 
 
 def test_read_only_disk_is_one_message_and_exit_4(tmp_path: Path) -> None:

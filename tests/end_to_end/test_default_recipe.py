@@ -1,4 +1,4 @@
-"""What the default recipe promises, at full length; minutes."""
+"""What the default recipe promises, at full length."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.command import modelmill, options, report
-
-pytestmark = pytest.mark.long
 
 
 def test_default_run_passes_in_under_120_seconds(tmp_path: Path) -> None:
@@ -25,9 +23,12 @@ def test_default_run_passes_in_under_120_seconds(tmp_path: Path) -> None:
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.long
 def test_teacher_has_98_percent_in_the_mean_of_five_seeds(tmp_path: Path) -> None:
     # only the SavedModel: accuracy needs no other file
-    sets = options(["export.tflite=[]", "export.onnx=[]", "judge=null", "measure.latency.min_block_ms=10"])
+    sets = options(
+        ["export.tflite=[]", "export.onnx=[]", "judge={gates: {max_p99_ms: 1000}}", "measure.latency.min_block_ms=10"]
+    )
     found = {}
     for seed in range(5):
         done = modelmill("run", *sets, "--set", f"seed={seed}", cwd=tmp_path)
@@ -44,7 +45,8 @@ def test_same_recipe_and_seed_give_the_same_bytes_from_empty_stores(tmp_path: Pa
     for name in ("first", "second"):
         cwd = tmp_path / name
         cwd.mkdir()
-        done = modelmill("export", cwd=cwd)
+        # few epochs: what differs between two processes differs after one
+        done = modelmill("export", "--set", "train.epochs=3", "--set", "train.early_stopping=null", cwd=cwd)
         assert done.returncode == 0, done.stdout + done.stderr
         folder = cwd / "runs/digits/artifacts"
         digests.append(

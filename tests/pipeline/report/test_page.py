@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import html.parser
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipeline.report import document, page, tables
+from tests.pipeline.stages.test_judge import FLOAT, INT8, REFERENCE, artifact, latency, run
+
+
+def measured(**changes: Any) -> dict[str, Any]:
+    interval = {"value": 0.99, "low": 0.98, "high": 1.0}
+    one = latency(settings={"generator": "mlperf_loadgen 6", "blocks": 5}, **changes)
+    return run(metrics={"accuracy": interval}, latency=[one, one | {"scenario": "MultiStream"}])
+
+
+def report(**changes: Any) -> document.Report:
+    facts: dict[str, Any] = {
+        "schema": 1, "modelmill": "0", "recipe": "<b>digits</b>", "seed": 0, "verdict": "fail",
+        "reference": REFERENCE.id, "final": INT8.id,
+        "stages": [{"name": "train", "status": "run", "seconds": 1.5, "reason": "asked for"}],
+        "artifacts": [
+            artifact(REFERENCE, measured(), gzip_bytes=8000),
+            artifact(FLOAT, measured(valid=False, problems=["too few queries"])),
+            artifact(INT8, error="the converter died: SIGSEGV", gzip_bytes=None, optional=True),
+        ],
+        "gates": [{"name": "min_parity", "artifact": INT8.id, "limit": 1, "value": None, "low": None, "high": None,
+                   "passed": False, "message": "not measured: the converter died"}],
+        "machine": {"cpu": "a cpu", "cores": 2, "memory_mb": 1, "system": "s", "python": "3", "versions": {"a": "2"}},
+        "training": {"loss": [1.0, 0.5], "val_loss": [1.0, 0.6], "accuracy": [0.5, 0.9], "val_accuracy": [0.5, 0.8]},
+    }  # fmt: skip
+    return document.Report.model_validate(facts | changes)
+
+
+def terminal(shown: document.Report, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    tables.show(shown, console)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+class Balance(html.parser.HTMLParser):
+    """Fails where a tag is closed that is not open."""
+
+    VOID = frozenset({"meta", "link"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, _attributes: Any) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_well_formed_and_escapes_what_comes_from_outside() -> None:
+    text = page.render(report())
+    balance = Balance()
+    balance.feed(text)
+    assert balance.open == []
+    assert "<b>digits</b>" not in text
+    assert "&lt;b&gt;digits&lt;/b&gt;" in text
+
+
+def test_page_shows_errors_invalid_measurements_gates_and_curves() -> None:
+    text = page.render(report())
+    for words in ("the converter died: SIGSEGV", "INVALID", "too few queries", "not measured: the converter died",
+                  "98.0 to 100.0", "mlperf_loadgen 6", "validation</text>"):  # fmt: skip
+        assert words in text
+
+
+def test_page_of_a_failed_run_tells_what_went_wrong_and_where() -> None:
+    failure = {"stage": "export", "message": "cannot write <x>", "exit_code": 4}
+    text = page.render(report(verdict="error", failure=failure, artifacts=[], gates=[], training={}))
+    assert "What went wrong in export" in text
+    assert "cannot write &lt;x&gt;" in text
+
+
+def test_terminal_shows_errors_invalid_measurements_and_gates_within_80_columns() -> None:
+    text = terminal(report())
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for words in ("train.tflite.int8 (optional): the converter died: SIGSEGV", "INVALID", "98.0..100.0", "8.0x",
+                  "verdict: fail"):  # fmt: skip
+        assert words in text
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail", "error", "incomplete"])
+def test_every_verdict_has_a_colour(verdict: str) -> None:
+    assert f"verdict: {verdict}" in terminal(report(verdict=verdict))
+
+
+def test_report_is_equal_after_dump_and_load() -> None:
+    shown = report()
+    assert document.Report.model_validate_json(shown.model_dump_json(by_alias=True)) == shown

@@ -12,7 +12,15 @@ import pytest
 
 from tests.end_to_end.command import FAST, interrupted, modelmill, options, report
 
-ARGUMENTS = ["run", "digits", *options([*FAST, "export.tflite=[int8]", "export.onnx=[]"])]
+# one network that trains in no time, with enough weights to fill a disk
+SMALL = (
+    "model={architecture: mlp, dense: [256]}",
+    "data.augment=null",
+    "export.tflite=[int8]",
+    "export.onnx=[]",
+    "judge={}",
+)
+ARGUMENTS = ["run", "digits", *options([*FAST, *SMALL])]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +113,7 @@ def test_report_of_a_run_killed_with_9_is_not_there_and_the_next_call_goes_on(tm
     assert [event["event"] for event in events if event.get("stage") == "train"] == ["stage_reused"]
 
 
-# a disk of its own, full at the chosen moment; then room again, and the same command once more
+# a disk of its own, full at the chosen moment; then room again, and the same command past that moment
 FULL_DISK = """
 mount -t tmpfs -o size=8m tmpfs runs || exit 90
 if [ -n "$UNTIL" ]; then "$@" --until "$UNTIL" --quiet || exit 91; fi
@@ -114,7 +122,7 @@ head -c $(((free - LEFT_KB) * 1024)) /dev/zero > runs/ballast || exit 92
 "$@"
 code=$?
 rm runs/ballast
-"$@" --quiet || exit 93
+"$@" --until "${REACHED:-train}" --quiet || exit 93
 exit $code
 """
 
@@ -136,7 +144,7 @@ def in_own_mounts(script: str, cwd: Path, **environment: str) -> Any:
 def test_full_disk_is_one_message_and_exit_4_and_the_next_call_goes_on(
     until: str, left_kb: int, reached: str, tmp_path: Path
 ) -> None:
-    done = in_own_mounts(FULL_DISK, tmp_path, UNTIL=until, LEFT_KB=str(left_kb))
+    done = in_own_mounts(FULL_DISK, tmp_path, UNTIL=until, LEFT_KB=str(left_kb), REACHED=reached)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "No space left on device" in done.stderr
     assert "free some space, then run the same command again" in done.stderr

@@ -1,11 +1,12 @@
 # make run       set up once, run the default recipe, say where the report is
 # make test      set up once with the test tools, then lint, types and tests (what takes minutes: make test-all)
+# make seeds     the accuracy of the default recipe over five seeds
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test test-all lint clean
+.PHONY: run test test-all seeds lint clean
 
 run: $(VENV)/installed
 	$(BIN)/modelmill run $(ARGS)
@@ -15,6 +16,9 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest $(ARGS)
+
+seeds: $(VENV)/installed-test
+	$(BIN)/pytest -s -k five_seeds tests/end_to_end/test_default_recipe.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check

@@ -27,6 +27,7 @@ from rich.table import Column
 
 from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted
 from pipeline.events import Progress as Step
+from pipeline.report.tables import number
 
 Mode = Literal["auto", "json", "quiet"]
 
@@ -143,9 +144,7 @@ class Reporter:
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:
-    # counts up to a billion in full; accuracies and losses, and what explodes, in four digits
-    forms = {name: ",.0f" if value == int(value) and abs(value) < 1e9 else ".4g" for name, value in metrics.items()}
-    return " ".join(f"{name} {value:{forms[name]}}" for name, value in metrics.items())
+    return " ".join(f"{name} {number(value)}" for name, value in metrics.items())
 
 
 def _snake(name: str) -> str:

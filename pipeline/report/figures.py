@@ -1,36 +1,55 @@
-"""The figures of the page, as SVG text."""
+"""The arithmetic of the page's figures; the template draws them as SVG.
+
+Drawn by hand and not by matplotlib: importing it takes as long as all the rest of a run that reuses everything.
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 
-def training(history: Mapping[str, Sequence[float]]) -> str:
-    """Return the curves of loss and accuracy, training and validation, over the epochs, as an SVG element.
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart: `points` are "x,y x,y ..." within the chart's width and height, y downwards."""
+
+    label: str
+    points: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A line chart over the epochs, with the values at its lower and upper edge."""
+
+    title: str
+    epochs: int
+    low: float
+    high: float
+    curves: tuple[Curve, ...]
+
+
+def training(history: Mapping[str, Sequence[float]], width: float, height: float) -> list[Chart]:
+    """Return the charts of loss and accuracy, each with a curve for training and one for validation.
 
     Args:
-        history: metric -> one value per epoch; the curves of `loss` and `accuracy` and their `val_` twins are drawn.
+        history: metric -> one value per epoch; `loss` and `accuracy` and their `val_` twins are drawn.
+        width, height: of the area of the curves, in the units of the SVG.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    charts = []
+    for metric in ("loss", "accuracy"):
+        found = {label: history.get(key) for label, key in (("training", metric), ("validation", f"val_{metric}"))}
+        series = {label: values for label, values in found.items() if values}
+        if not series:
+            continue
+        low = min(min(values) for values in series.values())
+        high = max(max(values) for values in series.values())
+        epochs = max(len(values) for values in series.values())
 
-    with rc_context({"svg.hashsalt": "modelmill", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}):
-        # placed by hand: matplotlib's layout engines take longer than all the rest of a reused run
-        figure = Figure(figsize=(8, 2.6))
-        for left, metric in ((0.06, "loss"), (0.56, "accuracy")):
-            axes = figure.add_axes((left, 0.18, 0.42, 0.7))
-            for key, label, style in ((metric, "training", "--"), (f"val_{metric}", "validation", "-")):
-                if values := history.get(key):
-                    axes.plot(range(1, len(values) + 1), values, style, label=label)
-            axes.set(title=metric, xlabel="epoch")
-            axes.grid(alpha=0.25)
-            axes.spines[["top", "right"]].set_visible(False)
-            if axes.lines:
-                axes.legend(frameon=False)
-        buffer = io.StringIO()
-        figure.savefig(
-            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+        def points(values: Sequence[float], low: float = low, high: float = high, epochs: int = epochs) -> str:
+            across = width / max(epochs - 1, 1)
+            up = height / ((high - low) or 1.0)
+            return " ".join(f"{i * across:.1f},{height - (value - low) * up:.1f}" for i, value in enumerate(values))
+
+        curves = tuple(Curve(label, points(values)) for label, values in series.items())
+        charts.append(Chart(metric, epochs, low, high, curves))
+    return charts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from pipeline.report import figures, tables
 from pipeline.report.document import Report
@@ -15,7 +14,5 @@ def render(report: Report) -> str:
         loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    curves = Markup(figures.training(report.training)) if report.training else None
-    return environment.get_template("report.html").render(
-        report=report, tables=tables, percent=tables.percent, curves=curves
-    )
+    template = environment.get_template("report.html")
+    return template.render(report=report, tables=tables, percent=tables.percent, figures=figures)

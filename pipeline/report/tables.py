@@ -13,6 +13,11 @@ from pipeline.report.document import Artifact, Interval, Report, Speedup
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
 
 
+def number(value: float) -> str:
+    """Return a count in full, up to a billion, and anything else in four digits."""
+    return f"{value:,.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
+
+
 def kilobytes(count: int | None) -> str:
     """Return bytes as kB (1000 bytes)."""
     return "-" if count is None else f"{count / 1000:,.1f}"
@@ -108,7 +113,7 @@ def stages(report: Report) -> RenderableType:
     table = _grid("Stages", "stage", "status", "seconds", "metrics")
     for stage in report.stages:
         seconds = "-" if stage.seconds is None else f"{stage.seconds:.1f}"
-        metrics = ", ".join(f"{name} {value:,.6g}" for name, value in stage.metrics.items())
+        metrics = ", ".join(f"{name} {number(value)}" for name, value in stage.metrics.items())
         table.add_row(stage.name, stage.status, seconds, metrics)
     return table
 

@@ -70,8 +70,13 @@ def test_page_is_well_formed_and_escapes_what_comes_from_outside() -> None:
 def test_page_shows_errors_invalid_measurements_gates_and_curves() -> None:
     text = page.render(report())
     for words in ("the converter died: SIGSEGV", "INVALID", "too few queries", "not measured: the converter died",
-                  "98.0 to 100.0", "mlperf_loadgen 6", "validation</text>"):  # fmt: skip
+                  "98.0 to 100.0", "mlperf_loadgen 6",
+                  '<polyline class="training" points="0.0,0.0 400.0,180.0">'):  # fmt: skip
         assert words in text
+
+
+def test_page_shows_the_curve_of_a_single_epoch() -> None:
+    assert 'points="0.0,180.0"' in page.render(report(training={"loss": [0.5]}))
 
 
 def test_page_of_a_failed_run_tells_what_went_wrong_and_where() -> None:

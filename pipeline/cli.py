@@ -90,9 +90,10 @@ def _make(
                 report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
     except KeyboardInterrupt:
         raise StoppedError("stopped", todo="run the same command again") from None
-    except ModelmillError as error:
-        Reporter(streams, mode).write({"event": "error", "message": str(error), "exit_code": error.exit_code})
-        raise
+    except (ModelmillError, OSError) as error:
+        known = error if isinstance(error, ModelmillError) else _about_a_file(error)
+        Reporter(streams, mode).write({"event": "error", "message": str(known), "exit_code": known.exit_code})
+        raise known from error
 
     from rich.console import Console
 
@@ -148,7 +149,7 @@ def init(
     from pipeline import recipe as recipes
     from pipeline.recipe_text import commented
 
-    text = commented(recipes.load(recipe))
+    text = commented(recipes.load(recipe, [f"name={path.stem}"]))
     if path.exists() and not force:
         raise InputError(f"{path} is there already", todo="choose another name, or --force to overwrite it")
     try:
@@ -271,8 +272,12 @@ def main() -> None:
     except ModelmillError as error:
         _leave(error)
     except OSError as error:
-        known = translate_os_error(error)
-        _leave(known or RunError(f"cannot use {error.filename or 'a file'}", found=error.strerror or str(error)))
+        _leave(_about_a_file(error))
+
+
+def _about_a_file(error: OSError) -> ModelmillError:
+    known = translate_os_error(error)
+    return known or RunError(f"cannot use {error.filename or 'a file'}", found=error.strerror or str(error))
 
 
 def _leave(error: ModelmillError) -> NoReturn:

@@ -52,6 +52,29 @@ def test_mistake_is_one_message_and_an_exit_code(arguments: list[str], code: int
     assert (tmp_path / "there.yaml").read_text(encoding="utf-8") == "mine"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [(["digits", "--set", "train.epoch=1"], 2, "did you mean train.epochs?"), (["--out", "/proc/x"], 4, "cannot use")],
+)
+def test_mistake_is_an_event_too_when_json_is_asked_for(
+    arguments: list[str], code: int, words: str, tmp_path: Path
+) -> None:
+    done = modelmill("run", "--json", *arguments, cwd=tmp_path)
+    (event,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (event["event"], event["exit_code"], done.returncode) == ("error", code, code)
+    assert words in event["message"]
+
+
+def test_init_writes_a_recipe_that_is_accepted_under_its_own_name(tmp_path: Path) -> None:
+    done = modelmill("init", "mine.yaml", cwd=tmp_path)
+    assert done.stdout == "wrote mine.yaml; edit it, then: modelmill run mine.yaml\n"
+    assert "\nname: mine\n" in (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    done = modelmill("run", "mine.yaml", "--set", "train.epoch=1", cwd=tmp_path)
+    assert "the recipe mine.yaml has a problem" in done.stderr
+    assert done.stderr.count("unknown key") == 1
+    assert modelmill("init", "no/such/folder.yaml", cwd=tmp_path).returncode == 2
+
+
 def test_diverged_training_stops_with_epoch_and_step_and_exit_4(tmp_path: Path) -> None:
     sets = options([*FAST, "train.optimizer={name: sgd, learning_rate: 1.0e+30}", "model.batch_norm=false"])
     done = modelmill("train", "digits", *sets, cwd=tmp_path)

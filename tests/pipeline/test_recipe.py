@@ -67,6 +67,10 @@ def test_unknown_choice_is_refused_with_the_choices_and_the_nearest() -> None:
     text = message("digits", "train.optimizer={name: adm}")
     assert "train.optimizer.name: expected one of" in text
     assert "found 'adm'; did you mean adam?" in text
+    text = message("digits", "train.early_stopping.monitor=val_acuracy")
+    assert "train.early_stopping.monitor: expected one of val_loss, val_accuracy" in text
+    assert "found 'val_acuracy'; did you mean val_accuracy?" in text
+    assert "model.architecture: expected one of cnn, mlp, found 'cnnn'" in message("digits", "model.architecture=cnnn")
     text = message("digits", "export.tflite=[float8]")
     assert "export.tflite.0: expected one of float32, float16, dynamic-int8, int8, found 'float8'" in text
 

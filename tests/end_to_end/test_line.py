@@ -159,7 +159,7 @@ def test_show_prints_the_report_again(first: Any, cwd: Path) -> None:  # noqa: A
 
 def test_gc_keeps_a_run_and_removes_it_when_its_folder_is_gone(first: Any, cwd: Path) -> None:  # noqa: ARG001
     assert "0 entries" in modelmill("gc", cwd=cwd).stdout
-    other = modelmill("train", "digits", "--set", "train.epochs=1", "--out", "runs/other", cwd=cwd)
+    other = modelmill("train", "digits", "--set", "train.epochs=3", "--out", "runs/other", cwd=cwd)
     assert other.returncode == 0, other.stderr
     assert report(cwd, "other")["verdict"] == "incomplete"
     subprocess.run(["rm", "-r", "runs/other"], cwd=cwd, check=True)

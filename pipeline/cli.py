@@ -66,10 +66,6 @@ def _make(
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
         raise InputError("--json and --quiet exclude each other", todo="leave one of them out")
-    from pipeline.console import Mode, Reporter, Streams
-
-    mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
-    streams = Streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         from pipeline import recipe as recipes
@@ -81,8 +77,11 @@ def _make(
 
         from pipeline import run as runs
         from pipeline.artifact import Store
+        from pipeline.console import Mode, Reporter, Streams
         from pipeline.run_folder import PAGE, RunFolder
 
+        mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
+        streams = Streams()
         folder = RunFolder(out or Path("runs") / recipe.name)
         with folder.held(), streams.chatter_to(folder.log):
             reporter = Reporter(streams, mode)
@@ -92,22 +91,22 @@ def _make(
         raise StoppedError("stopped", todo="run the same command again") from None
     except (ModelmillError, OSError) as error:
         known = error if isinstance(error, ModelmillError) else _about_a_file(error)
-        Reporter(streams, mode).write({"event": "error", "message": str(known), "exit_code": known.exit_code})
+        if as_json:
+            typer.echo(json.dumps({"event": "error", "message": str(known), "exit_code": known.exit_code}))
         raise known from error
 
-    from rich.console import Console
+    code = 1 if report.verdict == "fail" else 0
+    if as_json:
+        finished = {"event": "finished", "verdict": report.verdict, "exit_code": code, "report": str(folder.report)}
+        typer.echo(json.dumps(finished))
+    elif not quiet:
+        from rich.console import Console
 
-    from pipeline.report import tables
+        from pipeline.report import tables
 
-    page = folder.path / PAGE
-    code = {"pass": 0, "incomplete": 0}.get(report.verdict, 1)
-    Reporter(streams, mode).write(
-        {"event": "finished", "verdict": report.verdict, "exit_code": code, "report": str(folder.report)}
-    )
-    if mode == "auto":
         console = Console(highlight=False)
         tables.show(report, console)
-        console.print(f"report: {page}\n        {folder.report}", soft_wrap=True)
+        console.print(f"report: {folder.path / PAGE}\n        {folder.report}", soft_wrap=True)
     raise typer.Exit(code)
 
 

@@ -98,14 +98,10 @@ class Reporter:
     def emit(self, event: Event) -> None:
         """Show one event."""
         if self._mode == "json":
-            self.write({"event": _snake(type(event).__name__), **dataclasses.asdict(event)})
+            line = json.dumps({"event": _snake(type(event).__name__), **dataclasses.asdict(event)})
+            print(line, file=self._streams.out, flush=True)
         elif self._mode == "auto":
             self._show(event)
-
-    def write(self, document: dict[str, Any]) -> None:
-        """Write one JSON line to stdout, in the json mode only."""
-        if self._mode == "json":
-            print(json.dumps(document), file=self._streams.out, flush=True)
 
     def _show(self, event: Event) -> None:
         match event:

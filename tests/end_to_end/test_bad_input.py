@@ -161,7 +161,7 @@ def in_own_mounts(script: str, cwd: Path, **environment: str) -> Any:
 @pytest.mark.parametrize(
     ("until", "left_kb", "reached"),
     [("", 0, ""), ("", 4, ""), ("", 64, "train"), ("train", 100, "export"), ("export", 24, "measure"),
-     ("export", 80, "measure")],
+     ("export", 64, "measure")],
     ids=["log", "recipe", "checkpoint", "exported file", "measurements", "report"],
 )  # fmt: skip
 def test_full_disk_is_one_message_and_exit_4_and_the_next_call_goes_on(

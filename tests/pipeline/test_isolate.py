@@ -107,18 +107,18 @@ def test_a_call_runs_in_a_fresh_child_when_the_idle_one_was_killed(child: Child)
 
 
 def test_a_call_is_ended_when_it_overruns_the_deadline() -> None:
-    with Child(deadline_s=1.5, memory_mb=None) as child:
+    with Child(deadline_s=6, memory_mb=None) as child:
         child.call(isolated.pid)
         start = time.monotonic()
         with pytest.raises(CrashError) as caught:
             child.call(isolated.sleep, 60)
-        assert 1.4 < time.monotonic() - start < 10
-        assert caught.value.reason == "ended because it was not done after 1.5 s"
+        assert 5.9 < time.monotonic() - start < 30
+        assert caught.value.reason == "ended because it was not done after 6 s"
         assert caught.value.transient
 
 
 def test_what_the_child_started_is_ended_with_it(tmp_path: Path) -> None:
-    with Child(deadline_s=3, memory_mb=None) as child, pytest.raises(CrashError):
+    with Child(deadline_s=8, memory_mb=None) as child, pytest.raises(CrashError):
         child.call(isolated.sleep_below, tmp_path / "pid")
     grandchild = int((tmp_path / "pid").read_text())
     assert wait_until(lambda: is_gone(grandchild))

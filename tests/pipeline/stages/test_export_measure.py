@@ -25,7 +25,7 @@ SMALL = export.Config(tflite=("float32", "float16", "int8"), onnx=("float32",))
 
 
 def stored(folder: Path, name: str) -> Artifact:
-    manifest = Manifest(stage=name, fingerprint="0", basis={}, inputs={}, files={}, seconds=0, metrics={})
+    manifest = Manifest(stage=name, fingerprint="0", basis={}, files={}, seconds=0, metrics={})
     return Artifact(folder, manifest)
 
 

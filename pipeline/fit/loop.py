@@ -49,14 +49,9 @@ class History:
         """Return {"loss": [...], ..., "best_epoch": n}."""
         return {**self.epochs, "best_epoch": self.best_epoch}
 
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> History:
-        """Return what `to_json` wrote."""
-        return cls({name: list(document[name]) for name in METRICS}, int(document["best_epoch"]))
-
-    def at_best(self) -> dict[str, float]:
-        """Return the best epoch's metrics."""
-        return {name: values[self.best_epoch - 1] for name, values in self.epochs.items()}
+    def at(self, epoch: int) -> dict[str, float]:
+        """Return one epoch's metrics; epochs are counted from 1."""
+        return {name: values[epoch - 1] for name, values in self.epochs.items()}
 
 
 def fit(

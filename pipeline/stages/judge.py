@@ -39,7 +39,7 @@ class Config(Frozen):
     """The limits that decide the verdict."""
 
     final: str | None = Field(
-        default=None, description="id of the main result; null: the last quantized .tflite, else the last SavedModel"
+        default=None, description="id of the main result; null: the last int8 .tflite, else the last SavedModel"
     )
     gates: Limits = Field(default=Limits(), description="limits for the main result")
     artifacts: dict[str, Limits] = Field(default={}, description="limits for other artifacts, by id")

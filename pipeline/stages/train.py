@@ -66,8 +66,8 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
             "parameters": footprint.parameters(network),
             "macs": footprint.macs(network).total,
             "epoch": kept,
-            "val_accuracy": history.epochs["val_accuracy"][kept - 1],
-            "val_loss": history.epochs["val_loss"][kept - 1],
+            "val_accuracy": history.at(kept)["val_accuracy"],
+            "val_loss": history.at(kept)["val_loss"],
         }
     )
 

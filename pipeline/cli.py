@@ -148,7 +148,7 @@ def init(
     from pipeline import recipe as recipes
     from pipeline.recipe_text import commented
 
-    text = commented(recipes.load(recipe, [f"name={path.stem}"]))
+    text = commented(recipes.load(recipe, [f"name={path.stem}"]), recipe)
     if path.exists() and not force:
         raise InputError(f"{path} is there already", todo="choose another name, or --force to overwrite it")
     try:
@@ -206,7 +206,7 @@ def show(
     path = next((folder / REPORT for folder in candidates if (folder / REPORT).is_file()), None)
     if path is None:
         raise InputError(
-            f"{run} has no {REPORT}", expected="the folder of a run that has ended", found=_what(run),
+            f"{run} has no {REPORT}", expected="the folder of a run that has ended", found=_what(candidates),
             todo="`modelmill run` makes one",
         )  # fmt: skip
     try:
@@ -222,7 +222,13 @@ def show(
         tables.show(shown, Console(highlight=False))
 
 
-def _what(path: Path) -> str:
+def _what(candidates: list[Path]) -> str:
+    from pipeline.run_folder import LOG
+
+    for path in candidates:
+        if (path / LOG).is_file():
+            return f"{path}, of a run that is going on or was killed: the command that started it goes on from there"
+    path = candidates[0]
     return "a folder without one" if path.is_dir() else "a file" if path.exists() else "nothing there"
 
 

@@ -96,7 +96,10 @@ class Reporter:
             yield
 
     def emit(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event; the log gets all but the progress."""
+        if not isinstance(event, Step):
+            with suppress(OSError):
+                print(time.strftime("%H:%M:%S"), event, file=sys.stderr, flush=True)
         if self._mode == "json":
             line = json.dumps({"event": _snake(type(event).__name__), **dataclasses.asdict(event)})
             print(line, file=self._streams.out, flush=True)

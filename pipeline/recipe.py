@@ -284,6 +284,7 @@ def _unknown(path: list[str], location: tuple[int | str, ...]) -> str:
     if nearest:
         nearest = ".".join([*path[:-1], nearest])
     else:
-        nearest = next((known for known in _paths(Recipe) if known.rsplit(".", 1)[-1] == path[-1]), None)
+        elsewhere = (known for known in _paths(Recipe) if known.rsplit(".", 1)[-1] == path[-1])
+        nearest = next((known for known in elsewhere if known != ".".join(path)), None)
     todo = f"did you mean {nearest}?" if nearest else f"known here: {', '.join(names)}"
     return f"{'.'.join(path)}: unknown key; {todo}"

@@ -14,10 +14,10 @@ from pipeline.recipe import Recipe, configs
 _WIDTH = 110
 
 
-def commented(recipe: Recipe) -> str:
+def commented(recipe: Recipe, source: str) -> str:
     """Return the recipe as YAML, every default visible and every key explained; `load` of it gives an equal recipe."""
     head = [
-        f"# A modelmill recipe, made from {recipe.name!r}. Run it: modelmill run THIS_FILE",
+        f"# A modelmill recipe, made from {source!r}. Run it: modelmill run THIS_FILE",
         "# A section's presence is the switch: without `measure` nothing is measured.",
         "",
     ]

@@ -67,6 +67,7 @@ def test_terminal_shows_bars_with_epoch_and_metrics_and_chatter_goes_to_the_log(
     for chatter in CHATTER:
         assert chatter not in seen
         assert chatter in log
+    assert "StageStarted(stage='train', reason='nothing is stored for it yet')" in log
 
 
 def test_terminal_gets_plain_lines_when_ci_is_set(tmp_path: Path) -> None:

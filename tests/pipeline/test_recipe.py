@@ -36,7 +36,7 @@ def test_built_in_recipe_is_equal_after_dump_and_load(name: str, tmp_path: Path)
 
 
 def test_commented_recipe_is_equal_after_load_and_explains_every_key(digits: recipes.Recipe, tmp_path: Path) -> None:
-    text = commented(digits)
+    text = commented(digits, "digits")
     assert recipes.load(written(tmp_path, text)) == digits
     lines = text.splitlines()
     keys = [i for i, line in enumerate(lines) if line.strip() and not line.strip().startswith("#")]
@@ -57,6 +57,13 @@ def test_unknown_key_is_refused_with_its_path_and_the_nearest_name() -> None:
 def test_unknown_key_of_a_tagged_section_is_refused_with_its_path_and_the_nearest_name() -> None:
     text = message("digits", "train.optimizer={name: adam, learning_rat: 0.1}")
     assert "train.optimizer.learning_rat: unknown key; did you mean train.optimizer.learning_rate?" in text
+
+
+def test_key_of_another_architecture_is_refused_with_those_of_this_one() -> None:
+    text = message("digits", "model={architecture: mlp, filters: [3]}")
+    assert (
+        "model.filters: unknown key; known here: initializer, l1, l2, dropout, batch_norm, architecture, dense" in text
+    )
 
 
 def test_key_in_the_wrong_section_is_refused_with_the_right_one() -> None:

@@ -61,9 +61,9 @@ def test_unknown_key_of_a_tagged_section_is_refused_with_its_path_and_the_neares
 
 def test_key_of_another_architecture_is_refused_with_those_of_this_one() -> None:
     text = message("digits", "model={architecture: mlp, filters: [3]}")
-    assert (
-        "model.filters: unknown key; known here: initializer, l1, l2, dropout, batch_norm, architecture, dense" in text
-    )
+    assert "model.filters: unknown key; known here: " in text
+    assert "dense" in text
+    assert "did you mean" not in text
 
 
 def test_key_in_the_wrong_section_is_refused_with_the_right_one() -> None:

@@ -99,7 +99,8 @@ class Reporter:
         """Show one event; the log gets all but the progress."""
         if not isinstance(event, Step):
             with suppress(OSError):
-                print(time.strftime("%H:%M:%S"), event, file=sys.stderr, flush=True)
+                # past Python's buffer: on a full disk it would keep the line and show it to the user later
+                os.write(2, f"{time.strftime('%H:%M:%S')} {event}\n".encode())
         if self._mode == "json":
             line = json.dumps({"event": _snake(type(event).__name__), **dataclasses.asdict(event)})
             print(line, file=self._streams.out, flush=True)

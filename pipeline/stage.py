@@ -10,6 +10,8 @@ A stage module has these names:
     run        `run(job, *, section, ...) -> Result`; its keyword-only parameters name the recipe's sections that it
                reads. Only these are handed over and only these enter the fingerprint, so that a stage cannot depend on
                what its fingerprint does not know.
+
+and may have `surroundings() -> dict`: what else decides its result, such as the machine that measures.
 """
 
 from __future__ import annotations

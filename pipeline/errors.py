@@ -6,7 +6,10 @@
     ├── RunError           exit 4   the run failed and would fail again, or needs room on a disk
     │   ├── DivergedError           a loss that is not finite
     │   ├── DiskError               full, read-only or forbidden
-    │   └── BusyError               the folder belongs to another run
+    │   ├── BusyError               the folder belongs to another run
+    │   └── ServerError             a model server's answer: give up
+    │       ├── RejectedError       fix the request or the model: it would be refused again
+    │       └── UnavailableError    try again: overloaded, too slow, or gone
     └── StoppedError       exit 130 the user stopped it; the same command goes on
 
 Each message says what was expected, what was found and what to do. Foreign exceptions are translated once, in
@@ -50,6 +53,12 @@ def _rebuild(kind: type[ModelmillError], what: str, expected: str, found: str, t
     return kind(what, expected=expected, found=found, todo=todo)
 
 
+def _rebuild_server_error(
+    kind: type[ServerError], what: str, code: str, expected: str, found: str, todo: str
+) -> ServerError:
+    return kind(what, code=code, expected=expected, found=found, todo=todo)
+
+
 class InputError(ModelmillError):
     """The recipe, the data, the model file or an argument is wrong."""
 
@@ -78,6 +87,29 @@ class DiskError(RunError):
 
 class BusyError(RunError):
     """The folder is in use by another run."""
+
+
+class ServerError(RunError):
+    """A model server answered with an error, or not at all.
+
+    Attributes:
+        code: the status by its gRPC name, such as "INVALID_ARGUMENT"; also for REST.
+    """
+
+    def __init__(self, what: str, *, code: str, expected: str = "", found: str = "", todo: str = "") -> None:
+        super().__init__(what, expected=expected, found=found, todo=todo)
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_server_error, (type(self), self.what, self.code, self.expected, self.found, self.todo)
+
+
+class RejectedError(ServerError):
+    """The server refuses the request, and would again."""
+
+
+class UnavailableError(ServerError):
+    """The server is overloaded, too slow or gone: the same request may go well another time."""
 
 
 class StoppedError(ModelmillError):

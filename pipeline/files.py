@@ -1,10 +1,11 @@
-"""Writing and hashing of single files."""
+"""Writing, hashing and linking of single files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +33,11 @@ def write_json(path: Path, value: Any) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Make a hard link, or a copy where links cannot be: another file system, or one without them."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

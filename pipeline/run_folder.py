@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.artifact import MANIFEST, Artifact, Manifest
 from pipeline.errors import BusyError, InputError
+from pipeline.files import link_or_copy
 from pipeline.lock import Lock
 
 LOCK = ".modelmill.lock"
@@ -97,14 +98,7 @@ class RunFolder:
         for name in names:
             source = exported.file(name)
             if source.is_dir():
-                shutil.copytree(source, target / name, copy_function=_link)
+                shutil.copytree(source, target / name, copy_function=link_or_copy)
             elif source.exists():
                 target.mkdir(exist_ok=True)
-                _link(str(source), str(target / name))
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
+                link_or_copy(str(source), str(target / name))

@@ -24,13 +24,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
+from pipeline.ending import describe
 from pipeline.errors import DiskError, ModelmillError, translate_os_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Signals by which a program ends itself: it would do so again. All others come from outside.
-_OWN_FAULTS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -223,15 +222,7 @@ def _crash(exit_code: int | None) -> CrashError:
     """Return the error for a child that ended by itself or by someone else's signal."""
     if exit_code is None or exit_code >= 0:
         return CrashError(f"ended with exit status {exit_code} before it answered", False)
-    try:
-        number = signal.Signals(-exit_code)
-    except ValueError:
-        return CrashError(f"killed by signal {-exit_code}", True)
-    text = signal.strsignal(number) or "unknown"
-    if number in _OWN_FAULTS:
-        return CrashError(f"killed by {number.name} ({text.lower()}), a crash in native code", False)
-    hint = ", most often the system that ran out of memory" if number == signal.SIGKILL else ""
-    return CrashError(f"killed by {number.name} ({text.lower()}) from outside{hint}", True)
+    return CrashError(*describe(exit_code))
 
 
 @contextlib.contextmanager

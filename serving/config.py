@@ -37,7 +37,7 @@ class BatchingConfig(Frozen):
     allowed_batch_sizes: tuple[int, ...] = Field(
         default=(), description="batches are padded to one of these; the last is max_batch_size"
     )
-    pad_variable_length_inputs: bool | None = Field(default=None, description="pad samples of unequal shapes")
+    pad_variable_length_inputs: bool = Field(default=False, description="pad samples of unequal shapes")
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -121,7 +121,7 @@ class ServingConfig(Frozen):
         default=10,
         gt=0,
         le=600,
-        description="time to find out whether there is an engine, and whether it has the image",
+        description="time to find out whether there is an engine and the image",
     )
     pull_deadline_s: Annotated[float, NEUTRAL] = Field(default=900, gt=0, description="time to pull an absent image")
 

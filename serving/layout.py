@@ -74,10 +74,10 @@ def _model_config(deployment: Deployment, root: str) -> str:
 
 def _batching_config(batching: BatchingConfig) -> str:
     """Return BatchingParameters in protobuf's text format."""
-    lines = []
-    for name, value in batching.model_dump(exclude={"allowed_batch_sizes"}).items():
-        if value is not None:
-            lines.append(f"{name} {{ value: {str(value).lower()} }}")
+    plain = batching.model_dump(exclude={"allowed_batch_sizes", "pad_variable_length_inputs"})
+    lines = [f"{name} {{ value: {value} }}" for name, value in plain.items() if value is not None]
+    if batching.pad_variable_length_inputs:
+        lines.append("pad_variable_length_inputs: true")
     lines += [f"allowed_batch_sizes: {size}" for size in batching.allowed_batch_sizes]
     return "\n".join(lines) + "\n"
 

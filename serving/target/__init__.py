@@ -1,0 +1,1 @@
+"""Serving targets: what one is (interface.py), how one is chosen (choose.py), and one module for each."""

@@ -54,6 +54,16 @@ class Identity:
     image: str | None
 
 
+def identify(version_text: str, image: str | None) -> Identity:
+    """Return which server it is by what it says to --version: "TensorFlow ModelServer: 2.20.0" in its first line."""
+    first = (version_text.strip().splitlines() or [""])[0]
+    label, _, version = first.partition(": ")
+    if label != "TensorFlow ModelServer":
+        return Identity("unknown", None, image)
+    ours = version.startswith("modelmill ")
+    return Identity("modelmill" if ours else "tensorflow_model_server", version.removeprefix("modelmill "), image)
+
+
 class Server(Protocol):
     """A server that was started, or that somebody else runs.
 
@@ -68,6 +78,10 @@ class Server(Protocol):
     def identity(self) -> Identity: ...
     def death(self) -> Death | None:
         """Return how it ended, or None while it runs; cheap, so that a caller can ask several times a second."""
+        ...
+
+    def log(self) -> str:
+        """Return the last lines that it wrote; empty where they cannot be had."""
         ...
 
 

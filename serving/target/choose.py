@@ -1,0 +1,57 @@
+"""Chooses the serving target: the one that is named, or the first of docker, binary and embedded that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.errors import MissingError
+from pipeline.events import Emit, Note
+from serving.config import ServingConfig, TargetName
+from serving.target import binary, docker, embedded, remote
+from serving.target.interface import Target
+
+ORDER: tuple[TargetName, ...] = ("docker", "binary", "embedded")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The target that serves.
+
+    Attributes:
+        asked: what the recipe says, "auto" or a name.
+        passed_over: name -> why it is not the target, in the order of the search.
+    """
+
+    asked: str
+    target: Target
+    passed_over: dict[str, str]
+
+
+def choose(config: ServingConfig, emit: Emit) -> Choice:
+    """Return the target for a config; for `auto` it is said why others were passed over.
+
+    Raises:
+        MissingError: the target that is asked for by name is not there, or none is.
+    """
+    find: dict[str, Callable[[], Target]] = {
+        "docker": lambda: docker.find(config, emit),
+        "binary": lambda: binary.find(config),
+        "embedded": lambda: embedded.find(config),
+        "remote": lambda: remote.find(config),
+    }
+    if config.target != "auto":
+        return Choice(config.target, find[config.target](), {})
+    passed_over: dict[str, str] = {}
+    for name in ORDER:
+        try:
+            choice = Choice(config.target, find[name](), passed_over)
+        except MissingError as error:
+            passed_over[name] = f"{error.what}, {error.found}" if error.found else error.what
+            continue
+        reasons = "; ".join(f"not {other}: {reason}" for other, reason in passed_over.items())
+        emit(Note("measure", f"serving target: {name}{f' ({reasons})' if reasons else ''}"))
+        return choice
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in passed_over.items())
+    raise MissingError("there is no target to serve the SavedModels", expected=f"one of {', '.join(ORDER)}",
+                       found=reasons, todo="start Docker, or change the section serving")  # fmt: skip

@@ -1,0 +1,48 @@
+"""The embedded target: our own server, `python -m serving.server`, in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from pipeline.errors import MissingError
+from serving.config import ServingConfig, TargetName
+from serving.layout import Deployment
+from serving.target import process
+from serving.target.interface import Identity, Server
+
+
+class EmbeddedTarget:
+    """Our own server; see `interface.Target`."""
+
+    name: TargetName = "embedded"
+
+    def __init__(self, config: ServingConfig) -> None:
+        self._config = config
+
+    def decisive(self) -> dict[str, str | None]:
+        """Return nothing: its source and TensorFlow's version are in the fingerprint already."""
+        return {}
+
+    def start(self, deployment: Deployment, work: Path) -> AbstractContextManager[Server]:
+        """Start it on loopback; see `interface.Target.start`."""
+        identity = Identity("modelmill", importlib.metadata.version("modelmill"), None)
+        # -P: a folder named `serving` where the user happens to be is not our server
+        program = [sys.executable, "-P", "-m", "serving.server"]
+        return process.serve(program, deployment, work, self._config, identity)
+
+
+def find(config: ServingConfig) -> EmbeddedTarget:
+    """Return the embedded server.
+
+    Raises:
+        MissingError: the config asks for what it cannot do.
+    """
+    if config.batching is not None:
+        raise MissingError(
+            "the embedded server does not batch requests", expected="a server for serving.batching",
+            found="the embedded one", todo="--set serving.target=docker or binary, or leave serving.batching out",
+        )  # fmt: skip
+    return EmbeddedTarget(config)

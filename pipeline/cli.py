@@ -56,12 +56,16 @@ Until = Annotated[
     str | None, typer.Option("--until", metavar="STAGE", help=f"Stop after this stage: {', '.join(NAMES)}.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable events on stdout, one JSON object a line.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Let the recipe's file name a program or a container image to run (section serving)."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only; the exit code tells the verdict.")]
 
 
 def _make(
     source: str, assignments: list[str] | None, out: Path | None, store: Path, *, first: str | None = None,
-    until: str | None = None, as_json: bool = False, quiet: bool = False,
+    until: str | None = None, trust: bool = False, as_json: bool = False, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
@@ -73,7 +77,7 @@ def _make(
         for option, name in (("--from", first), ("--until", until)):
             if name is not None and name not in NAMES:
                 raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
-        recipe = recipes.load(source, assignments or ())
+        recipe = recipes.load(source, assignments or (), trusted=trust)
 
         from pipeline import run as runs
         from pipeline.artifact import Store
@@ -113,21 +117,22 @@ def _make(
 @app.command(epilog=EXIT_CODES)
 def run(
     recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
-    first: First = None, until: Until = None, as_json: AsJson = False, quiet: Quiet = False,
+    first: First = None, until: Until = None, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run a whole recipe: train, export, measure, judge, report.
 
     What an earlier run has made under the same settings, data, code and versions is reused, and said so.
     """
-    _make(recipe, set_, out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+    _make(recipe, set_, out, store, first=first, until=until, trust=trust, as_json=as_json, quiet=quiet)
 
 
 def _verb(name: str, until: str | None, text: str) -> None:
     def command(
         recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None,
-        store: StoreFolder = Path("runs/.store"), first: First = None, as_json: AsJson = False, quiet: Quiet = False,
+        store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False, as_json: AsJson = False,
+        quiet: Quiet = False,
     ) -> None:  # fmt: skip
-        _make(recipe, set_, out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+        _make(recipe, set_, out, store, first=first, until=until, trust=trust, as_json=as_json, quiet=quiet)
 
     app.command(name, help=text, epilog=EXIT_CODES)(command)
 

@@ -33,6 +33,8 @@ class ModelmillError(Exception):
     """
 
     exit_code = 4
+    # it may go well another time, so an artifact that failed of it is no result to keep
+    transient = False
 
     def __init__(self, what: str, *, expected: str = "", found: str = "", todo: str = "") -> None:
         super().__init__(what, expected, found, todo)
@@ -110,6 +112,8 @@ class RejectedError(ServerError):
 
 class UnavailableError(ServerError):
     """The server is overloaded, too slow or gone: the same request may go well another time."""
+
+    transient = True
 
 
 class StoppedError(ModelmillError):

@@ -97,7 +97,7 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
     rule = _RULES[name]
     found = [rule.find(artifact, run, reference) for run in artifact.runs]
     values = [value for value in found if value is not None]
-    if not values or len(values) < len(found):
+    if artifact.error or not values or len(values) < len(found):
         why = artifact.error or reference.error or "it has no such measurement"
         if reference.error and not artifact.error:
             why = f"the reference {reference.id} failed: {why}"

@@ -8,7 +8,6 @@ from typing import Literal, Protocol, TypeVar
 
 Format = Literal["saved_model", "tflite", "onnx"]
 SUFFIX: dict[str, str] = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
-RUNTIME: dict[str, str] = {"saved_model": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,6 @@ class Planned:
     def filename(self) -> str:
         """Name of its file, or of its folder with version folders for a SavedModel."""
         return self.id + SUFFIX[self.format]
-
-    @property
-    def runtime(self) -> str:
-        return RUNTIME[self.format]
 
 
 class Named(Protocol):

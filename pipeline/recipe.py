@@ -26,6 +26,7 @@ from pipeline.stages.export import plan
 from pipeline.stages.judge import Config as JudgeConfig
 from pipeline.stages.judge import conflicts
 from pipeline.stages.measure import Config as MeasureConfig
+from serving.config import BINARY, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -41,6 +42,10 @@ class Recipe(Frozen):
     train: FitConfig
     export: ExportConfig | None = None
     measure: MeasureConfig | None = None
+    serving: ServingConfig | None = Field(
+        default=ServingConfig(),
+        description="where the SavedModels are served while they are measured; null: they run in process",
+    )
     judge: JudgeConfig | None = None
 
     @model_validator(mode="after")
@@ -93,17 +98,37 @@ def built_in() -> dict[str, Traversable]:
     return {item.name.rsplit(".", 1)[0]: item for item in sorted(found, key=lambda item: item.name)}
 
 
-def load(source: str, overrides: Iterable[str] = ()) -> Recipe:
+def load(source: str, overrides: Iterable[str] = (), *, trusted: bool = False) -> Recipe:
     """Read and check a recipe.
 
     Args:
         source: path of a YAML file, or the name of a built-in recipe.
         overrides: `a.b=value` assignments, the value in YAML; they go through the same checks as the file.
+        trusted: whether the file may name programs and container images to run; assignments always may.
 
     Raises:
         InputError: the file or an assignment is wrong; the message lists every problem at once.
     """
-    return check(override(parse(_read(source), source), overrides), source)
+    document = parse(_read(source), source)
+    if not trusted and (programs := _programs(document)):
+        raise InputError(
+            f"the recipe {source} names what would run code here: {', '.join(programs)}",
+            expected="a recipe from a stranger runs nothing of its own",
+            todo="if you know it: --trust, or say it yourself with --set",
+        )
+    return check(override(document, overrides), source)
+
+
+def _programs(document: Mapping[str, Any]) -> list[str]:
+    """Return the assignments of a recipe's file that would run a program of its author's choice."""
+    serving = document.get("serving")
+    if not isinstance(serving, dict):
+        return []
+    binary, image = serving.get("binary", BINARY), serving.get("image")
+    found = [] if binary == BINARY else [f"serving.binary={binary}"]
+    if image is not None and not OFFICIAL_IMAGE.fullmatch(str(image)):
+        found.append(f"serving.image={image}")
+    return found
 
 
 def parse(text: str, source: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pipeline.plan import final, reference
 from pipeline.recipe import Recipe, dump
 from pipeline.report import document
 from pipeline.run_folder import RECIPE, RunFolder
-from pipeline.stage import Job, Stage, sections
+from pipeline.stage import Job, Stage, Surroundings, sections
 from pipeline.stages import NAMES, export, judge, measure, report, train
 
 STAGES: tuple[Stage, ...] = (train, export, measure)
@@ -38,6 +38,7 @@ class _Walk:
 
     stages: list[document.Stage] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
     at: str | None = None
     locks: ExitStack = field(default_factory=ExitStack)
 
@@ -131,8 +132,10 @@ def _reuse_or_run(
     """Return a stage's result; its lock is shared until the run has ended, so that nobody replaces what we read."""
     name = stage.NAME
     inputs = {needed: walk.done[needed] for needed in stage.INPUTS if needed in walk.done}
-    chosen = {section: getattr(recipe, section) for section in sections(stage)}
-    basis = _basis(stage, chosen, inputs)
+    chosen = {section: getattr(recipe, section) for section in sections(stage.run)}
+    around = _surroundings(stage, recipe, emit)
+    walk.found[name] = around.found
+    basis = _basis(stage, chosen, inputs, around)
     key = artifacts.fingerprint(basis)
 
     def waiting() -> None:
@@ -160,7 +163,7 @@ def _reuse_or_run(
     started = time.monotonic()
     try:
         made, work = store.begin(name, key, afresh=forced)
-        result = stage.run(Job(made, work, inputs, emit), **chosen)
+        result = stage.run(Job(made, work, inputs, emit, around.found), **chosen)
         # what rests on a failure of the moment is itself not to be kept
         inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
         stored = store.commit(
@@ -179,14 +182,23 @@ def _reuse_or_run(
     return stored
 
 
-def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact]) -> Basis:
+def _surroundings(stage: Stage, recipe: Recipe, emit: Emit) -> Surroundings:
+    if not hasattr(stage, "surroundings"):
+        return Surroundings()
+    found: Surroundings = stage.surroundings(
+        emit, **{section: getattr(recipe, section) for section in sections(stage.surroundings)}
+    )
+    return found
+
+
+def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact], around: Surroundings) -> Basis:
     """Return everything that decides a stage's result."""
     basis: Basis = {
         "settings": {name: value.decisive() if isinstance(value, Frozen) else value for name, value in chosen.items()},
         "inputs": {name: item.content for name, item in inputs.items()},
         "code": _code(stage.CODE),
         "versions": machine.versions(stage.LIBRARIES) | {"python": ".".join(platform.python_version_tuple()[:2])},
-        "surroundings": stage.surroundings() if hasattr(stage, "surroundings") else {},
+        "surroundings": dict(around.decisive),
     }
     if "data" in chosen:
         basis["content"] = {"data": data.content_hash(chosen["data"])}
@@ -271,6 +283,7 @@ def _report(
             "reference": reference(plan).id if plan else None,
             "final": final(plan, recipe.judge.final if recipe.judge else None).id if plan else None,
             "failure": failure,
+            "serving": measure.serving_target(walk.found.get(measure.NAME)),
             "stages": walk.stages,
             "artifacts": _artifacts(recipe, walk),
             "gates": gates or [],

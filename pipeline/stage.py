@@ -11,7 +11,8 @@ A stage module has these names:
                reads. Only these are handed over and only these enter the fingerprint, so that a stage cannot depend on
                what its fingerprint does not know.
 
-and may have `surroundings() -> dict`: what else decides its result, such as the machine that measures.
+and may have `surroundings(emit, *, section, ...) -> Surroundings`: what else decides its result, such as the machine
+that measures.
 """
 
 from __future__ import annotations
@@ -20,10 +21,23 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline.artifact import Artifact
 from pipeline.events import Emit
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What decides a stage's result besides its settings and inputs.
+
+    Attributes:
+        decisive: plain values; they enter the fingerprint.
+        found: whatever the stage wants to find only once; it gets it back in its job.
+    """
+
+    decisive: Mapping[str, Any] = field(default_factory=dict)
+    found: Any = None
 
 
 @dataclass(frozen=True)
@@ -35,12 +49,14 @@ class Job:
         work: folder for unfinished work; it survives an interruption under the same fingerprint.
         inputs: the artifacts of the stages named in INPUTS.
         emit: takes what the user should see meanwhile.
+        found: what the stage's `surroundings` found.
     """
 
     folder: Path
     work: Path
     inputs: Mapping[str, Artifact]
     emit: Emit
+    found: Any = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,7 @@ class Stage(Protocol):
     def run(self) -> Callable[..., Result]: ...
 
 
-def sections(stage: Stage) -> tuple[str, ...]:
-    """Return the recipe's sections that a stage reads: the keyword-only parameters of its `run`."""
-    parameters = inspect.signature(stage.run).parameters.values()
+def sections(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the recipe's sections that a stage's `run` or `surroundings` reads: its keyword-only parameters."""
+    parameters = inspect.signature(function).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)

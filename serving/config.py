@@ -15,6 +15,7 @@ Protocol = Literal["grpc", "rest"]
 
 BINARY = "tensorflow_model_server"
 IMAGES = {"cpu": "tensorflow/serving:2.20.0", "gpu": "tensorflow/serving:2.20.0-gpu"}
+OFFICIAL_IMAGE = re.compile(r"(docker\.io/)?tensorflow/serving([:@][A-Za-z0-9_.:-]+)?")
 SCHEMES: dict[str, Protocol] = {"grpc": "grpc", "grpcs": "grpc", "http": "rest", "https": "rest"}
 
 # what we set ourselves, for every target alike

@@ -1,16 +1,19 @@
-"""What runs inside the measuring process: each exported file in its real runtime, loaded once."""
+"""What runs inside the measuring process: each exported file in its real runtime, or a served one, loaded once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from serving.client.endpoint import Endpoint
 
 from pipeline.errors import RunError
-from pipeline.measuring import latency
+from pipeline.measuring import guard, latency
+from pipeline.measuring.guard import Guard
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.predictor import LOGITS, Predictor, Spec
 
@@ -23,22 +26,35 @@ _SINGLES = 16
 _TOLERANCE = 1e-2
 
 
+@dataclass(frozen=True)
+class File:
+    """An exported file that runs in this process; `form` is "saved_model", "tflite" or "onnx"."""
+
+    form: str
+    path: Path
+
+    def __str__(self) -> str:
+        return self.path.name
+
+
+Source = File | Endpoint
+
+
 @cache
-def load(form: str, path: Path, spec: Spec, threads: int) -> Predictor:
-    """Return the predictor of an exported file; loaded once per process.
-
-    Args:
-        form: "saved_model", "tflite" or "onnx".
-    """
+def load(source: Source, spec: Spec, threads: int) -> Predictor:
+    """Return the predictor of an exported file or of a served model; made once per process."""
     from pipeline.formats import onnx, saved_model, tflite
+    from serving.client import endpoint
 
-    match form:
+    if isinstance(source, Endpoint):
+        return endpoint.connect(source, spec)
+    match source.form:
         case "saved_model":
-            return saved_model.load(path, spec, threads)
+            return saved_model.load(source.path, spec, threads)
         case "tflite":
-            return tflite.load(path, spec, threads)
+            return tflite.load(source.path, spec, threads)
         case _:
-            return onnx.load(path, spec, threads)
+            return onnx.load(source.path, spec, threads)
 
 
 def answer_as_keras(model: Path, samples: np.ndarray, threads: int, batch_size: int) -> np.ndarray:
@@ -58,19 +74,25 @@ def answer_as_keras(model: Path, samples: np.ndarray, threads: int, batch_size: 
     return _in_batches(keras_file.KerasPredictor(network), samples, batch_size)
 
 
-def answer(form: str, path: Path, spec: Spec, samples: np.ndarray, threads: int, batch_size: int) -> np.ndarray:
-    """Return an exported file's logits for every sample, float32 [n, classes].
+def answer(
+    sources: Mapping[str, Source], spec: Spec, samples: np.ndarray, threads: int, batch_size: int
+) -> dict[str, np.ndarray]:
+    """Return the logits of each source for every sample, float32 [n, classes].
 
     Raises:
-        RunError: it answers the same sample differently alone and in a batch.
+        RunError: one answers the same sample differently alone and in a batch.
     """
-    predictor = load(form, path, spec, threads)
+    return {name: _answer(source, spec, samples, threads, batch_size) for name, source in sources.items()}
+
+
+def _answer(source: Source, spec: Spec, samples: np.ndarray, threads: int, batch_size: int) -> np.ndarray:
+    predictor = load(source, spec, threads)
     logits = _in_batches(predictor, samples, batch_size)
     singles = _in_batches(predictor, samples[:_SINGLES], 1)
     difference = float(np.abs(singles - logits[:_SINGLES]).max())
     if not difference <= _TOLERANCE:
         raise RunError(
-            f"{path.name} answers differently alone and in a batch", expected=f"logits within {_TOLERANCE}",
+            f"{source} answers differently alone and in a batch", expected=f"logits within {_TOLERANCE}",
             found=f"a difference of {difference:.3g} in the first {len(singles)} samples",
             todo="check the model for operations across the batch",
         )  # fmt: skip
@@ -83,14 +105,17 @@ def _in_batches(predictor: Predictor, samples: np.ndarray, batch_size: int) -> n
 
 
 def time(
-    form: str,
-    files: Mapping[str, Path],
-    spec: Spec,
-    samples: np.ndarray,
-    threads: int,
-    config: LatencyConfig,
-    batch: int,
+    sources: Mapping[str, Source], spec: Spec, samples: np.ndarray, threads: int, config: LatencyConfig, batch: int
 ) -> dict[str, Latency]:
-    """Return the latencies of files of one runtime that take turns; see `latency.measure`."""
-    predictors = {name: load(form, path, spec, threads) for name, path in files.items()}
+    """Return the latencies of artifacts of one runtime that take turns; see `latency.measure`."""
+    predictors = {name: load(source, spec, threads) for name, source in sources.items()}
     return latency.measure(predictors, samples, config, batch=batch)
+
+
+def survive(sources: Mapping[str, Source], spec: Spec, samples: np.ndarray) -> dict[str, Guard]:
+    """Return how served models take malformed requests; see `guard.check`."""
+    return {
+        name: guard.check(load(source, spec, 0), spec, samples[:_SINGLES], source.protocol)
+        for name, source in sources.items()
+        if isinstance(source, Endpoint)
+    }

@@ -87,17 +87,30 @@ class Latency(Frozen):
     speedup: Speedup | None = None
 
 
+class Check(Frozen):
+    """What a served model was put to, in `requests` requests, and what went wrong; nothing: it survived."""
+
+    name: Literal["malformed-requests"]
+    requests: int
+    problems: list[str]
+
+
 class Run(Frozen):
-    """One artifact in one runtime."""
+    """One artifact in one runtime.
+
+    `threads` is null where nobody knows: a remote server's. `encoding` is that of the tensors on the wire.
+    """
 
     runtime: Literal["served", "litert", "onnxruntime", "tflite-micro", "tensorflow"]
     protocol: Literal["grpc", "rest"] | None = None
-    threads: int
+    threads: int | None
     target: Literal["docker", "binary", "remote", "embedded", "in-process"] = "in-process"
     server: dict[str, str | None] | None = None
+    encoding: str | None = None
     metrics: dict[str, Interval]
     parity: Parity
     latency: list[Latency]
+    checks: list[Check] = Field(default_factory=list)
 
     def single_stream(self) -> Latency | None:
         """Return the latency of one sample."""
@@ -139,6 +152,14 @@ class Gate(Frozen):
     message: str
 
 
+class Serving(Frozen):
+    """Which target served, and why others were passed over where the recipe asks for "auto"."""
+
+    asked: str
+    target: str
+    passed_over: dict[str, str]
+
+
 class Failure(Frozen):
     """Why a run ended in error."""
 
@@ -161,6 +182,7 @@ class Report(Frozen):
     reference: str | None = None
     final: str | None = None
     failure: Failure | None = None
+    serving: Serving | None = None
     stages: list[Stage]
     artifacts: list[Artifact] = Field(default_factory=list)
     gates: list[Gate] = Field(default_factory=list)

@@ -68,10 +68,11 @@ def caption(report: Report) -> str:
     if not found:
         return ""
     queries = [one.queries for _, one in found]
-    run, one = found[0]
+    run, one = found[-1]
+    threads = f"{run.threads} thread{'s' if (run.threads or 1) > 1 else ''}"
     return (
         f"p50 and p99 of one sample: {one.scenario} by {one.settings['generator']}, {one.settings['blocks']} blocks "
-        f"that alternate with the other files of the runtime, {run.threads} thread{'s' if run.threads > 1 else ''}, "
+        f"that alternate with the other files of the runtime, {threads}, "
         f"{min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file there"
     )
 

@@ -7,7 +7,7 @@ that artifact's error, and the run goes on.
 from __future__ import annotations
 
 import shutil
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
-from pipeline.events import Note, Progress
+from pipeline.events import Progress
 from pipeline.plan import Planned
 from pipeline.stage import Job, Result
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NAME = "export"
 INPUTS = ("train",)
 CODE = (
+    "pipeline/attempt.py",
+    "pipeline/ending.py",
     "pipeline/stages/export.py",
     "pipeline/data",
     "pipeline/formats",
@@ -89,40 +91,28 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     The folder gets the files under their artifacts' names, and artifacts.json with their sizes or errors.
     """
     from pipeline import data as sources
-    from pipeline.errors import DiskError, RunError
-    from pipeline.isolate import Child, CrashError, FailedError
+    from pipeline.attempt import Attempts
+    from pipeline.isolate import Child
     from pipeline.report import document
 
     model = job.inputs["train"].folder
     calibration = sources.load(data).calibration.x
     made: list[document.Artifact] = []
-    transient: list[str] = []
+    attempts = Attempts(NAME, "converter", "made", job.emit)
     items = plan(export)
     with Child(deadline_s=export.deadline_s, memory_mb=export.memory_mb) as child:
         for done, item in enumerate(items):
             job.emit(Progress(NAME, "artifact", done, len(items), item=item.id))
             static = item.format == "tflite" and item.precision == "int8"
-            try:
-                made.append(child.call(convert, item, model, job.folder, calibration if static else None))
-                continue
-            except CrashError as crash:
-                error = f"the converter died: {crash.reason}"
-                if crash.transient:
-                    transient.append(f"{item.id}: {crash.reason}")
-            except FailedError as failure:
-                # not the converter's word on the model: it may go well another time
-                error = str(failure)
-                transient.append(f"{item.id}: {failure}")
-            except DiskError:
-                raise
-            except RunError as failure:
-                error = str(failure)
-            _remove(job.folder / item.filename)
-            made.append(_described(item, error=error))
-            job.emit(Note(NAME, f"{item.id} could not be made: {error}", level="warning"))
+            converting = partial(child.call, convert, item, model, job.folder, calibration if static else None)
+            described = attempts.attempt(item.id, converting)
+            if described is None:
+                _remove(job.folder / item.filename)
+                described = _described(item, error=attempts.errors[item.id])
+            made.append(described)
     document.write_artifacts(made, job.folder)
-    failed = sum(artifact.error is not None for artifact in made)
-    return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(transient))
+    failed = len(attempts.errors)
+    return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(attempts.transient))
 
 
 def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | None) -> document.Artifact:

@@ -61,9 +61,7 @@ def conflicts(config: Config, plan: tuple[Planned, ...], percentile: float) -> I
         if limits.max_p99_ms is not None and percentile < 0.99:
             yield f"max_p99_ms of {name} needs measure.latency.percentile of at least 0.99, but it is {percentile:g}"
         if limits.min_speedup is not None and float_twin(plan, item) in (None, item):
-            yield (
-                f"min_speedup of {name} needs another artifact of precision float32 in {item.runtime} to compare with"
-            )
+            yield (f"min_speedup of {name} needs another {item.format} artifact of precision float32 to compare with")
 
 
 def _limits(config: Config, plan: tuple[Planned, ...]) -> Iterator[tuple[str, Limits]]:

@@ -1,39 +1,42 @@
 """measure: every exported file over the whole test split in its real runtime: accuracy, parity, latency, throughput.
 
-Facts only; `judge` compares them with the limits. Everything runs in one child process whose threads are pinned: a
-file that kills its runtime is that artifact's error, and the others are measured all the same.
+Facts only; `judge` compares them with the limits. SavedModels are measured behind a serving target, over every
+protocol. All else runs in one child process whose threads are pinned, and so do the clients of the server: a file that
+kills its runtime is that artifact's error, and the others are measured all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from pipeline import machine
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
-from pipeline.errors import DiskError, RunError
-from pipeline.events import Note, Progress
+from pipeline.errors import RunError
+from pipeline.events import Emit
 from pipeline.measuring.latency_config import LatencyConfig
-from pipeline.plan import RUNTIME, float_twin, reference
-from pipeline.stage import Job, Result
+from pipeline.plan import reference
+from pipeline.stage import Job, Result, Surroundings
+from serving.config import ServingConfig
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.data import Splits
-    from pipeline.isolate import Child
-    from pipeline.measuring.latency import Latency
+    from pipeline.measuring.facts import Facts, Group
     from pipeline.report import document
+    from serving.target.choose import Choice
 
 NAME = "measure"
 INPUTS = ("train", "export")
 CODE = (
+    "pipeline/attempt.py",
     "pipeline/data",
+    "pipeline/ending.py",
     "pipeline/formats",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
@@ -43,15 +46,15 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/report/document.py",
     "pipeline/stages/measure.py",
+    "serving",
 )
 LIBRARIES = (
-    "tensorflow", "tf_keras", "ai-edge-litert", "onnxruntime", "mlcommons-loadgen", "numpy", "scikit-learn", "scipy",
+    "tensorflow", "tf_keras", "tensorflow-serving-api", "grpcio", "httpx", "ai-edge-litert", "onnxruntime",
+    "mlcommons-loadgen", "numpy", "scikit-learn", "scipy",
 )  # fmt: skip
 
 LOGITS_FILE = "logits.npz"
 KERAS = "keras"
-
-T = TypeVar("T")
 
 
 class Config(Frozen):
@@ -73,181 +76,135 @@ class Config(Frozen):
     )
 
 
-def surroundings() -> dict[str, Any]:
-    """Return what a measurement depends on besides its inputs: the machine."""
-    return {"cpu": machine.cpu(), "cores": machine.cores()}
+def surroundings(emit: Emit, *, serving: ServingConfig | None) -> Surroundings:
+    """Return what a measurement depends on besides its inputs: the machine, and the target that serves."""
+    decisive: dict[str, Any] = {"cpu": machine.cpu(), "cores": machine.cores()}
+    if serving is None:
+        return Surroundings(decisive)
+    from serving.target.choose import choose
+
+    choice = choose(serving, emit)
+    return Surroundings(decisive | {"serving": {"target": choice.target.name, **choice.target.decisive()}}, choice)
 
 
-@dataclass
-class _Facts:
-    """What is known so far, by artifact id."""
+def serving_target(choice: Choice | None) -> document.Serving | None:
+    """Return the report's words on the target that `surroundings` found."""
+    from pipeline.report import document
 
-    emit: Callable[[Any], None]
-    steps: int
-    done: int = 0
-    logits: dict[str, np.ndarray] = field(default_factory=dict)
-    latency: dict[str, list[document.Latency]] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    transient: list[str] = field(default_factory=list)
-
-    def step(self, item: str) -> None:
-        self.emit(Progress(NAME, "step", self.done, self.steps, item=item))
-        self.done += 1
-
-    def attempt(self, name: str, function: Callable[..., T], *arguments: Any) -> T | None:
-        """Return the function's result, or None where the artifact failed; a full disk fails the run instead."""
-        from pipeline.isolate import CrashError, FailedError
-
-        try:
-            return function(*arguments)
-        except DiskError:
-            raise
-        except CrashError as crash:
-            self.errors[name] = f"the runtime died: {crash.reason}"
-            if crash.transient:
-                self.transient.append(f"{name}: {crash.reason}")
-        except FailedError as failure:
-            # nothing that we know the file can be blamed for: it may go well another time
-            self.errors[name] = str(failure)
-            self.transient.append(f"{name}: {failure}")
-        except RunError as error:
-            self.errors[name] = str(error)
-        self.emit(Note(NAME, f"{name} could not be measured: {self.errors[name]}", level="warning"))
+    if choice is None:
         return None
+    return document.Serving(asked=choice.asked, target=choice.target.name, passed_over=choice.passed_over)
 
 
-def run(job: Job, *, data: DataConfig, measure: Config) -> Result:
+def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig | None) -> Result:
     """Measure every artifact that could be exported.
 
-    The folder gets artifacts.json with each artifact's measurements or error, and logits.npz: artifact id, or "keras"
-    for the model that they were made from -> float32 [test samples, classes].
+    The folder gets artifacts.json with each artifact's measurements or error, and logits.npz: artifact id (with
+    @PROTOCOL where it is served), or "keras" for the model that they were made from -> float32 [test samples, classes].
     """
     import numpy as np
 
     from pipeline import data as sources
+    from pipeline.attempt import Attempts
+    from pipeline.formats.saved_model import VERSION
     from pipeline.isolate import Child
     from pipeline.measuring import runtimes
+    from pipeline.measuring.facts import Facts, group, measure_all, put_to_the_test
+    from pipeline.measuring.places import Local
+    from pipeline.measuring.served import Served, Supply
     from pipeline.report import document
 
     splits = sources.load(data)
     exported = document.read_artifacts(job.inputs["export"].folder)
     files = {item.id: job.inputs["export"].file(Path(item.path).name) for item in exported if item.path}
-    formats = {item.id: item.format for item in exported if item.path}
-    facts = _Facts(job.emit, steps=1 + len(files) + 2 * len(set(formats.values())))
+    served = _served(exported, serving)
+    local: dict[str, dict[str, Path]] = {}
+    for item in exported:
+        if item.id in files and item.id not in served:
+            local.setdefault(item.format, {})[item.id] = files[item.id]
+    attempts = Attempts(NAME, "runtime", "measured", job.emit)
     how = (measure.threads, measure.batch_size)
 
-    with Child(deadline_s=measure.deadline_s, memory_mb=measure.memory_mb, threads=measure.threads) as child:
+    with ExitStack() as stack:
+        child = stack.enter_context(
+            Child(deadline_s=measure.deadline_s, memory_mb=measure.memory_mb, threads=measure.threads)
+        )
+        groups = [group(exported, Local(child, form, some, measure.threads), some) for form, some in local.items()]
+        places: list[Served] = []
+        if serving is not None and served:
+            models = {name: files[name] / VERSION for name in served}
+            supply = Supply(job.found.target, models, serving, measure.threads, child, job.work / "serving")
+            places = [Served(supply, protocol) for protocol in supply.protocols]
+        tested = places if serving is not None and serving.remote is None else []
+        there = [group(exported, place, served) for place in places]
+        steps = 1 + sum(len(one.ids) + 2 for one in [*groups, *there]) + len(tested) * len(served)
+        facts = Facts(attempts, splits, *how, measure.latency, steps)
         facts.step("answers of the Keras model")
         keras = child.call(runtimes.answer_as_keras, job.inputs["train"].folder, splits.test.x, *how)
-        for name, path in files.items():
-            facts.step(f"answers of {name}")
-            found = facts.attempt(
-                name, child.call, runtimes.answer, formats[name], path, splits.spec, splits.test.x, *how
-            )
-            if found is not None:
-                facts.logits[name] = found
-        for form in dict.fromkeys(formats.values()):
-            twin = float_twin(exported, next(item for item in exported if item.format == form))
-            for batch in (1, measure.latency.batch_size):
-                facts.step(f"latency in {RUNTIME[form]}, batch {batch}")
-                good = [name for name in facts.logits if formats[name] == form and name not in facts.errors]
-                if good:
-                    together = {name: files[name] for name in good}
-                    against = twin.id if twin and twin.id in good else None
-                    _latency(child, facts, form, together, against, splits, measure, batch)
+        measure_all(groups, facts)
+        if places:
+            stack.enter_context(supply)  # not before: an idle server would disturb the others
+            measure_all(there, facts)
+            for place in tested:
+                put_to_the_test(place, served, facts)
+            groups += there
 
-    compared_with = reference(exported).id
-    measured = [_measured(item, compared_with, keras, facts, splits, measure) for item in exported]
+    measured = [_measured(item, reference(exported).id, groups, keras, facts, measure.resamples) for item in exported]
     document.write_artifacts(measured, job.folder)
-    np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **{KERAS: keras} | facts.logits)
+    named = {f"{name}@{key}" if key else name: found for (name, key), found in facts.logits.items()}
+    np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **{KERAS: keras} | named)
     failed = sum(item.error is not None for item in measured)
     metrics = {"artifacts": len(measured) - failed, "failed": failed, "test_samples": len(splits.test.y)}
-    return Result(metrics, tuple(facts.transient))
+    transient = list(attempts.transient)
+    if serving is not None and serving.remote is not None:
+        transient.append("a server that somebody else runs may answer differently next time")
+    return Result(metrics, tuple(transient))
 
 
-def _latency(
-    child: Child,
-    facts: _Facts,
-    form: str,
-    files: dict[str, Path],
-    reference: str | None,
-    splits: Splits,
-    measure: Config,
-    batch: int,
-) -> None:
-    """Let the files of one runtime take turns; where that fails, each with the reference alone, to find the culprit.
+def _served(exported: Sequence[document.Artifact], serving: ServingConfig | None) -> tuple[str, ...]:
+    """Return the ids of the SavedModels that are measured behind a server.
 
-    Args:
-        reference: id of the float32 file that the speed-ups are against, None where there is none.
+    A remote server has one model, and nobody but its owner knows which: it is compared with the last SavedModel.
     """
-    from pipeline.isolate import CrashError, FailedError
-    from pipeline.measuring import runtimes
-
-    def timed(chosen: dict[str, Path]) -> dict[str, Latency]:
-        return child.call(
-            runtimes.time, form, chosen, splits.spec, splits.test.x, measure.threads, measure.latency, batch
-        )
-
-    try:
-        _keep(facts, timed(files), reference)
-    except (RunError, FailedError, CrashError) as error:
-        if isinstance(error, DiskError):
-            raise
-        alone = {name: path for name, path in files.items() if name == reference}
-        for name in alone:
-            if (found := facts.attempt(name, timed, alone)) is not None:
-                _keep(facts, found, None)
-        if reference in facts.errors:
-            alone = {}
-        for name in files:
-            if name != reference and (found := facts.attempt(name, timed, alone | {name: files[name]})) is not None:
-                _keep(facts, found, reference, only=name)
-
-
-def _keep(facts: _Facts, found: dict[str, Latency], reference: str | None, only: str | None = None) -> None:
-    from pipeline.measuring.latency import speedup
-    from pipeline.report import document
-
-    for name, latency in found.items():
-        if only in (None, name):
-            faster = None
-            if reference in found and name != reference:
-                faster = speedup(found[reference], latency, against=str(reference)).to_dict()
-                faster |= {"valid": found[reference].valid and latency.valid}
-            facts.latency.setdefault(name, []).append(
-                document.Latency.model_validate(latency.to_dict() | {"speedup": faster})
-            )
+    if serving is None:
+        return ()
+    made = tuple(item.id for item in exported if item.format == "saved_model" and item.path)
+    return made if serving.remote is None else made[-1:]
 
 
 def _measured(
-    item: document.Artifact, reference: str, keras: np.ndarray, facts: _Facts, splits: Splits, measure: Config
+    item: document.Artifact, reference: str, groups: Sequence[Group], keras: np.ndarray, facts: Facts, resamples: int
 ) -> document.Artifact:
-    """Return the artifact with its run, or with the error that kept it from being measured."""
+    """Return the artifact with a run for each place where it was measured, and the error where one failed."""
     from pipeline.measuring import accuracy, parity
     from pipeline.predictor import LOGITS
     from pipeline.report import document
 
-    error = item.error or facts.errors.get(item.id)
-    if error is None:
-        labels, logits = splits.test.y, facts.logits[item.id]
+    labels = facts.splits.test.y
+    compared_with = next((found for (name, _), found in facts.logits.items() if name == reference), None)
+    error, runs = item.error or facts.attempts.errors.get(item.id), []
+    for group in groups:
+        key = item.id, group.place.key
+        if item.id not in group.ids or len(facts.latency.get(key, ())) < 2:
+            continue
+        logits = facts.logits[key]
         try:
-            metrics = accuracy.classification(labels, logits, resamples=measure.resamples)
-            if reference in facts.logits:
-                metrics["accuracy_drop"] = accuracy.drop(
-                    labels, facts.logits[reference], logits, resamples=measure.resamples
-                )
+            metrics = accuracy.classification(labels, logits, resamples=resamples)
+            if compared_with is not None:
+                metrics["accuracy_drop"] = accuracy.drop(labels, compared_with, logits, resamples=resamples)
             agreement = parity.compare({LOGITS: keras}, {LOGITS: logits}, against=f"{item.stage}.keras")
         except RunError as broken:
             error = str(broken)
-    if error is not None:
-        return item.model_copy(update={"error": error})
-    run = document.Run.model_validate(
-        {
-            "runtime": RUNTIME[item.format],
-            "threads": measure.threads,
-            "metrics": {name: interval.to_dict() for name, interval in metrics.items()},
-            "parity": agreement.to_dict(),
-            "latency": facts.latency[item.id],
-        }
-    )
-    return item.model_copy(update={"runs": [run]})
+            continue
+        facts_of_the_place = group.place.described() | {"checks": facts.checks.get(key, [])}
+        runs.append(
+            document.Run.model_validate(
+                {
+                    "metrics": {name: interval.to_dict() for name, interval in metrics.items()},
+                    "parity": agreement.to_dict(),
+                    "latency": facts.latency[key],
+                }
+                | facts_of_the_place
+            )
+        )
+    return item.model_copy(update={"error": error, "runs": runs})

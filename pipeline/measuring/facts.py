@@ -1,0 +1,155 @@
+"""What is measured of every artifact: its answers, its latencies in turns with others, and what it survives.
+
+Facts are collected by artifact and place; what fails for one artifact leaves the others alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from pipeline.attempt import Attempts
+from pipeline.data import Splits
+from pipeline.errors import DiskError, RunError
+from pipeline.events import Progress
+from pipeline.isolate import CrashError, FailedError
+from pipeline.measuring import runtimes
+from pipeline.measuring.latency import Latency, speedup
+from pipeline.measuring.latency_config import LatencyConfig
+from pipeline.measuring.places import Place
+from pipeline.measuring.served import DiedError, Served
+from pipeline.plan import float_twin
+from pipeline.report import document
+
+
+@dataclass(frozen=True)
+class Group:
+    """Artifacts of one place, which take turns.
+
+    Attributes:
+        against: id of the float32 artifact that the speed-ups are against, None where there is none.
+    """
+
+    place: Place
+    ids: tuple[str, ...]
+    against: str | None
+
+
+@dataclass
+class Facts:
+    """What is known so far, by (artifact id, key of the place)."""
+
+    attempts: Attempts
+    splits: Splits
+    threads: int
+    batch_size: int
+    latency_config: LatencyConfig
+    steps: int
+    done: int = 0
+    logits: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    latency: dict[tuple[str, str], list[document.Latency]] = field(default_factory=dict)
+    checks: dict[tuple[str, str], list[document.Check]] = field(default_factory=dict)
+
+    def step(self, item: str) -> None:
+        self.attempts.emit(Progress(self.attempts.stage, "step", self.done, self.steps, item=item))
+        self.done += 1
+
+    def good(self, group: Group) -> list[str]:
+        """Return the artifacts of a group that have not failed."""
+        return [name for name in group.ids if name not in self.attempts.errors]
+
+
+def group(exported: Sequence[document.Artifact], place: Place, ids: Iterable[str]) -> Group:
+    """Return the group of some exported artifacts, at least one, that run in one place."""
+    chosen = tuple(ids)
+    twin = float_twin(exported, next(item for item in exported if item.id in chosen))
+    return Group(place, chosen, twin.id if twin and twin.id in chosen else None)
+
+
+def measure_all(groups: Sequence[Group], facts: Facts) -> None:
+    """Take the answers of all artifacts, then their latencies."""
+    answer = partial(
+        runtimes.answer, spec=facts.splits.spec, samples=facts.splits.test.x, threads=facts.threads,
+        batch_size=facts.batch_size,
+    )  # fmt: skip
+    for group in groups:
+        for name in group.ids:
+            facts.step(f"answers of {name}, {group.place.name}")
+            if name in facts.attempts.errors:
+                continue
+            found = facts.attempts.attempt(name, partial(group.place.call, [name], answer))
+            if found is not None:
+                facts.logits[name, group.place.key] = found[name]
+    for group in groups:
+        for batch in (1, facts.latency_config.batch_size):
+            facts.step(f"latency, {group.place.name}, batch {batch}")
+            if good := facts.good(group):
+                _latency(group, good, facts, batch)
+
+
+def _latency(group: Group, names: list[str], facts: Facts, batch: int) -> None:
+    """Let artifacts take turns; where that fails, each with the reference alone, to find the culprit."""
+
+    timed = partial(
+        runtimes.time, spec=facts.splits.spec, samples=facts.splits.test.x, threads=facts.threads,
+        config=facts.latency_config, batch=batch,
+    )  # fmt: skip
+    against = group.against if group.against in names else None
+
+    try:
+        _keep(facts, group, group.place.call(names, timed), against)
+    except DiskError:
+        raise
+    except (RunError, FailedError, CrashError) as error:
+        if isinstance(error, DiedError) and error.transient:  # somebody ended the server: no artifact is to blame
+            for name in names:
+                facts.attempts.fail(name, error)
+            return
+        if against is not None:
+            found = facts.attempts.attempt(against, partial(group.place.call, [against], timed))
+            if found is not None:
+                _keep(facts, group, found, None)
+        first = [] if against is None or against in facts.attempts.errors else [against]
+        for name in names:
+            if name != against:
+                found = facts.attempts.attempt(name, partial(group.place.call, [*first, name], timed))
+                if found is not None:
+                    _keep(facts, group, found, against, only=name)
+
+
+def _keep(
+    facts: Facts, group: Group, found: dict[str, Latency], reference: str | None, only: str | None = None
+) -> None:
+
+    for name, latency in found.items():
+        if only in (None, name):
+            faster = None
+            if reference in found and name != reference:
+                faster = speedup(found[reference], latency, against=str(reference)).to_dict()
+                faster |= {"valid": found[reference].valid and latency.valid}
+            facts.latency.setdefault((name, group.place.key), []).append(
+                document.Latency.model_validate(latency.to_dict() | {"speedup": faster})
+            )
+
+
+def put_to_the_test(place: Served, ids: Iterable[str], facts: Facts) -> None:
+    """Send each served model malformed requests; one that answers them or does not survive them fails."""
+    for name in ids:
+        facts.step(f"malformed requests to {name}, {place.name}")
+        if name in facts.attempts.errors:
+            continue
+        survive = partial(runtimes.survive, spec=facts.splits.spec, samples=facts.splits.test.x)
+        found = facts.attempts.attempt(name, partial(place.call, [name], survive))
+        if found is None:
+            continue
+        problems = list(found[name].problems)
+        if found[name].died and (death := place.supply.death(wait=True)):
+            problems[-1] += f"; {death}"
+        facts.checks[name, place.key] = [
+            document.Check(name="malformed-requests", requests=found[name].requests, problems=problems)
+        ]
+        if problems:
+            facts.attempts.fail(name, RunError(f"it does not survive malformed requests: {'; '.join(problems)}"))

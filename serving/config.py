@@ -96,7 +96,9 @@ class ServingConfig(Frozen):
         default=BINARY, min_length=1, description="program on PATH, or its path; anything that takes TF Serving's flags"
     )
     remote: Annotated[RemoteConfig | None, NEUTRAL] = Field(
-        default=None, description="the server that is already running, for target: remote"
+        default=None,
+        description="the server that is already running, for target: remote; {addresses: [grpc://HOST:PORT, "
+        "http://HOST:PORT]} and, where it is not the newest version, version: NUMBER or label: NAME",
     )
     grpc_port: Annotated[int | None, NEUTRAL] = Field(
         default=None, ge=1, lt=65536, description="on 127.0.0.1; null: a free one"
@@ -104,7 +106,11 @@ class ServingConfig(Frozen):
     rest_port: Annotated[int | None, NEUTRAL] = Field(
         default=None, ge=1, lt=65536, description="on 127.0.0.1; null: a free one"
     )
-    batching: BatchingConfig | None = Field(default=None, description="null: requests are not batched")
+    batching: BatchingConfig | None = Field(
+        default=None,
+        description="null: requests are not batched; else TF Serving's parameters, such as "
+        "{max_batch_size: 32, batch_timeout_micros: 1000}",
+    )
     intra_op_threads: int | None = Field(
         default=None, ge=1, le=1024, description="threads inside an operation; null: measure.threads"
     )

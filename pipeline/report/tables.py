@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.document import Artifact, Interval, Report, Speedup
+from pipeline.report.document import Artifact, Interval, Report, Run, Speedup
 
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
 
@@ -62,6 +62,35 @@ def _spread(interval: Interval | Speedup | None, form: str, unit: str, scale: fl
     return _pair(value + unit, f"{low}..{high}")
 
 
+def place(run: Run) -> str:
+    """Return where an artifact ran: the runtime, or the protocol and the target that served it."""
+    return f"{run.protocol}, {run.target}" if run.protocol else run.runtime
+
+
+def serving(report: Report) -> list[str]:
+    """Return sentences on how the SavedModels were served: by what, why not by another target, and what they survived.
+
+    Empty where nothing was served.
+    """
+    if report.serving is None:
+        return []
+    runs = [run for artifact in report.artifacts for run in artifact.runs if run.protocol]
+    lines = [f"Served by {report.serving.target}"]
+    if runs and (server := runs[0].server):
+        named = " ".join(part for part in (server["implementation"], server["version"]) if part)
+        image = f" in {server['image']}" if server["image"] else ""
+        over = dict.fromkeys(f"{run.protocol} ({run.encoding})" for run in runs)
+        lines[0] += f": {named}{image}, over {' and '.join(over)}"
+    lines += [f"Not {name}: {reason}" for name, reason in report.serving.passed_over.items()]
+    checks = [(run, check) for run in runs for check in run.checks]
+    if checks and not any(check.problems for _, check in checks):
+        count = ", ".join(f"{check.requests} over {run.protocol}" for run, check in checks)
+        lines.append(
+            f"Malformed requests ({count}): each got INVALID_ARGUMENT, and the server went on answering as before"
+        )
+    return lines
+
+
 def caption(report: Report) -> str:
     """Return what the latencies rest on: the load generator, the blocks, the threads and the number of queries."""
     found = [(run, one) for artifact in report.artifacts for run in artifact.runs if (one := run.single_stream())]
@@ -96,7 +125,7 @@ def artifacts(report: Report) -> RenderableType:
             if one and not one.valid:
                 latency.append("\nINVALID", "red")
             table.add_row(
-                _pair(artifact.id, ", ".join([run.protocol or run.runtime, *marks])), sizes,
+                _pair(artifact.id, ", ".join([place(run), *marks])), sizes,
                 _spread(run.metrics.get("accuracy"), ".1f", " %", 100), f"{percent(run.parity.top1_agreement)} %",
                 latency,
                 _spread(one.speedup if one else None, ".2f", "x"),
@@ -106,7 +135,8 @@ def artifacts(report: Report) -> RenderableType:
         for artifact in report.artifacts
         if artifact.error
     ]
-    return Group(table, Text(caption(report), "dim"), *failures)
+    notes = [Text(line, "dim") for line in (*serving(report), caption(report)) if line]
+    return Group(table, *notes, *failures)
 
 
 def stages(report: Report) -> RenderableType:

@@ -99,7 +99,7 @@ def test_all_problems_are_told_at_once() -> None:
         ("judge.final=train.tflite.int4", "judge.final names 'train.tflite.int4', which is not exported; exported: "),
         ("export.tflite=[float32]", "onnx int8 is made from the int8 .tflite: add int8 to export.tflite"),
         ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16"),
-        ("export={tflite: [int8], onnx: []}", "min_speedup of train.tflite.int8 needs another artifact of "),
+        ("export={tflite: [int8], onnx: []}", "min_speedup of train.tflite.int8 needs another tflite artifact of "),
         ("data.split.test=0.9", "data.split: "),
     ],
 )  # fmt: skip
@@ -181,3 +181,34 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_number_that_is_not_finite_is_refused() -> None:
     assert "judge.gates.max_p99_ms" in message("digits", "judge.gates.max_p99_ms=.inf")
+
+
+@pytest.mark.parametrize(
+    "serving",
+    [
+        {"binary": "./evil.sh"},
+        {"image": "stranger/serving:1"},
+        {"image": "tensorflow/serving.evil:1", "target": "docker"},
+    ],
+)
+def test_file_that_names_a_program_to_run_is_refused_until_the_user_trusts_it(
+    tmp_path: Path, serving: dict[str, str]
+) -> None:
+    path = tmp_path / "stranger.yaml"
+    document = yaml.safe_load(recipes.dump(recipes.load("digits"))) | {"serving": serving}
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        recipes.load(str(path))
+    key, value = next(iter(serving.items()))
+    assert caught.value.what == f"the recipe {path} names what would run code here: serving.{key}={value}"
+    assert "--trust" in caught.value.todo
+    trusted = recipes.load(str(path), trusted=True).serving
+    assert trusted is not None
+    assert getattr(trusted, key) == value
+
+
+def test_official_images_and_the_users_own_words_need_no_trust(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    document = yaml.safe_load(recipes.dump(recipes.load("digits")))
+    path.write_text(yaml.safe_dump(document | {"serving": {"image": "tensorflow/serving:2.19.1"}}), encoding="utf-8")
+    assert recipes.load(str(path), ["serving.binary=./mine"]).serving is not None

@@ -81,6 +81,11 @@ def predict_saved_model(folder: Path, batches: list[np.ndarray], threads: int = 
     return answers
 
 
+def write_saved_model(folder: Path) -> None:
+    """Write `folder/1/` as it is exported."""
+    saved_model.write(build(), folder, SPEC)
+
+
 def write_unguarded(folder: Path) -> None:
     """Write `folder/1/` with a serving function that does not check shapes."""
     legacy_keras.load()

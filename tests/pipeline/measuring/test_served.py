@@ -1,0 +1,205 @@
+"""One server for the SavedModels of a run: readiness, death in the middle, models that it cannot load."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from pipeline.errors import MissingError, RunError
+from pipeline.isolate import Child
+from pipeline.measuring import runtimes
+from pipeline.measuring.runtimes import Source
+from pipeline.measuring.served import DiedError, Served, Supply
+from serving.config import ServingConfig
+from serving.layout import Deployment
+from serving.target import binary, embedded, remote
+from serving.target.interface import LaunchError, Server, Target
+from tests.pipeline.formats import tiny
+from tests.serving.target import programs
+
+EMBEDDED = ServingConfig(target="embedded")
+SAMPLES = tiny.samples(20, seed=1)
+
+
+class Watched:
+    """The embedded target, which remembers the folders that it worked in."""
+
+    name = embedded.EmbeddedTarget.name
+
+    def __init__(self) -> None:
+        self.works: list[Path] = []
+
+    def decisive(self) -> dict[str, str | None]:
+        return {}
+
+    def start(self, deployment: Deployment, work: Path) -> AbstractContextManager[Server]:
+        self.works.append(work)
+        return embedded.find(EMBEDDED).start(deployment, work)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the running servers, not their supervisors."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            words = " ".join(process.info["cmdline"] or [])
+            if any(str(work) in words for work in self.works) and "supervisor" not in words:
+                found.append(process)
+        return found
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[Child]:
+    with Child(deadline_s=120, memory_mb=None, threads=1) as child:
+        yield child
+
+
+@pytest.fixture(scope="module")
+def model(child: Child, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    child.call(tiny.write_saved_model, folder)
+    return folder / "1"
+
+
+@pytest.fixture(scope="module")
+def broken(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("broken") / "1"
+    shutil.copytree(model, folder)
+    (folder / "saved_model.pb").write_bytes(b"no protobuf")
+    return folder
+
+
+def answer() -> Callable[[Mapping[str, Source]], dict[str, np.ndarray]]:
+    return partial(runtimes.answer, spec=tiny.SPEC, samples=SAMPLES, threads=1, batch_size=8)
+
+
+def kill_and_answer(sources: Mapping[str, Source], pid: int) -> dict[str, np.ndarray]:
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)
+    return answer()(sources)
+
+
+def test_models_are_answered_over_both_protocols_as_in_process(child: Child, model: Path, tmp_path: Path) -> None:
+    expected = child.call(runtimes.answer, {"x": runtimes.File("saved_model", model.parent)}, tiny.SPEC, SAMPLES, 1, 8)
+    with Supply(embedded.find(EMBEDDED), {"a": model, "b": model}, EMBEDDED, 1, child, tmp_path) as supply:
+        for protocol in ("grpc", "rest"):
+            found = supply.call(["a", "b"], protocol, answer())
+            assert np.abs(found["a"] - expected["x"]).max() < 1e-5
+            assert np.array_equal(found["a"], found["b"])
+        facts = Served(supply, "rest").described()
+    assert facts["server"]["implementation"] == "modelmill"
+    assert (facts["runtime"], facts["target"], facts["protocol"], facts["threads"]) == ("served", "embedded", "rest", 1)
+    assert "JSON" in facts["encoding"]
+
+
+def test_death_in_the_middle_is_told_and_the_next_call_has_a_new_server(
+    child: Child, model: Path, tmp_path: Path
+) -> None:
+    target = Watched()
+    with Supply(target, {"a": model}, EMBEDDED, 1, child, tmp_path) as supply:
+        supply.call(["a"], "grpc", answer())
+        (server,) = target.processes()
+        with pytest.raises(DiedError) as caught:
+            supply.call(["a"], "grpc", partial(kill_and_answer, pid=server.pid))
+        assert caught.value.what.startswith("the server died: killed by SIGKILL (killed) from outside")
+        assert caught.value.transient
+        assert supply.call(["a"], "rest", answer())["a"].shape == (20, 4)
+        (second,) = target.processes()
+        assert second.pid != server.pid
+    assert target.processes() == []
+
+
+def test_model_that_cannot_be_loaded_is_refused_and_the_others_are_served(
+    child: Child, model: Path, broken: Path, tmp_path: Path
+) -> None:
+    with Supply(embedded.find(EMBEDDED), {"bad": broken, "good": model}, EMBEDDED, 1, child, tmp_path) as supply:
+        assert supply.call(["good"], "grpc", answer())["good"].shape == (20, 4)
+        with pytest.raises(RunError, match=r"the server cannot load it: .*saved_model\.pb"):
+            supply.call(["bad"], "grpc", answer())
+
+
+def test_server_that_ends_before_it_is_ready_is_told_at_once_with_its_words(child: Child, model: Path,
+                                                                            tmp_path: Path) -> None:  # fmt: skip
+    config = ServingConfig(binary=str(programs.program(tmp_path, "leaves")))
+    with (
+        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work") as supply,
+        pytest.raises(LaunchError) as caught,
+    ):
+        supply.call(["a"], "grpc", answer())
+    expected = "the binary server ended before the model was loaded: ended with exit status 255"
+    assert caught.value.what == expected
+    assert caught.value.found == "Failed to start server. Error: UNKNOWN: no"
+    assert not caught.value.transient
+
+
+def test_server_that_is_never_ready_is_given_up_at_the_deadline_with_its_words(
+    child: Child, model: Path, tmp_path: Path
+) -> None:
+    config = ServingConfig(binary=str(programs.program(tmp_path, "waits")), ready_deadline_s=1)
+    with (
+        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work") as supply,
+        pytest.raises(LaunchError) as caught,
+    ):
+        supply.call(["a"], "grpc", answer())
+    assert caught.value.what == "the binary server was not ready in time"
+    assert caught.value.expected == "the model AVAILABLE after 1 s"
+    assert caught.value.found.startswith("no answer; its last words:\nserving with --port=")
+    assert caught.value.transient
+
+
+@pytest.fixture(scope="module")
+def running(child: Child, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The addresses of a server that somebody else runs."""
+    work = tmp_path_factory.mktemp("running")
+    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, work) as supply:
+        supply.call(["a"], "grpc", answer())
+        assert supply._server is not None
+        yield dict(supply._server.addresses)
+
+
+def remotely(child: Child, work: Path, model: Path, **keys: object) -> Supply:
+    name = keys.pop("model_name", "model")
+    config = ServingConfig.model_validate({"target": "remote", "remote": keys, "model_name": name})
+    target: Target = remote.find(config)
+    return Supply(target, {"a": model}, config, 1, child, work)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_remote_server_is_asked_over_the_protocols_that_it_has(
+    child: Child, model: Path, tmp_path: Path, running: dict[str, str], protocol: str
+) -> None:
+    with remotely(child, tmp_path, model, addresses=[running[protocol]]) as supply:
+        assert supply.protocols == (protocol,)
+        assert supply.call(["a"], protocol, answer())["a"].shape == (20, 4)
+        facts = Served(supply, protocol).described()
+    assert (facts["target"], facts["threads"], facts["server"]["implementation"]) == ("remote", None, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("keys", "what", "found"),
+    [
+        ({"model_name": "nobody"}, "there is no model nobody at grpc://127.0.0.1:", "of model nobody"),
+        ({"version": 7}, "the model model at grpc://127.0.0.1:", "version 1 AVAILABLE"),
+        ({"addresses": ["grpc://127.0.0.1:1"]}, "there is no model model at grpc://127.0.0.1:1", ""),
+    ],
+)
+def test_remote_model_that_is_not_there_is_told_with_what_to_do(
+    child: Child, model: Path, tmp_path: Path, running: dict[str, str], keys: dict[str, object], what: str, found: str
+) -> None:
+    keys = {"addresses": [running["grpc"]]} | keys
+    with (
+        remotely(child, tmp_path, model, **keys) as supply,
+        pytest.raises(MissingError, match=re.escape(what)) as caught,
+    ):
+        supply.call(["a"], "grpc", answer())
+    assert found in caught.value.found
+    assert caught.value.todo

@@ -1,0 +1,181 @@
+"""Servers as processes: flags, death and its reason, and that none is left behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.errors import MissingError
+from serving.config import ServingConfig
+from serving.layout import Deployment
+from serving.target import binary, embedded
+from serving.target.interface import Death, Server, identify
+from serving.target.process import LOG
+from tests.serving.target import programs
+
+DEPLOYMENT = Deployment("m", {}, 1, 1)
+
+
+def target(folder: Path, name: str) -> binary.BinaryTarget:
+    return binary.find(ServingConfig(binary=str(programs.program(folder, name))))
+
+
+def until(found: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def death(server: Server) -> Death:
+    until(server.death)
+    found = server.death()
+    assert found is not None
+    return found
+
+
+def running(folder: Path) -> list[int]:
+    """Return the processes whose command line names the folder."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if any(str(folder) in word for word in words) and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process.info["pid"])
+    return found
+
+
+def test_program_gets_free_ports_and_the_flags_of_the_deployment(tmp_path: Path) -> None:
+    with target(tmp_path, "waits").start(DEPLOYMENT, tmp_path / "work") as server:
+        until(server.log)
+        grpc, rest = (server.addresses[name].rpartition(":")[2] for name in ("grpc", "rest"))
+        assert server.addresses == {"grpc": f"grpc://127.0.0.1:{grpc}", "rest": f"http://127.0.0.1:{rest}"}
+        assert grpc != rest
+        tree = tmp_path / "work/models"
+        assert f"--port={grpc} --rest_api_port={rest} --model_config_file={tree}/models.config" in server.log()
+        assert server.death() is None
+        assert server.identity.implementation == "tensorflow_model_server"
+        assert server.identity.version == "9.9.9-rc0"
+    assert running(tmp_path) == []
+    assert (tmp_path / "work" / LOG).exists()
+
+
+def test_server_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.target.supervisor.GRACE_S", 0.2)
+    with target(tmp_path, "stubborn").start(DEPLOYMENT, tmp_path / "work") as server:
+        until(server.log)
+    assert running(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("leaves", "ended with exit status 255"),
+        ("aborts", "killed by SIGABRT (aborted), a crash in native code"),
+    ],
+)
+def test_death_names_its_cause_and_the_last_words_when_a_server_ends_by_itself(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    with target(tmp_path, name).start(DEPLOYMENT, tmp_path / "work") as server:
+        found = death(server)
+    assert (found.reason, found.transient) == (reason, False)
+    assert found.log in ("Failed to start server. Error: UNKNOWN: no", "check failed")
+    assert str(found) == f"{reason}; its last words:\n{found.log}"
+
+
+def test_death_is_transient_when_a_server_is_killed_from_outside(tmp_path: Path) -> None:
+    with target(tmp_path, "waits").start(DEPLOYMENT, tmp_path / "work") as server:
+        until(server.log)
+        (pid,) = [pid for pid in running(tmp_path) if "supervisor" not in " ".join(psutil.Process(pid).cmdline())]
+        psutil.Process(pid).kill()
+        found = death(server)
+    assert found.transient
+    assert found.reason.startswith("killed by SIGKILL (killed) from outside")
+
+
+def test_server_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
+    path = programs.program(tmp_path, "waits")
+    script = (
+        "import sys, time; from pathlib import Path; from serving.config import ServingConfig\n"
+        "from serving.layout import Deployment; from serving.target import binary\n"
+        f"target = binary.find(ServingConfig(binary={str(path)!r}))\n"
+        f"with target.start(Deployment('m', {{}}, 1, 1), Path({str(tmp_path / 'work')!r})) as server:\n"
+        "    print('up', flush=True); time.sleep(600)\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "up\n"
+    until(lambda: len(running(path)) == 2)  # the server and its supervisor
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    until(lambda: running(path) == [])
+
+
+def test_exception_in_the_block_leaves_no_server(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), target(tmp_path, "waits").start(DEPLOYMENT, tmp_path / "work"):
+        raise KeyboardInterrupt
+    assert running(tmp_path) == []
+
+
+def test_port_that_is_taken_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        config = ServingConfig(binary=str(programs.program(tmp_path, "waits")), rest_port=port)
+        with pytest.raises(MissingError) as caught, binary.find(config).start(DEPLOYMENT, tmp_path / "work"):
+            pass
+    assert caught.value.what == f"port {port} is not free"
+    assert caught.value.expected == "a free port for serving.rest_port on 127.0.0.1"
+    assert "leave serving.rest_port out" in caught.value.todo
+
+
+def test_binary_that_is_not_there_is_told_with_what_to_do() -> None:
+    with pytest.raises(MissingError) as caught:
+        binary.find(ServingConfig(binary="no_such_server"))
+    assert caught.value.what == "there is no program no_such_server"
+    assert "--set serving.target=embedded" in caught.value.todo
+
+
+def test_binary_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "server"
+    path.write_bytes(b"\x7fELF nonsense")
+    path.chmod(0o755)
+    with pytest.raises(MissingError, match=r"cannot be run"):
+        binary.find(ServingConfig(binary=str(path)))
+
+
+def test_binary_is_identified_by_its_version(tmp_path: Path) -> None:
+    found = target(tmp_path, "waits").decisive()
+    assert found["program"] == str(tmp_path / "waits")
+    assert found["version"] == "TensorFlow ModelServer: 9.9.9-rc0\nTensorFlow Library: 9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("text", "implementation", "version"),
+    [
+        ("TensorFlow ModelServer: 2.20.0-rc1+dev\nTensorFlow Library: 2.20.0", "tensorflow_model_server",
+         "2.20.0-rc1+dev"),
+        ("TensorFlow ModelServer: modelmill 0.1.0\nTensorFlow Library: 2.21.0\n", "modelmill", "0.1.0"),
+        ("usage: server", "unknown", None),
+        ("", "unknown", None),
+    ],
+)  # fmt: skip
+def test_server_is_named_as_what_it_says_it_is(text: str, implementation: str, version: str | None) -> None:
+    found = identify(text, "image:1")
+    assert (found.implementation, found.version, found.image) == (implementation, version, "image:1")
+
+
+def test_embedded_server_is_refused_when_requests_are_to_be_batched() -> None:
+    with pytest.raises(MissingError) as caught:
+        embedded.find(ServingConfig.model_validate({"batching": {"max_batch_size": 8}}))
+    assert caught.value.what == "the embedded server does not batch requests"
+    assert "leave serving.batching out" in caught.value.todo

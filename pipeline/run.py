@@ -38,7 +38,7 @@ class _Walk:
 
     stages: list[document.Stage] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
-    found: dict[str, Any] = field(default_factory=dict)
+    around: dict[str, Surroundings] = field(default_factory=dict)
     at: str | None = None
     locks: ExitStack = field(default_factory=ExitStack)
 
@@ -113,11 +113,17 @@ def _stages(
                 expected=f"one of {', '.join(stage for stage in NAMES if stage not in absent)}",
                 todo=f"add a section {name} to the recipe",
             )  # fmt: skip
+    for stage in STAGES[: NAMES.index(until) + 1 if until else None]:
+        if stage.NAME in absent:
+            continue
+        # before anything is trained: a target that is not there is told at once
+        walk.at = stage.NAME
+        walk.around[stage.NAME] = _surroundings(stage, recipe, emit)
     forced = False
     for stage in STAGES:
         walk.at = stage.NAME
         forced = forced or first == stage.NAME
-        if stage.NAME in absent or until in walk.done:
+        if stage.NAME not in walk.around:
             walk.tell(stage.NAME, "skipped")
         else:
             walk.done[stage.NAME] = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
@@ -133,8 +139,7 @@ def _reuse_or_run(
     name = stage.NAME
     inputs = {needed: walk.done[needed] for needed in stage.INPUTS if needed in walk.done}
     chosen = {section: getattr(recipe, section) for section in sections(stage.run)}
-    around = _surroundings(stage, recipe, emit)
-    walk.found[name] = around.found
+    around = walk.around[name]
     basis = _basis(stage, chosen, inputs, around)
     key = artifacts.fingerprint(basis)
 
@@ -236,8 +241,8 @@ def _reason(before: Manifest | None, basis: Basis, found: Damaged | None) -> str
         match room:
             case "settings":
                 lines.append(f"{'.'.join(path)} is {new.get(key)} and was {old.get(key)}")
-            case "versions":
-                lines.append(f"{path[0]} is {new.get(key)} and was {old.get(key)}")
+            case "versions" | "surroundings":
+                lines.append(f"{' '.join(path)} is {new.get(key)} and was {old.get(key)}")
             case "inputs":
                 lines.append(f"its input {path[0]} changed")
             case _:
@@ -283,7 +288,7 @@ def _report(
             "reference": reference(plan).id if plan else None,
             "final": final(plan, recipe.judge.final if recipe.judge else None).id if plan else None,
             "failure": failure,
-            "serving": measure.serving_target(walk.found.get(measure.NAME)),
+            "serving": measure.serving_target(walk.around[measure.NAME]) if measure.NAME in walk.around else None,
             "stages": walk.stages,
             "artifacts": _artifacts(recipe, walk),
             "gates": gates or [],

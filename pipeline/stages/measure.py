@@ -87,10 +87,11 @@ def surroundings(emit: Emit, *, serving: ServingConfig | None) -> Surroundings:
     return Surroundings(decisive | {"serving": {"target": choice.target.name, **choice.target.decisive()}}, choice)
 
 
-def serving_target(choice: Choice | None) -> document.Serving | None:
-    """Return the report's words on the target that `surroundings` found."""
+def serving_target(around: Surroundings) -> document.Serving | None:
+    """Return the report's words on the target that `surroundings` found; None where nothing is to be served."""
     from pipeline.report import document
 
+    choice: Choice | None = around.found
     if choice is None:
         return None
     return document.Serving(asked=choice.asked, target=choice.target.name, passed_over=choice.passed_over)

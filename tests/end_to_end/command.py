@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,10 @@ MODELMILL = str(Path(sys.executable).with_name("modelmill"))
 # a whole line in little time; quality is for the default recipe's own test
 FAST = ("train.epochs=2", "measure.latency.min_block_ms=10", "measure.latency.batch_min_block_ms=10",
         "measure.resamples=100", "judge={gates: {min_size_ratio: 2}}")  # fmt: skip
+
+
+# where no test asks for one: whether this machine has a Docker engine must not decide what `auto` finds
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 
 def options(overrides: Iterable[str]) -> list[str]:
@@ -27,7 +31,7 @@ def modelmill(*arguments: str, cwd: Path, prefix: Sequence[str] = (), **environm
     """Run the command to its end in a folder and return the finished process, output as text."""
     return subprocess.run(
         [*prefix, MODELMILL, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=600,
-        env=os.environ | {"COLUMNS": "200"} | environment,
+        env=os.environ | NO_ENGINE | {"COLUMNS": "200"} | environment,
     )  # fmt: skip
 
 
@@ -37,18 +41,26 @@ def report(cwd: Path, name: str = "digits") -> dict[str, Any]:
     return loaded
 
 
-def interrupted(arguments: Sequence[str], cwd: Path, *, when: Any, by: signal.Signals = signal.SIGINT) -> Any:
-    """Run with --json and signal the process once `when(event)` is true; returns (exit code, events, stderr)."""
+def interrupted(
+    arguments: Sequence[str], cwd: Path, *, when: Any, by: signal.Signals | Callable[[], object] = signal.SIGINT,
+    **environment: str,
+) -> Any:  # fmt: skip
+    """Run with --json and signal the process once `when(event)` is true; returns (exit code, events, stderr).
+
+    Args:
+        by: the signal, or what is done instead.
+    """
     with subprocess.Popen(
-        [MODELMILL, *arguments, "--json"], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        [MODELMILL, *arguments, "--json"], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | NO_ENGINE | environment,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None
         events = []
         for line in process.stdout:
             events.append(json.loads(line))
             if when is not None and when(events[-1]):
-                process.send_signal(by)
+                process.send_signal(by) if isinstance(by, signal.Signals) else by()
                 when = None
         assert when is None, f"never came: {events}"
         return process.wait(120), events, process.stderr.read()

@@ -40,7 +40,8 @@ def test_run_makes_and_measures_every_artifact(first: Any, cwd: Path) -> None:
     assert [artifact["id"] for artifact in found["artifacts"]] == ALL
     assert found["reference"] == ALL[0]
     assert found["final"] == "train.tflite.int8"
-    runtimes = {"saved_model": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
+    assert found["serving"]["target"] == "embedded"
+    runtimes = {"saved_model": "served", "tflite": "litert", "onnx": "onnxruntime"}
     for artifact in found["artifacts"]:
         assert artifact["error"] is None
         assert (cwd / "runs/digits" / artifact["path"]).exists()
@@ -48,9 +49,12 @@ def test_run_makes_and_measures_every_artifact(first: Any, cwd: Path) -> None:
         assert artifact["parameters"] > 0
         assert artifact["macs"] > 0
         assert 0 <= artifact["sparsity"] < 1
-        (run,) = artifact["runs"]
+        served = artifact["format"] == "saved_model"
+        assert [run["protocol"] for run in artifact["runs"]] == (["grpc", "rest"] if served else [None])
+    measured = [(artifact, run) for artifact in found["artifacts"] for run in artifact["runs"]]
+    for artifact, run in measured:
         assert run["runtime"] == runtimes[artifact["format"]]
-        assert run["target"] == "in-process"
+        assert run["target"] == ("embedded" if artifact["format"] == "saved_model" else "in-process")
         assert set(run["metrics"]) == {"accuracy", "precision", "recall", "f1", "accuracy_drop"}
         assert all(metric["low"] <= metric["value"] <= metric["high"] for metric in run["metrics"].values())
         assert run["parity"]["samples"] == 359
@@ -73,7 +77,8 @@ def test_float_artifacts_agree_with_keras_on_every_sample_and_int8_ones_with_eac
 
     for artifact in report(cwd)["artifacts"]:
         if "float" in artifact["precision"]:
-            assert artifact["runs"][0]["parity"]["top1_agreement"] == 1.0, artifact["id"]
+            for run in artifact["runs"]:
+                assert run["parity"]["top1_agreement"] == 1.0, (artifact["id"], run["protocol"])
     logits = np.load(cwd / "runs/digits/stages/measure/logits.npz", allow_pickle=False)
     left, right = (logits[f"train.{name}.int8"].argmax(axis=1) for name in ("tflite", "onnx"))
     assert (left == right).mean() >= 0.995

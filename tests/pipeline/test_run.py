@@ -15,11 +15,11 @@ from pipeline import recipe as recipes
 from pipeline import run as runs
 from pipeline.artifact import Store
 from pipeline.data import DataConfig
-from pipeline.errors import BusyError, DiskError, DivergedError, InputError, RunError, StoppedError
-from pipeline.events import Event, StageReused, StageStarted
+from pipeline.errors import BusyError, DiskError, DivergedError, InputError, MissingError, RunError, StoppedError
+from pipeline.events import Emit, Event, Note, StageReused, StageStarted
 from pipeline.fit.config import FitConfig
 from pipeline.run_folder import RunFolder
-from pipeline.stage import Job, Result
+from pipeline.stage import Job, Result, Surroundings
 from pipeline.stages import export
 
 
@@ -70,6 +70,39 @@ class Line:
 @pytest.fixture
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
     return Line(tmp_path, monkeypatch)
+
+
+def test_surroundings_are_found_before_anything_runs_and_decide_the_result(line: Line) -> None:
+    found: list[str] = []
+
+    def surroundings(emit: Emit, *, seed: int) -> Surroundings:
+        assert line.calls == []
+        emit(Note("train", f"looks around with seed {seed}"))
+        return Surroundings({"weather": found[-1]}, found[-1])
+
+    runs.STAGES[0].surroundings = surroundings  # type: ignore[attr-defined]
+    line.during = lambda job: Result({"sun": float(job.found == "sun")})
+    for weather, sun in (("sun", 1.0), ("rain", 0.0)):
+        found.append(weather)
+        report = line.go()
+        assert report.stages[0].metrics == {"sun": sun}
+        assert Note("train", "looks around with seed 0") in line.events
+    assert line.reasons()["train"] == "weather is rain and was sun"
+    line.go()
+    assert line.calls == []
+
+
+def test_surroundings_that_lack_something_end_the_run_before_anything_is_made(line: Line) -> None:
+    def surroundings(_emit: Emit) -> Surroundings:
+        raise MissingError("there is no Docker")
+
+    runs.STAGES[1].surroundings = surroundings  # type: ignore[attr-defined]
+    with pytest.raises(MissingError):
+        line.go()
+    assert line.calls == []
+    assert line.report()["verdict"] == "error"
+    assert line.report()["failure"] == {"stage": "export", "message": "there is no Docker", "exit_code": 3}
+    assert line.go(until="train").verdict == "incomplete"
 
 
 def test_every_stage_runs_when_nothing_is_stored(line: Line) -> None:

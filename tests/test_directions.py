@@ -84,6 +84,27 @@ def test_models_import_only_the_leaves_of_pipeline() -> None:
             assert ours <= leaves, name
 
 
+def test_serving_imports_only_the_leaves_of_pipeline() -> None:
+    leaves = {
+        "pipeline.config", "pipeline.ending", "pipeline.errors", "pipeline.events", "pipeline.files",
+        "pipeline.predictor",
+    }  # fmt: skip
+    for name in modules():
+        if name.startswith("serving"):
+            ours = {other for other in imports(name, typing=True) if other.startswith(("pipeline", "models"))}
+            assert ours <= leaves, name
+
+
+def test_targets_know_no_tensors_and_clients_no_processes() -> None:
+    for name in modules():
+        if name.startswith("serving.target"):
+            assert not {other for other in imports(name) if other.startswith(("tensorflow", "numpy", "serving.client"))}
+        if name.startswith("serving.client"):
+            assert not {
+                other for other in imports(name) if other.startswith(("serving.target", "docker", "subprocess"))
+            }
+
+
 def test_arithmetic_rooms_do_not_import_the_wiring() -> None:
     wiring = ("pipeline.stages", "pipeline.run", "pipeline.cli", "pipeline.recipe", "pipeline.console")
     for name in modules():

@@ -6,8 +6,11 @@ A Keras model, a SavedModel in process, a .tflite in LiteRT, an .onnx in ONNX Ru
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from pipeline.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,3 +53,30 @@ class Predictor(Protocol):
     def close(self) -> None:
         """Release the runtime's memory; the predictor is not used afterwards."""
         ...
+
+
+class FormatError(RunError):
+    """A file or a served model does not have the inputs and outputs that the spec promises."""
+
+
+def require_ends(
+    name: str, spec: Spec, *, inputs: Mapping[str, tuple[int | None, ...]], outputs: Collection[str]
+) -> None:
+    """Raise FormatError unless a model has the spec's input, with its sample shape, and both outputs.
+
+    Args:
+        name: the file or the served model, for the message.
+        spec: what the model promises.
+        inputs: name to shape, with the batch dimension.
+        outputs: the names.
+    """
+    expected = f"input {spec.input_name} {list(spec.input_shape)} per sample, outputs {LOGITS} and {PROBABILITIES}"
+    samples = {end: shape[1:] for end, shape in inputs.items()}
+    if samples != {spec.input_name: spec.input_shape} or not {LOGITS, PROBABILITIES} <= set(outputs):
+        inputs_text = ", ".join(f"{end} {list(shape)}" for end, shape in samples.items())
+        raise FormatError(
+            f"{name} is not a model for this data",
+            expected=expected,
+            found=f"input {inputs_text or 'none'} per sample, outputs {' and '.join(sorted(outputs)) or 'none'}",
+            todo="export it again from the model that was trained on this data",
+        )

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.formats import converting, require_ends
-from pipeline.predictor import LOGITS, PROBABILITIES, Spec
+from pipeline.formats import converting
+from pipeline.predictor import LOGITS, PROBABILITIES, Spec, require_ends
 
 OPSET = 18  # the newest that tf2onnx writes
 
@@ -46,7 +46,7 @@ def write_from_tflite(tflite_path: Path, onnx_path: Path, spec: Spec) -> None:
     legacy_keras.load()
     signature, tensors = tflite.signature(tflite_path), tflite.tensor_names(tflite_path)
     require_ends(
-        tflite_path,
+        tflite_path.name,
         spec,
         inputs=dict.fromkeys(signature["inputs"], (None, *spec.input_shape)),
         outputs=signature["outputs"],
@@ -113,7 +113,7 @@ def load(path: Path, spec: Spec, threads: int, *, spinning: bool = True) -> Onnx
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     shapes = {end.name: tuple(end.shape) for end in session.get_inputs()}
-    require_ends(path, spec, inputs=shapes, outputs=[end.name for end in session.get_outputs()])
+    require_ends(path.name, spec, inputs=shapes, outputs=[end.name for end in session.get_outputs()])
     return OnnxPredictor(session, spec.input_name)
 
 

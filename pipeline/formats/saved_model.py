@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import legacy_keras
 from pipeline.errors import RunError
-from pipeline.formats import converting, require_ends
-from pipeline.predictor import LOGITS, PROBABILITIES, Spec
+from pipeline.formats import converting
+from pipeline.predictor import LOGITS, PROBABILITIES, Spec, require_ends
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,7 +173,7 @@ def load(path: Path, spec: Spec, threads: int) -> SavedModelPredictor:
         name: tuple(None if dim.size == -1 else int(dim.size) for dim in end.tensor_shape.dim)
         for name, end in signature.inputs.items()
     }
-    require_ends(path, spec, inputs=shapes, outputs=list(signature.outputs))
+    require_ends(path.name, spec, inputs=shapes, outputs=list(signature.outputs))
     # Not Session.make_callable: its checks in Python cost as much as a small model.
     options = config_pb2.CallableOptions(
         feed=[signature.inputs[spec.input_name].name],

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import FormatError, converting, require_ends, saved_model
-from pipeline.predictor import LOGITS, PROBABILITIES, Spec
+from pipeline.formats import converting, saved_model
+from pipeline.predictor import LOGITS, PROBABILITIES, FormatError, Spec, require_ends
 
 Precision = Literal["float32", "float16", "dynamic-int8", "int8"]
 
@@ -80,7 +80,7 @@ class TflitePredictor:
         names = signature(path)
         details = {item["index"]: item for item in self._interpreter.get_tensor_details()}
         shapes = {name: tuple(details[index]["shape_signature"].tolist()) for name, index in names["inputs"].items()}
-        require_ends(path, spec, inputs=shapes, outputs=names["outputs"])
+        require_ends(path.name, spec, inputs=shapes, outputs=names["outputs"])
         self._input: int = names["inputs"][spec.input_name]
         self._outputs: dict[str, int] = {name: names["outputs"][name] for name in (LOGITS, PROBABILITIES)}
         integer = [

@@ -1,0 +1,1 @@
+"""Clients of TF Serving's API, over gRPC and REST, as Predictors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -45,6 +46,8 @@ class Flag:
             return text
         if self.kind == "float":
             return float(text)
+        if not re.fullmatch(r"\s*[+-]?[0-9]+", text):
+            raise ValueError(text)
         value = int(text)
         if not -_INT_LIMITS[self.kind] <= value < _INT_LIMITS[self.kind]:
             raise ValueError(text)

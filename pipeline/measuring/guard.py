@@ -1,0 +1,168 @@
+"""Whether a served model survives malformed requests: refuses each of them, and answers the next right one as before.
+
+TF Serving compares no shapes with the signature. Without a check inside the graph, a wrong rank can end the server with
+everything in it, and a wrong number of channels can be answered with numbers that mean nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import RejectedError, ServerError
+from pipeline.predictor import LOGITS, Predictor, Spec
+
+_BATCH = 2
+_DTYPES = ("float64", "int32", "int64", "uint8", "bool", "string")
+_CHANNELS = (1, 2, 3, 4)
+# what JSON can say about a type: one kind of number, strings and bools
+_JSON_DTYPES = ("float32", "bool", "string")
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A request that a model must refuse.
+
+    Attributes:
+        name: what is wrong with it, such as "rank 3".
+        shape: of the whole input, with the batch dimension where it has one.
+        dtype: numpy's name of the type, or "string".
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def batch(self) -> np.ndarray:
+        """Return zeros of the shape and type; "string": empty byte strings."""
+        return np.zeros(self.shape, "S1" if self.dtype == "string" else self.dtype)
+
+    def __str__(self) -> str:
+        return f"a request of shape {list(self.shape)} ({self.name})"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """How a served model took malformed requests.
+
+    Attributes:
+        requests: how many were sent.
+        problems: one sentence for each that was not refused as it should be, or that did harm; for users.
+        died: the server was gone after the last one; those that would have followed were not sent.
+    """
+
+    requests: int
+    problems: tuple[str, ...]
+    died: bool
+
+
+def malformed(spec: Spec) -> list[Malformed]:
+    """Return requests that are wrong for the spec: in rank, in one size, in their order, or in type.
+
+    None is right by accident, as a batch of another size would be, and no two have the same shape and type.
+    """
+    right = len(spec.input_shape) + 1
+    found: dict[tuple[int, ...], Malformed] = {}
+    for name, shape in _shapes(spec.input_shape):
+        if len(shape) != right or shape[1:] != spec.input_shape:
+            found.setdefault(shape, Malformed(name, shape))
+    types = [Malformed(f"type {dtype}", (_BATCH, *spec.input_shape), dtype) for dtype in _DTYPES]
+    return [*found.values(), *types]
+
+
+def _shapes(sample: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield what is wrong and the shape; some are right by accident for some samples."""
+    for rank in (*range(len(sample) + 1), len(sample) + 2):
+        # cut off, or filled up with ones at either end, as forgotten and surplus dimensions are
+        for whole in (sample, (_BATCH, *sample)):
+            ones = (1,) * (rank - len(whole))
+            yield f"rank {rank}", (*ones, *whole)[:rank]
+            yield f"rank {rank}", (*whole, *ones)[:rank]
+    for axis, size in enumerate(sample):
+        for name, wrong in (("less", size - 1), ("more", size + 1), ("twice as much", 2 * size)):
+            yield f"dimension {axis + 1} {name}", (_BATCH, *sample[:axis], wrong, *sample[axis + 1 :])
+    for channels in _CHANNELS:
+        yield f"{channels} in the last dimension", (_BATCH, *sample[:-1], channels)
+    for first in range(len(sample)):
+        for second in range(first):
+            order = list(range(len(sample)))
+            order[first], order[second] = second, first
+            yield f"dimensions {second + 1} and {first + 1} swapped", (_BATCH, *(sample[axis] for axis in order))
+    yield "last dimension first", (_BATCH, sample[-1], *sample[:-1])
+    yield "batch behind the first dimension", (sample[0], _BATCH, *sample[1:])
+    yield "one sample taken for a batch", (*sample, 1)
+    yield "samples flattened", (_BATCH, math.prod(sample))
+
+
+def check(predictor: Predictor, spec: Spec, sample: np.ndarray, protocol: str) -> Guard:
+    """Send malformed requests to a served model, and after each of them a right one.
+
+    Each must be refused with INVALID_ARGUMENT, and the right one must be answered with the same bits as before.
+
+    Args:
+        predictor: the served model.
+        spec: what it takes.
+        sample: float32 [n, *input_shape], raw values, the right request.
+        protocol: "grpc" or "rest"; over REST there are no types of numbers and no empty dimensions.
+
+    Raises:
+        ServerError: the first right request fails already.
+    """
+    before = predictor.predict(sample)[LOGITS]
+    problems: list[str] = []
+    sent = 0
+    for request in malformed(spec):
+        if protocol == "rest" and (request.dtype not in _JSON_DTYPES or 0 in request.shape):
+            continue
+        sent += 1
+        problem = _refused(predictor, request) or _answered(predictor, request, sample, before)
+        if problem is not None:
+            problems.append(problem.text)
+            if problem.last:
+                return Guard(sent, tuple(problems), problem.died)
+    return Guard(sent, tuple(problems), False)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    text: str
+    died: bool = False
+    last: bool = False
+
+
+def _refused(predictor: Predictor, request: Malformed) -> _Problem | None:
+    """Send a malformed request; return what is wrong with how it was taken."""
+    try:
+        predictor.predict(request.batch())
+    except ServerError as error:
+        if isinstance(error, RejectedError) and error.code == "INVALID_ARGUMENT":
+            return None
+        return _failure(error, request) or _Problem(
+            f"{request} was not refused with INVALID_ARGUMENT, but got {error.found or error.code}"
+        )
+    return _Problem(f"{request} was answered")
+
+
+def _answered(predictor: Predictor, request: Malformed, sample: np.ndarray, before: np.ndarray) -> _Problem | None:
+    """Send a right request; return what is wrong with the answer."""
+    try:
+        after = predictor.predict(sample)[LOGITS]
+    except ServerError as error:
+        return _failure(error, request) or _Problem(
+            f"after {request} a right request was not answered, but got {error.found or error.code}"
+        )
+    if not np.array_equal(before, after, equal_nan=True):
+        return _Problem(f"after {request} a right request was answered otherwise than before")
+    return None
+
+
+def _failure(error: ServerError, request: Malformed) -> _Problem | None:
+    """Return the problem of a server that is gone or hangs, after which nothing more is sent."""
+    if error.code == "UNAVAILABLE":
+        return _Problem(f"the server was gone after {request}", died=True, last=True)
+    if error.code == "DEADLINE_EXCEEDED":
+        return _Problem(f"the server did not answer in time after {request}", last=True)
+    return None

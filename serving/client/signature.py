@@ -1,0 +1,102 @@
+"""The signature of a served model, as GetModelMetadata gives it, and whether it is the spec's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.predictor import LOGITS, PROBABILITIES, FormatError, Spec, require_ends
+
+NAME = "serving_default"  # what a request gets that names none
+_FLOAT = "DT_FLOAT"
+
+
+@dataclass(frozen=True)
+class End:
+    """An input or an output.
+
+    Attributes:
+        dtype: by its protobuf name, such as "DT_FLOAT".
+        shape: with the batch dimension, None for a dynamic one; None as a whole: even the rank is unknown.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The ends of the signature NAME, by name."""
+
+    inputs: Mapping[str, End]
+    outputs: Mapping[str, End]
+
+
+def parse(answer: Any) -> Signature | tuple[str, ...]:
+    """Return the signature NAME, or the names of those that there are instead.
+
+    Args:
+        answer: of the REST API's /metadata, parsed.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it has another form.
+    """
+    signatures = answer["metadata"]["signature_def"]["signature_def"]
+    if NAME not in signatures:
+        return tuple(sorted(signatures))
+    inputs, outputs = (
+        {name: _end(end) for name, end in signatures[NAME].get(key, {}).items()} for key in ("inputs", "outputs")
+    )
+    return Signature(inputs, outputs)
+
+
+def _end(end: Any) -> End:
+    shape = end["tensor_shape"]
+    if shape.get("unknown_rank"):
+        return End(end["dtype"], None)
+    sizes = [int(dim["size"]) for dim in shape.get("dim", ())]
+    return End(end["dtype"], tuple(None if size < 0 else size for size in sizes))
+
+
+def require(name: str, spec: Spec, found: Signature | tuple[str, ...]) -> None:
+    """Check that a served model takes the spec's samples in batches of any size and answers what a Predictor does.
+
+    Args:
+        name: the served model, for the message.
+        spec: what it must be.
+        found: what `parse` gave.
+
+    Raises:
+        FormatError: it is another model.
+    """
+    if not isinstance(found, Signature):
+        raise FormatError(
+            f"{name} has no signature {NAME}",
+            expected=NAME,
+            found=" and ".join(found) or "no signature",
+            todo=f"export it with a signature {NAME}",
+        )
+    unknown = [end for end in found.inputs.values() if end.shape is None]
+    shapes = {end: () if tensor.shape is None else tensor.shape for end, tensor in found.inputs.items()}
+    if not unknown:
+        require_ends(name, spec, inputs=shapes, outputs=list(found.outputs))
+    batch = None if unknown else shapes[spec.input_name][0]
+    if unknown or batch is not None:
+        raise FormatError(
+            f"{name} does not take batches of any size",
+            expected=f"input {spec.input_name} {['n', *spec.input_shape]}".replace("'", ""),
+            found="an input of unknown rank" if unknown else f"{spec.input_name} {list(shapes[spec.input_name])}",
+            todo="export it with a dynamic batch and the shape of its samples",
+        )
+    ends = {spec.input_name: found.inputs[spec.input_name]} | {
+        end: found.outputs[end] for end in (LOGITS, PROBABILITIES)
+    }
+    wrong = [f"{end} {tensor.dtype}" for end, tensor in ends.items() if tensor.dtype != _FLOAT]
+    if wrong:
+        raise FormatError(
+            f"{name} has other types than float32",
+            expected=f"{_FLOAT} for {', '.join(ends)}",
+            found=", ".join(wrong),
+            todo="export it with float32 ends",
+        )

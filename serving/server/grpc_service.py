@@ -1,0 +1,166 @@
+"""The gRPC services: PredictionService and ModelService; an RPC that is not here answers UNIMPLEMENTED."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+
+from serving.server import tensors
+from serving.server.inference import Inference, check_inputs, chosen_outputs
+from serving.server.registry import VersionStatus
+from serving.server.servable import DEFAULT_SIGNATURE, METADATA_FIELD, Servable
+from serving.server.status import Code, StatusError, grpc_text, invalid
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Services:
+    """Answers the RPCs."""
+
+    def __init__(self, inference: Inference, *, outputs_as_content: bool) -> None:
+        self._inference, self._as_content = inference, outputs_as_content
+
+    def predict(self, request: Any, context: Any) -> Any:
+        """Answer PredictionService.Predict; the checks are in the order of rule 3.3."""
+        servable = self._find(request)
+        spec = request.model_spec
+        name = spec.signature_name or DEFAULT_SIGNATURE
+        signature = servable.signature(name)
+        if signature is None:
+            raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        self._inference.check_method(signature)
+        check_inputs(signature, request.inputs)
+        inputs = {
+            alias: tensors.to_array(request.inputs[alias], alias)
+            if alias in request.inputs
+            else signature.defaults[alias]
+            for alias in signature.inputs
+        }
+        outputs = chosen_outputs(signature, request.output_filter)
+        arrays = self._inference.run(servable, signature, inputs, outputs, _timeout_ms(context))
+        response = predict_pb2.PredictResponse()
+        echo = response.model_spec
+        echo.name, echo.signature_name, echo.version.value = spec.name, name, servable.version
+        for alias, array in zip(outputs, arrays, strict=True):
+            tensors.fill(response.outputs[alias], array, signature.outputs[alias].dtype, as_content=self._as_content)
+        return response
+
+    def metadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Answer PredictionService.GetModelMetadata (rule 3.10)."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != METADATA_FIELD:
+                raise invalid(f"Metadata field {field} is not supported")
+        return self._find(request).metadata
+
+    def status(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Answer ModelService.GetModelStatus; a label is ignored (rule 3.11)."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        spec = request.model_spec
+        version = spec.version.value if spec.HasField("version") else None
+        return status_response(self._inference.registry.statuses(spec.name, version))
+
+    def _find(self, request: Any) -> Servable:
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        spec = request.model_spec
+        choice = spec.WhichOneof("version_choice")
+        return self._inference.registry.find(
+            spec.name,
+            spec.version.value if choice == "version" else None,
+            spec.version_label if choice == "version_label" else None,
+        )
+
+
+def status_response(statuses: Sequence[VersionStatus]) -> Any:
+    """Return the GetModelStatusResponse for where versions stand."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for status in statuses:
+        entry = response.model_version_status.add(version=status.version, state=int(status.state))
+        entry.status.error_code = int(status.error.code) if status.error else 0
+        entry.status.error_message = status.error.text if status.error else ""
+    return response
+
+
+def serve(
+    services: Services, address: str, port: int, threads: int, options: Sequence[tuple[str, int | str]]
+) -> grpc.Server:
+    """Return a running server.
+
+    Args:
+        address: to listen on.
+        threads: requests answered at the same time; more wait.
+        options: of the gRPC server; they come after ours.
+
+    Raises:
+        StatusError: the port cannot be had.
+    """
+    ours = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+    server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=[*ours, *options])
+    server.add_generic_rpc_handlers(tuple(_handlers(services)))
+    host = f"[{address}]" if ":" in address else address
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError:
+        bound = 0
+    if bound == 0:
+        raise StatusError(Code.UNKNOWN, f"cannot listen for gRPC on {host}:{port}: is the port already in use?")
+    server.start()
+    return server
+
+
+def _handlers(services: Services) -> list[Any]:
+    predict, status, metadata = predict_pb2, get_model_status_pb2, get_model_metadata_pb2
+    return [
+        grpc.method_handlers_generic_handler(
+            "tensorflow.serving.PredictionService",
+            {
+                "Predict": _handler(services.predict, predict.PredictRequest, predict.PredictResponse),
+                "GetModelMetadata": _handler(
+                    services.metadata, metadata.GetModelMetadataRequest, metadata.GetModelMetadataResponse
+                ),
+            },
+        ),
+        grpc.method_handlers_generic_handler(
+            "tensorflow.serving.ModelService",
+            {"GetModelStatus": _handler(services.status, status.GetModelStatusRequest, status.GetModelStatusResponse)},
+        ),
+    ]
+
+
+def _handler(function: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
+    def answer(message: Any, context: Any) -> Any:
+        try:
+            return function(message, context)
+        except StatusError as error:
+            status = error
+        except Exception as error:  # noqa: BLE001  one request fails, the server goes on
+            traceback.print_exc(file=sys.stderr)
+            status = StatusError(Code.INTERNAL, f"{type(error).__name__}: {error}")
+        return context.abort(_CODES[int(status.code)], grpc_text(status.text))  # raises
+
+    return grpc.unary_unary_rpc_method_handler(answer, request.FromString, response.SerializeToString)
+
+
+def _timeout_ms(context: Any) -> int | None:
+    """Return what is left of the caller's deadline (rule 3.7).
+
+    Raises:
+        StatusError: nothing is left.
+    """
+    left_s = context.time_remaining()
+    if left_s is None:
+        return None
+    if left_s <= 0:
+        raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    return max(1, min(int(left_s * 1000), 2**31 - 1))

@@ -104,7 +104,7 @@ class Store:
         if canonical(manifest.basis) != canonical(basis):
             return Damaged("its manifest belongs to something else")
         if manifest.transient:
-            return Damaged(f"the last time something went wrong that may not again ({'; '.join(manifest.transient)})")
+            return Damaged(f"it holds for that run alone ({'; '.join(manifest.transient)})")
         found = _files(folder)
         wrong = sorted({name for name, _ in found.items() ^ manifest.files.items()})
         if wrong:

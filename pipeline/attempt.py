@@ -52,5 +52,5 @@ class Attempts:
         self.errors[name] = f"the {self.actor} died: {failure}" if isinstance(failure, CrashError) else str(failure)
         # a FailedError is nothing that we know the artifact can be blamed for: it may go well another time
         if isinstance(failure, FailedError) or failure.transient:
-            self.transient.append(f"{name}: {failure}")
+            self.transient.append(f"{name}: {str(failure).splitlines()[0]}")
         self.emit(Note(self.stage, f"{name} could not be {self.done}: {self.errors[name]}", level="warning"))

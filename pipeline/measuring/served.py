@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,7 +48,7 @@ class Supply:
         config: the recipe's section.
         threads: for what the section leaves open.
         child: the measuring process; it holds the clients.
-        work: folder for the server's files.
+        work: folder for the server's files; it is removed at the end.
     """
 
     def __init__(
@@ -68,6 +70,14 @@ class Supply:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        for log in sorted(self._work.glob("*/server.log")):  # standard error is the run's log
+            print(
+                f"--- {log.parent.name} ---",
+                log.read_text(encoding="utf-8", errors="replace"),
+                sep="\n",
+                file=sys.stderr,
+            )
+        shutil.rmtree(self._work, ignore_errors=True)
 
     @property
     def protocols(self) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
         places: list[Served] = []
         if serving is not None and served:
             models = {name: files[name] / VERSION for name in served}
-            supply = Supply(job.found.target, models, serving, measure.threads, child, job.work / "serving")
+            supply = Supply(job.found.target, models, serving, measure.threads, child, job.folder / "serving")
             places = [Served(supply, protocol) for protocol in supply.protocols]
         tested = places if serving is not None and serving.remote is None else []
         there = [group(exported, place, served) for place in places]

@@ -99,15 +99,19 @@ class RestPredictor:
         return b"".join(pieces)
 
 
+# how Python writes what JSON writes otherwise: nan and inf, and a negative zero, which would be read as the integer 0
+_UNLIKE = ("n", "-0,", "-0]")
+
+
 def encode(batch: np.ndarray) -> bytes:
     """Return the body of a request in row form.
 
     Nine digits decide a float32, so it comes back as it was; strings that are bytes travel as base64. NaN and infinity
     are written as the API reads them, beyond JSON.
     """
-    if batch.dtype == np.float32:
+    if batch.dtype == np.float32 and batch.ndim:
         text = _template(batch.shape) % tuple(batch.ravel().tolist())
-        if "n" not in text:  # neither nan nor inf
+        if not any(sign in text for sign in _UNLIKE):
             return f'{{"instances":{text}}}'.encode()
     return _ENCODER.encode({"instances": batch.tolist()}).encode()
 

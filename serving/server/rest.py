@@ -78,8 +78,9 @@ class Rest:
     def _predict(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
         """Answer :predict; the checks are in the order of rule 4.6."""
         document = rest_json.parse(body)
+        signature_name = rest_request.signature_name(document) or DEFAULT_SIGNATURE
         servable = self.inference.registry.find(name, version, label)
-        signature = _signature(servable, rest_request.signature_name(document) or DEFAULT_SIGNATURE)
+        signature = _signature(servable, signature_name)
         row, inputs = rest_request.inputs(document, signature)
         self.inference.check_method(signature)
         outputs = chosen_outputs(signature, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -165,23 +166,28 @@ def test_no_server_is_left_when_the_run_is_stopped_or_killed(cwd: Path, by: sign
 
 
 @pytest.fixture(scope="module")
-def running(first: Any, cwd: Path) -> Iterator[int]:  # noqa: ARG001
-    """The gRPC port of a server that somebody runs with this run's model; REST is one above."""
-    port = 18_500
+def running(first: Any, cwd: Path) -> Iterator[tuple[int, int]]:  # noqa: ARG001
+    """The ports, gRPC and REST, of a server that somebody runs with this run's model."""
+    with socket.socket() as one, socket.socket() as other:
+        for held in (one, other):
+            held.bind(("127.0.0.1", 0))
+        ports = one.getsockname()[1], other.getsockname()[1]
     models = cwd / "runs/digits/artifacts" / SAVED_MODEL
-    command = [sys.executable, "-m", "serving.server", f"--port={port}", f"--rest_api_port={port + 1}",
+    command = [sys.executable, "-m", "serving.server", f"--port={ports[0]}", f"--rest_api_port={ports[1]}",
                "--model_name=digits", f"--model_base_path={models}"]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         for line in server.stderr:
             if "Exporting HTTP/REST API" in line:
                 break
-        yield port
+        yield ports
         server.terminate()
 
 
-def test_remote_server_is_validated_anew_each_time_and_never_put_to_the_test(running: int, cwd: Path) -> None:
-    addresses = f"[grpc://127.0.0.1:{running}, http://127.0.0.1:{running + 1}]"
+def test_remote_server_is_validated_anew_each_time_and_never_put_to_the_test(
+    running: tuple[int, int], cwd: Path
+) -> None:
+    addresses = f"[grpc://127.0.0.1:{running[0]}, http://127.0.0.1:{running[1]}]"
     overrides = ["serving.target=remote", f"serving.remote={{addresses: {addresses}}}", "serving.model_name=digits"]
     for _ in range(2):
         done = modelmill("validate", *ARGUMENTS[1:], *options(overrides), "--out", "runs/remote", cwd=cwd)

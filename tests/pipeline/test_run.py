@@ -210,7 +210,7 @@ def test_failure_of_the_moment_is_used_once_and_made_again(line: Line) -> None:
     line.during = lambda _: Result()
     line.go()
     assert line.calls == ["train", "export"]
-    assert "the last time something went wrong that may not again (a time-out)" in line.reasons()["train"]
+    assert "it holds for that run alone (a time-out)" in line.reasons()["train"]
     assert "a time-out" in line.reasons()["export"]
     line.go()
     assert line.calls == []

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import RunError
-from pipeline.formats import ConversionError, FormatError, converting, meaningful_line, onnx, require_ends, tflite
+from pipeline.formats import ConversionError, converting, meaningful_line, onnx, tflite
 from pipeline.isolate import Child
-from pipeline.predictor import Spec
+from pipeline.predictor import FormatError, Spec, require_ends
 from tests.pipeline.formats import tiny
 from tests.pipeline.formats.conftest import Exported
 
@@ -82,9 +82,9 @@ def test_a_file_is_refused_when_it_is_not_for_this_data(exported: Exported, name
     assert caught.value.found == "input image [8, 8, 1] per sample, outputs logits and probabilities"
 
 
-def test_a_file_is_refused_when_an_output_is_missing(tmp_path: Path) -> None:
+def test_a_file_is_refused_when_an_output_is_missing() -> None:
     with pytest.raises(FormatError, match=r"found: input image \[8, 8, 1\] per sample, outputs logits\n") as caught:
-        require_ends(tmp_path / "x.onnx", tiny.SPEC, inputs={"image": (None, 8, 8, 1)}, outputs=["logits"])
+        require_ends("x.onnx", tiny.SPEC, inputs={"image": (None, 8, 8, 1)}, outputs=["logits"])
     assert caught.value.exit_code == 4
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import RunError
-from pipeline.formats import FormatError
 from pipeline.isolate import Child, CrashError
+from pipeline.predictor import FormatError
 from tests.pipeline.formats import tiny
 from tests.pipeline.formats.conftest import Exported
 

@@ -10,6 +10,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.formats import tflite
 from pipeline.isolate import Child
+from pipeline.predictor import FormatError
 from tests.pipeline.formats import tiny
 from tests.pipeline.formats.conftest import Exported
 
@@ -94,5 +95,5 @@ def test_the_state_of_a_recurrent_model_does_not_carry_over(recurrent: Exported)
 
 def test_a_file_is_refused_when_its_ends_are_integers(converter: Child, exported: Exported, tmp_path: Path) -> None:
     converter.call(tiny.write_integer_ends, exported.folder / "saved_model", tmp_path / "ends.tflite")
-    with pytest.raises(tflite.FormatError, match=r"ends.tflite has integer ends\n  expected: float32 inputs"):
+    with pytest.raises(FormatError, match=r"ends.tflite has integer ends\n  expected: float32 inputs"):
         tflite.load(tmp_path / "ends.tflite", tiny.SPEC, 1)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
+from pipeline import legacy_keras
+from pipeline.formats import keras_file, saved_model
 from pipeline.measuring import runtimes
 from pipeline.stages import export
 
@@ -23,13 +26,25 @@ def convert_but_be_killed_in_float16(item: Any, *arguments: Any) -> Any:
     return export.convert(item, *arguments)
 
 
-def answer_but_crash_in_onnx(form: str, *arguments: Any) -> Any:
-    if form == "onnx":
+def answer_but_crash_in_onnx(sources: Any, **arguments: Any) -> Any:
+    if any(getattr(source, "form", None) == "onnx" for source in sources.values()):
         ctypes.string_at(0)
-    return runtimes.answer(form, *arguments)
+    return runtimes.answer(sources, **arguments)
 
 
-def time_but_crash_with_int8(form: str, files: Any, *arguments: Any) -> Any:
-    if any("int8" in name for name in files):
+def time_but_crash_with_int8(sources: Any, **arguments: Any) -> Any:
+    if any("int8" in name for name in sources):
         ctypes.string_at(0)
-    return runtimes.time(form, files, *arguments)
+    return runtimes.time(sources, **arguments)
+
+
+def write_unguarded(trained: Path, folder: Path) -> None:
+    """Write the trained model as `folder/1/` with a serving function that does not check shapes."""
+    legacy_keras.load()
+    import tensorflow as tf
+
+    network, spec = keras_file.read(trained)
+    module = tf.Module()
+    module.weights_ = network.variables
+    function = saved_model.serving_function(network, spec, guarded=False).get_concrete_function()
+    tf.saved_model.save(module, str(folder / "1"), signatures={saved_model.SIGNATURE: function})

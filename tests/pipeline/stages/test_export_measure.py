@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,13 @@ from pipeline import data
 from pipeline.artifact import Artifact, Manifest
 from pipeline.events import Event, Note
 from pipeline.formats import keras_file
+from pipeline.isolate import Child
 from pipeline.measuring import runtimes
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.report import document
 from pipeline.stage import Job, Result
 from pipeline.stages import export, measure
+from serving.config import ServingConfig
 from tests.pipeline.stages import crashing
 
 DATA = data.DataConfig()
@@ -101,9 +105,13 @@ def test_converter_killed_from_outside_is_an_error_that_is_not_kept(
     assert "SIGKILL" in reason
 
 
-def measured(trained: Path, exported: Path, folder: Path) -> tuple[dict[str, document.Artifact], Result, list[Event]]:
+def measured(
+    trained: Path, exported: Path, folder: Path, serving: ServingConfig | None = None
+) -> tuple[dict[str, document.Artifact], Result, list[Event]]:
     events: list[Event] = []
-    result = measure.run(job(folder, events, train=trained, export=exported), data=DATA, measure=MEASURE)
+    found = measure.surroundings(lambda _: None, serving=serving).found
+    todo = dataclasses.replace(job(folder, events, train=trained, export=exported), found=found)
+    result = measure.run(todo, data=DATA, measure=MEASURE, serving=serving)
     return by_id(folder), result, events
 
 
@@ -136,8 +144,6 @@ def test_runtime_that_dies_under_load_is_found_among_its_neighbours(
 
 
 def test_damaged_file_is_that_artifacts_error(trained: Path, exported: Path, tmp_path: Path) -> None:
-    import shutil
-
     damaged = tmp_path / "exported"
     shutil.copytree(exported, damaged)
     (damaged / "train.onnx.float32.onnx").write_bytes(b"not a model")
@@ -149,11 +155,68 @@ def test_damaged_file_is_that_artifacts_error(trained: Path, exported: Path, tmp
 def test_failed_reference_leaves_the_others_measured_without_a_drop(
     trained: Path, exported: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     damaged = tmp_path / "exported"
     shutil.copytree(exported, damaged)
     (damaged / "train.saved_model.float32/1/saved_model.pb").write_bytes(b"")
     found, _, _ = measured(trained, damaged, tmp_path / "m")
     assert found["train.saved_model.float32"].error
     assert set(found["train.tflite.float32"].runs[0].metrics) == {"accuracy", "precision", "recall", "f1"}
+
+
+SERVED = ServingConfig(target="embedded")
+SAVED_MODEL = "train.saved_model.float32"
+
+
+@pytest.fixture
+def only_saved_model(exported: Path, tmp_path: Path) -> Path:
+    """An export of nothing but the SavedModel."""
+    folder = tmp_path / "exported"
+    shutil.copytree(exported / SAVED_MODEL, folder / SAVED_MODEL)
+    document.write_artifacts([by_id(exported)[SAVED_MODEL]], folder)
+    return folder
+
+
+def test_served_model_has_a_run_for_each_protocol_and_survives_malformed_requests(
+    trained: Path, only_saved_model: Path, tmp_path: Path
+) -> None:
+    found, result, events = measured(trained, only_saved_model, tmp_path / "m", SERVED)
+    assert warnings(events) == []
+    assert result.transient == ()
+    runs = found[SAVED_MODEL].runs
+    assert [(run.runtime, run.protocol, run.target, run.threads) for run in runs] == [
+        ("served", "grpc", "embedded", 1), ("served", "rest", "embedded", 1)
+    ]  # fmt: skip
+    for run in runs:
+        assert run.parity.top1_agreement == 1.0
+        assert run.parity.max_abs_error < 1e-4
+        assert [latency.scenario for latency in run.latency] == ["SingleStream", "MultiStream"]
+        assert [(check.name, check.problems) for check in run.checks] == [("malformed-requests", [])]
+    with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
+        assert set(logits) == {"keras", f"{SAVED_MODEL}@grpc", f"{SAVED_MODEL}@rest"}
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {"artifacts.json", "logits.npz"}
+
+
+def test_served_model_that_answers_malformed_requests_fails_and_keeps_its_figures(
+    trained: Path, only_saved_model: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(only_saved_model / SAVED_MODEL)
+    with Child(deadline_s=120, memory_mb=None) as child:
+        child.call(crashing.write_unguarded, trained, only_saved_model / SAVED_MODEL)
+    found, result, events = measured(trained, only_saved_model, tmp_path / "m", SERVED)
+    artifact = found[SAVED_MODEL]
+    assert str(artifact.error).startswith("it does not survive malformed requests: ")
+    assert len(artifact.runs) == 2
+    assert artifact.runs[0].checks[0].problems
+    assert result.transient == ()
+    assert result.metrics["failed"] == 1
+    assert warnings(events) == [f"{SAVED_MODEL} could not be measured: {artifact.error}"]
+
+
+def test_model_that_no_server_can_load_fails_with_the_servers_words(
+    trained: Path, only_saved_model: Path, tmp_path: Path
+) -> None:
+    (only_saved_model / SAVED_MODEL / "1" / "saved_model.pb").write_bytes(b"nothing that can be loaded")
+    found, result, _ = measured(trained, only_saved_model, tmp_path / "m", SERVED)
+    assert "the embedded server ended before the model was loaded" in str(found[SAVED_MODEL].error)
+    assert "saved_model.pb" in str(found[SAVED_MODEL].error)
+    assert result.transient == ()

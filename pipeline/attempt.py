@@ -21,14 +21,12 @@ class Attempts:
     Attributes:
         stage: its name, for the notes.
         actor: who may die of an artifact: "converter", "runtime".
-        done: what could not be done with it: "made", "measured".
         errors: artifact id -> why it failed.
         transient: failures of the moment, for `Result.transient`.
     """
 
     stage: str
     actor: str
-    done: str
     emit: Emit
     errors: dict[str, str] = field(default_factory=dict)
     transient: list[str] = field(default_factory=list)
@@ -53,4 +51,4 @@ class Attempts:
         # a FailedError is nothing that we know the artifact can be blamed for: it may go well another time
         if isinstance(failure, FailedError) or failure.transient:
             self.transient.append(f"{name}: {str(failure).splitlines()[0]}")
-        self.emit(Note(self.stage, f"{name} could not be {self.done}: {self.errors[name]}", level="warning"))
+        self.emit(Note(self.stage, f"{name} failed: {self.errors[name]}", level="warning"))

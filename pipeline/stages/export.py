@@ -98,7 +98,7 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     model = job.inputs["train"].folder
     calibration = sources.load(data).calibration.x
     made: list[document.Artifact] = []
-    attempts = Attempts(NAME, "converter", "made", job.emit)
+    attempts = Attempts(NAME, "converter", job.emit)
     items = plan(export)
     with Child(deadline_s=export.deadline_s, memory_mb=export.memory_mb) as child:
         for done, item in enumerate(items):

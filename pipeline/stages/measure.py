@@ -123,7 +123,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     for item in exported:
         if item.id in files and item.id not in served:
             local.setdefault(item.format, {})[item.id] = files[item.id]
-    attempts = Attempts(NAME, "runtime", "measured", job.emit)
+    attempts = Attempts(NAME, "runtime", job.emit)
     how = (measure.threads, measure.batch_size)
 
     with ExitStack() as stack:

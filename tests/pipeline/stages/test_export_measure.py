@@ -93,7 +93,7 @@ def test_native_crash_of_a_converter_is_that_artifacts_error_and_the_others_are_
     assert [artifact.error for artifact in found.values()] == [None] * 4
     assert result.metrics["failed"] == 1
     assert result.transient == ()
-    assert warnings(events) == [f"train.tflite.float16 could not be made: {failed.error}"]
+    assert warnings(events) == [f"train.tflite.float16 failed: {failed.error}"]
 
 
 def test_converter_killed_from_outside_is_an_error_that_is_not_kept(
@@ -126,7 +126,7 @@ def test_runtime_that_dies_is_that_artifacts_error_and_the_others_are_measured(
     assert failed.runs == []
     assert all(len(artifact.runs) == 1 and artifact.error is None for artifact in found.values())
     assert result.metrics["failed"] == 1
-    assert warnings(events) == [f"train.onnx.float32 could not be measured: {failed.error}"]
+    assert warnings(events) == [f"train.onnx.float32 failed: {failed.error}"]
     with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
         assert set(logits) == {"keras", *found}
 
@@ -209,7 +209,7 @@ def test_served_model_that_answers_malformed_requests_fails_and_keeps_its_figure
     assert artifact.runs[0].checks[0].problems
     assert result.transient == ()
     assert result.metrics["failed"] == 1
-    assert warnings(events) == [f"{SAVED_MODEL} could not be measured: {artifact.error}"]
+    assert warnings(events) == [f"{SAVED_MODEL} failed: {artifact.error}"]
 
 
 def test_model_that_no_server_can_load_fails_with_the_servers_words(

@@ -95,8 +95,8 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
         reference: that everything is compared with.
     """
     rule = _RULES[name]
-    found = [rule.find(artifact, run, reference) for run in artifact.runs]
-    values = [value for value in found if value is not None]
+    found = [(rule.find(artifact, run, reference), run) for run in artifact.runs]
+    values = [(value, run) for value, run in found if value is not None]
     if artifact.error or not values or len(values) < len(found):
         why = artifact.error or reference.error or "it has no such measurement"
         if reference.error and not artifact.error:
@@ -106,22 +106,23 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
             message=f"not measured: {why}",
         )  # fmt: skip
     # every place where the artifact runs has to hold the limit; shown is the worst that misses it, else the worst
-    missed = [value for value in values if (value.low > limit if rule.upper else value.high < limit)]
-    worst = (max if rule.upper else min)(missed or values, key=lambda interval: interval.value)
+    missed = [pair for pair in values if (pair[0].low > limit if rule.upper else pair[0].high < limit)]
+    worst, run = (max if rule.upper else min)(missed or values, key=lambda pair: pair[0].value)
     problems = [problem for run in artifact.runs for problem in rule.problems(run)]
+    place = f" over {run.protocol}" if len(artifact.runs) > 1 and run.protocol else ""
     return Gate(
         name=name, artifact=artifact.id, limit=limit, value=worst.value, low=worst.low, high=worst.high,
         passed=not missed and not problems,
-        message=_message(rule, limit, worst, missed=bool(missed), problems=problems),
+        message=_message(rule, limit, worst, place, missed=bool(missed), problems=problems),
     )  # fmt: skip
 
 
-def _message(rule: _Rule, limit: float, found: Interval, *, missed: bool, problems: list[str]) -> str:
+def _message(rule: _Rule, limit: float, found: Interval, place: str, *, missed: bool, problems: list[str]) -> str:
     bound = "at most" if rule.upper else "at least"
     value = f"{found.value:.4g}{rule.unit}"
     if found.low != found.high:
         value += f" (95 % interval {found.low:.4g} to {found.high:.4g})"
-    text = f"{value}, limit {bound} {limit:g}{rule.unit}"
+    text = f"{value}{place}, limit {bound} {limit:g}{rule.unit}"
     if missed:
         return f"{text}: the whole interval misses it; try {rule.todo}"
     if problems:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from serving.client.endpoint import Endpoint
 
 from pipeline.errors import RunError
 from pipeline.measuring import guard, latency
 from pipeline.measuring.guard import Guard
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.predictor import LOGITS, Predictor, Spec
+from serving.client.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from pipeline.measuring.latency import Latency

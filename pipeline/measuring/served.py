@@ -12,12 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from serving.client.endpoint import Endpoint
-
 from pipeline.errors import MissingError, RejectedError, RunError, ServerError, UnavailableError
 from pipeline.isolate import Child
 from pipeline.measuring.runtimes import Source
 from serving.client import endpoint
+from serving.client.endpoint import Endpoint
 from serving.config import ServingConfig
 from serving.layout import Deployment
 from serving.target.interface import Death, LaunchError, Server, Target

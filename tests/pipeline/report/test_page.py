@@ -102,3 +102,38 @@ def test_every_verdict_has_a_colour(verdict: str) -> None:
 def test_report_is_equal_after_dump_and_load() -> None:
     shown = report()
     assert document.Report.model_validate_json(shown.model_dump_json(by_alias=True)) == shown
+
+
+SERVER = {"implementation": "tensorflow_model_server", "version": "2.20.0", "image": "tensorflow/serving:2.20.0"}
+CHECK = {"name": "malformed-requests", "requests": 32, "problems": []}
+
+
+def served(**changes: Any) -> document.Report:
+    """A report of a SavedModel behind a container, over both protocols."""
+    runs = [
+        measured() | {"runtime": "served", "protocol": protocol, "target": "docker", "server": SERVER,
+                      "encoding": encoding, "checks": [CHECK]}
+        for protocol, encoding in (("grpc", "tensor_content"), ("rest", "JSON rows"))
+    ]  # fmt: skip
+    serving = {"asked": "auto", "target": "docker", "passed_over": {"binary": "there is <none>"}}
+    return report(serving=serving, artifacts=[artifact(REFERENCE, *runs, gzip_bytes=8000, **changes)], final=None)
+
+
+def test_serving_is_told_with_the_server_the_encodings_and_why_not_others() -> None:
+    for text in (page.render(served()), " ".join(terminal(served(), 200).split())):
+        for words in ("Served by docker: tensorflow_model_server 2.20.0 in tensorflow/serving:2.20.0, over "
+                      "grpc (tensor_content) and rest (JSON rows)", "Malformed requests (32 over grpc, 32 over rest): ",
+                      "rest, docker"):  # fmt: skip
+            assert words in text
+    assert "Not binary: there is &lt;none&gt;" in page.render(served())
+    assert "Not binary: there is <none>" in terminal(served(), 200)
+
+
+def test_error_of_an_artifact_is_shown_beside_the_runs_that_it_has() -> None:
+    failed = served(error="it does not survive malformed requests")
+    for text in (page.render(failed), terminal(failed, 200)):
+        assert "it does not survive malformed requests" in text
+        assert "grpc, docker" in text
+    balance = Balance()
+    balance.feed(page.render(failed))
+    assert balance.open == []

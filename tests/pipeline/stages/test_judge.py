@@ -88,6 +88,19 @@ def test_worst_run_decides_when_there_are_several() -> None:
     assert gate.value == 0.5
 
 
+def test_gate_names_the_protocol_whose_run_decides() -> None:
+    slow = run(protocol="rest", latency=[latency(p99_ms=9.0, p99_low=8.0, p99_high=10.0)])
+    (gate,) = gates({"max_p99_ms": 5}, run(protocol="grpc"), slow)
+    assert not gate.passed
+    assert gate.message.startswith("9 ms (95 % interval 8 to 10) over rest, limit at most 5 ms: the whole interval")
+
+
+def test_gate_is_not_judged_on_the_runs_that_an_artifact_had_before_it_failed() -> None:
+    (gate,) = gates({"min_parity": 0.5}, run(), error="the server died")
+    assert not gate.passed
+    assert gate.message == "not measured: the server died"
+
+
 def test_latency_gate_fails_with_the_reasons_when_the_measurement_is_invalid() -> None:
     (gate,) = gates({"max_p99_ms": 3.0}, run(latency=[latency(valid=False, problems=["too few queries"])]))
     assert not gate.passed

@@ -118,8 +118,7 @@ def check(predictor: Predictor, spec: Spec, sample: np.ndarray, protocol: str) -
         if protocol == "rest" and (request.dtype not in _JSON_DTYPES or 0 in request.shape):
             continue
         sent += 1
-        problem = _refused(predictor, request) or _answered(predictor, request, sample, before)
-        if problem is not None:
+        for problem in _problems(predictor, request, sample, before):
             problems.append(problem.text)
             if problem.last:
                 return Guard(sent, tuple(problems), problem.died)
@@ -131,6 +130,14 @@ class _Problem:
     text: str
     died: bool = False
     last: bool = False
+
+
+def _problems(predictor: Predictor, request: Malformed, sample: np.ndarray, before: np.ndarray) -> Iterator[_Problem]:
+    """Send a malformed request, then a right one; yield what is wrong with how each was taken."""
+    if problem := _refused(predictor, request):
+        yield problem
+    if problem := _answered(predictor, request, sample, before):
+        yield problem
 
 
 def _refused(predictor: Predictor, request: Malformed) -> _Problem | None:

@@ -73,10 +73,8 @@ class GrpcPredictor:
         tensors.fill(request.inputs[self._input_name], batch)
         outputs = self._call(self._predictions.Predict, request).outputs
         if LOGITS not in outputs or PROBABILITIES not in outputs:
-            expected, found = (
-                f"outputs {LOGITS} and {PROBABILITIES}",
-                f"outputs {' and '.join(sorted(outputs)) or 'none'}",
-            )
+            expected = f"outputs {LOGITS} and {PROBABILITIES}"
+            found = f"outputs {' and '.join(sorted(outputs)) or 'none'}"
             raise errors.of_answer(self._endpoint.address, expected, found)
         try:
             return {LOGITS: tensors.decode(outputs[LOGITS]), PROBABILITIES: tensors.decode(outputs[PROBABILITIES])}

@@ -116,6 +116,7 @@ def test_guard_says_which_request_was_answered() -> None:
     found = guard.check(server, SPEC, SAMPLE, "grpc")
     assert found.problems == ("a request of shape [2, 8, 8, 2] (dimension 3 more) was answered",)
     assert (found.died, found.requests) == (False, len(malformed(SPEC)))
+    assert all(batch is SAMPLE for batch in server.batches[::2])  # also after that one
 
 
 @pytest.mark.parametrize(

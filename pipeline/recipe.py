@@ -67,8 +67,23 @@ class Recipe(Frozen):
             yield "measure needs an export section: there is nothing to measure without exported files"
         if self.judge and not self.measure:
             yield "judge needs a measure section: limits are compared with measurements"
+        yield from self._batch_problems()
         if self.export and self.measure and self.judge:
             yield from conflicts(self.judge, plan(self.export), self.measure.latency.percentile)
+
+    def _batch_problems(self) -> Iterator[str]:
+        """Yield the batches that are measured, but that the server would refuse."""
+        batching = self.serving.batching if self.serving else None
+        if self.measure is None or batching is None or batching.max_batch_size is None:
+            return
+        sizes = {"measure.batch_size": self.measure.batch_size,
+                 "measure.latency.batch_size": self.measure.latency.batch_size}  # fmt: skip
+        for key, size in sizes.items():
+            if size > batching.max_batch_size:
+                yield (
+                    f"{key} is {size}, but a server with serving.batching.max_batch_size {batching.max_batch_size} "
+                    f"refuses such a request: lower {key}"
+                )
 
 
 class _Loader(yaml.SafeLoader):

@@ -115,7 +115,7 @@ def time(
 def survive(sources: Mapping[str, Source], spec: Spec, samples: np.ndarray) -> dict[str, Guard]:
     """Return how served models take malformed requests; see `guard.check`."""
     return {
-        name: guard.check(load(source, spec, 0), spec, samples[:_SINGLES], source.protocol)
+        name: guard.check(load(source, spec, 0), spec, samples[:1], source.protocol)
         for name, source in sources.items()
         if isinstance(source, Endpoint)
     }

@@ -101,6 +101,8 @@ def test_all_problems_are_told_at_once() -> None:
         ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16"),
         ("export={tflite: [int8], onnx: []}", "min_speedup of train.tflite.int8 needs another tflite artifact of "),
         ("data.split.test=0.9", "data.split: "),
+        ("serving.batching.max_batch_size=64", "measure.batch_size is 256, but a server with serving.batching."),
+        ("serving.batching.max_batch_size=16", "measure.latency.batch_size is 32, but a server with "),
     ],
 )  # fmt: skip
 def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected: str) -> None:

@@ -57,6 +57,25 @@ class Watched:
         return found
 
 
+class Picky:
+    """The embedded target, but one that does not start at all with a model that it cannot load, as TF Serving may."""
+
+    name = embedded.EmbeddedTarget.name
+
+    def __init__(self) -> None:
+        self.served: list[list[int]] = []
+
+    def decisive(self) -> dict[str, str | None]:
+        return {}
+
+    def start(self, deployment: Deployment, work: Path) -> AbstractContextManager[Server]:
+        self.served.append(sorted(deployment.versions))
+        if any((path / "saved_model.pb").read_bytes() == b"no protobuf" for path in deployment.versions.values()):
+            config = ServingConfig(binary=str(programs.program(work, "leaves")))
+            return binary.BinaryTarget(config, config.binary, "").start(deployment, work)
+        return embedded.find(EMBEDDED).start(deployment, work)
+
+
 @pytest.fixture(scope="module")
 def child() -> Iterator[Child]:
     with Child(deadline_s=120, memory_mb=None, threads=1) as child:
@@ -139,6 +158,18 @@ def test_server_that_ends_before_it_is_ready_is_told_at_once_with_its_words(chil
     assert caught.value.what == expected
     assert caught.value.found == "Failed to start server. Error: UNKNOWN: no"
     assert not caught.value.transient
+
+
+def test_models_are_tried_alone_when_a_server_ends_over_one_of_them(
+    child: Child, model: Path, broken: Path, tmp_path: Path
+) -> None:
+    target = Picky()
+    with Supply(target, {"bad": broken, "good": model}, EMBEDDED, 1, child, tmp_path) as supply:
+        assert supply.call(["good"], "grpc", answer())["good"].shape == (20, 4)
+        with pytest.raises(RunError) as caught:
+            supply.call(["bad"], "grpc", answer())
+    assert caught.value.what.startswith("the server cannot load it: the embedded server ended before the model was")
+    assert target.served == [[1, 2], [1], [2], [2]]
 
 
 def test_server_that_is_never_ready_is_given_up_at_the_deadline_with_its_words(

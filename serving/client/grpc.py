@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf import json_format
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,

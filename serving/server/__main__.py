@@ -7,13 +7,13 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
 
 from serving.server import flags
 from serving.server.status import StatusError
 
 FAILED = 255
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: list[str]) -> int:
@@ -32,16 +32,15 @@ def main(arguments: list[str]) -> int:
         return 0
     if parsed.unknown:
         print(f"unknown argument: {parsed.unknown[0]}\n{usage}", flush=True)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os._exit(0))  # until models are loaded, there is nothing to bring to an end
     form = "%(asctime)s.%(msecs)03d %(levelname).1s %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, datefmt="%Y-%m-%d %H:%M:%S")
 
     from serving.server.serve import serve
 
     try:
-        serve(parsed.values, stop)
+        serve(parsed.values, SIGNALS)
     except StatusError as error:
         print(f"Failed to start server. Error: {error}", flush=True)
         return FAILED

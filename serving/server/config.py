@@ -45,7 +45,7 @@ def read(path: str) -> tuple[ModelConfig, ...]:
     Raises:
         StatusError: it cannot be read, or says what cannot be served.
     """
-    from google.protobuf import text_format  # type: ignore[import-untyped]
+    from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
     try:

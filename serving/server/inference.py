@@ -61,7 +61,10 @@ def check_inputs(signature: Signature, given: Collection[str]) -> None:
     Raises:
         StatusError: too many, too few or wrong ones.
     """
-    wanted, sent = signature.inputs, sorted(given)
+    wanted = signature.inputs
+    if len(given) == len(wanted) and all(alias in given for alias in wanted):
+        return
+    sent = sorted(given)
     if len(sent) > len(wanted) or (len(sent) < len(wanted) and not signature.defaults):
         extra = [alias for alias in sent if alias not in wanted]
         missing = [alias for alias in wanted if alias not in given]

@@ -80,7 +80,7 @@ class Loader:
             if self._stop.is_set():
                 return
         failure = self._registry.failures(names)
-        if failure:
+        if failure and not self._stop.is_set():
             raise failure
 
     def _submit(self, config: ModelConfig) -> bool:

@@ -24,6 +24,7 @@ _REASONS = {
     "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
     "Unterminated string starting at": "Missing a closing quotation mark in string.",
 }
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _KINDS = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
 
@@ -50,7 +51,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    return found if len(found) == len(pairs) else {**dict(reversed(pairs))}
+    return found if len(found) == len(pairs) else dict(reversed(pairs))
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
@@ -108,7 +109,7 @@ def kind(value: Any) -> str:
 def shown(value: Any) -> str:
     """Return a value as error texts show it."""
     if isinstance(value, float):
-        single = math.isfinite(value) and abs(value) <= np.finfo(np.float32).max
+        single = math.isfinite(value) and abs(value) <= _LARGEST_FLOAT32
         return rest_response.decimals(np.array([value], np.float32 if single else np.float64))[0]
     if isinstance(value, str):
         return rest_response.string(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r
 _FEW = 24  # below this, numpy's calls cost more than they save
 # significant digits: shortest try, and what always reads back to the same number
 _DIGITS = {np.dtype(np.float32): ("%.6g", "%.9g"), np.dtype(np.float64): ("%.6g", "%.17g")}
+_SINGLE = struct.Struct("f")
 _INTEGERS = frozenset(np.dtype(kind) for kind in ("i1", "i2", "i4", "i8", "u1", "u4", "u8"))
 
 
@@ -81,7 +84,7 @@ def _lines(name: str, array: np.ndarray, depth: int) -> list[str]:
     """Return each row of an array as one line of JSON; `depth` levels are open around a row."""
     found = _tokens(name, array, depth + array.ndim - 1)
     for axis in range(array.ndim - 1, 0, -1):
-        size, groups = array.shape[axis], int(np.prod(array.shape[:axis]))
+        size, groups = array.shape[axis], math.prod(array.shape[:axis])
         found = ["[" + ", ".join(found[at * size : (at + 1) * size]) + "]" for at in range(groups)]
     return found
 
@@ -90,7 +93,7 @@ def _block(name: str, array: np.ndarray, depth: int) -> str:
     """Return an array as JSON with an element a line; `depth` levels are open around it."""
     found = _tokens(name, array, depth + array.ndim)
     for axis in range(array.ndim - 1, -1, -1):
-        size, groups = array.shape[axis], int(np.prod(array.shape[:axis]))
+        size, groups = array.shape[axis], math.prod(array.shape[:axis])
         if size == 0:
             found = ["[]"] * groups
             continue
@@ -127,8 +130,8 @@ def decimals(array: np.ndarray) -> list[str]:
     values = flat.tolist()
     short, full = _DIGITS[array.dtype]
     if len(values) < _FEW:
-        kind = array.dtype.type
-        return [_decimal(value, short, full, kind) for value in values]
+        read_back = float if array.dtype == np.float64 else _as_float32
+        return [_decimal(value, short, full, read_back) for value in values]
     found = _formatted(short, values)
     # nan differs from itself; it is set right below
     differing = np.flatnonzero(np.fromstring(" ".join(found), array.dtype, sep=" ") != flat).tolist()
@@ -141,11 +144,16 @@ def decimals(array: np.ndarray) -> list[str]:
     return found
 
 
-def _decimal(value: float, short: str, full: str, kind: Any) -> str:
+def _decimal(value: float, short: str, full: str, read_back: Callable[[str], float]) -> str:
     text = short % value
-    if kind(float(text)) != value:
+    if read_back(text) != value:
         text = full % value
     return _finished(text)
+
+
+def _as_float32(text: str) -> float:
+    value: float = _SINGLE.unpack(_SINGLE.pack(float(text)))[0]
+    return value
 
 
 def _formatted(form: str, values: list[float]) -> list[str]:

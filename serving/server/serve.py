@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from serving.server import config as model_config
@@ -25,8 +27,8 @@ _WARM_UP = "assets.extra/tf_serving_warmup_requests"
 GRACE_S = 3.0  # running requests may take this long once the server is to stop
 
 
-def serve(values: Values, stop: threading.Event) -> None:
-    """Load the models, open the ports, answer until `stop` is set (rule 1.3).
+def serve(values: Values, signals: Collection[signal.Signals]) -> None:
+    """Load the models, open the ports, answer until one of the signals comes (rule 1.3).
 
     Raises:
         StatusError: it cannot start.
@@ -36,10 +38,15 @@ def serve(values: Values, stop: threading.Event) -> None:
     for name in values.not_default(Support.IGNORED):
         log.warning("--%s is not implemented by this server, ignored", name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")
+    stop = threading.Event()
+    for number in signals:
+        signal.signal(number, lambda *_: stop.set())
     registry = _load(values, configs, stop)
-    if stop.is_set():
-        return
-    _answer(values, registry, stop)
+    if not stop.is_set():
+        _answer(values, registry, stop)
 
 
 def _check(values: Values) -> None:
@@ -94,7 +101,6 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
     from serving.server.loading import Attempts, Loader
     from serving.server.registry import Registry
 
-    tf.get_logger().setLevel("ERROR")
     both = values.tensorflow_session_parallelism
     session_config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=values.tensorflow_intra_op_parallelism or both,

@@ -35,7 +35,7 @@ _KINDS: dict[int, tuple[str, np.dtype[Any]]] = {
 }
 # On the wire these are one block of fixed-width values, as an array has them in memory: number of the field
 _PACKED = {"float_val": 5, "double_val": 6}
-_FEW = 64  # below this, protobuf's own containers are faster
+_FEW = 64  # below this, lists are faster
 _LARGEST_RANK = 254
 
 
@@ -128,6 +128,8 @@ def _from_values(proto: Any, field: str, dtype: np.dtype[Any], count: int) -> np
         given = pairs.astype(np.float32 if dtype == np.complex64 else np.float64).view(dtype)
     elif field == "half_val":
         given = np.array(values).astype(np.uint16).view(dtype)
+    elif len(values) < _FEW:
+        given = np.array(values[:], np.int64 if field == "int_val" else dtype).astype(dtype, copy=False)
     else:
         given = np.array(values).astype(dtype, copy=False)
     if len(given) >= count:

@@ -20,9 +20,9 @@ SCHEMES: dict[str, Protocol] = {"grpc": "grpc", "grpcs": "grpc", "http": "rest",
 
 # what we set ourselves, for every target alike
 _OURS = frozenset(
-    {"port", "rest_api_port", "model_name", "model_base_path", "model_config_file", "enable_batching",
-     "batching_parameters_file", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism",
-     "max_num_load_retries"}
+    {"port", "rest_api_port", "bind_address", "model_name", "model_base_path", "model_config_file", "enable_batching",
+     "batching_parameters_file", "tensorflow_session_parallelism", "tensorflow_intra_op_parallelism",
+     "tensorflow_inter_op_parallelism", "max_num_load_retries", "version", "help"}
 )  # fmt: skip
 _FLAG = re.compile(r"--([a-z0-9_]+)(=.*)?", re.DOTALL)
 _ADDRESS = re.compile(r"(grpcs?|https?)://(\[[0-9a-fA-F:]+\]|[^\s/:\[\]]+):([0-9]{1,5})(/[^\s]*)?")
@@ -147,7 +147,7 @@ class ServingConfig(Frozen):
             if not match:
                 yield f"flags: expected --name=value, found {flag!r}"
             elif match[1] in _OURS:
-                yield f"flags: {match[1]} is set by modelmill; use the keys of this section"
+                yield f"flags: {match[1]} is not for a recipe to set; use the keys of this section"
         if self.grpc_port is not None and self.grpc_port == self.rest_port:
             yield f"grpc_port and rest_port are both {self.grpc_port}: choose two"
         yield from self._remote_problems()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import ml_dtypes
 import numpy as np
+import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from serving.server.status import Code, StatusError, invalid
@@ -26,7 +26,7 @@ _FIELDS: dict[int, tuple[str, Any]] = {
     types_pb2.DT_INT64: ("int64_val", np.int64),
     types_pb2.DT_BOOL: ("bool_val", np.bool_),
     types_pb2.DT_HALF: ("half_val", np.float16),
-    types_pb2.DT_BFLOAT16: ("half_val", ml_dtypes.bfloat16),
+    types_pb2.DT_BFLOAT16: ("half_val", tf.bfloat16.as_numpy_dtype),
     types_pb2.DT_UINT32: ("uint32_val", np.uint32),
     types_pb2.DT_UINT64: ("uint64_val", np.uint64),
 }

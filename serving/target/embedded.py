@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pipeline.errors import MissingError
 from serving.config import ServingConfig, TargetName
 from serving.layout import Deployment
+from serving.server import flags
+from serving.server.flags import Support
 from serving.target import process
 from serving.target.interface import Identity, Server
 
@@ -45,4 +48,17 @@ def find(config: ServingConfig) -> EmbeddedTarget:
             "the embedded server does not batch requests", expected="a server for serving.batching",
             found="the embedded one", todo="--set serving.target=docker or binary, or leave serving.batching out",
         )  # fmt: skip
+    if lacking := _lacking(config.flags):
+        raise MissingError(
+            f"the embedded server cannot do {', '.join(lacking)}", expected="a server for serving.flags",
+            found="the embedded one", todo="--set serving.target=docker or binary, or leave these flags out",
+        )  # fmt: skip
     return EmbeddedTarget(config)
+
+
+def _lacking(given: Sequence[str]) -> list[str]:
+    """Return the flags that our server does not know, or knows and does not follow: nothing is ignored silently."""
+    parsed = flags.parse(given)
+    ignored = [*parsed.values.not_default(Support.IGNORED), *parsed.values.not_default(Support.REFUSED)]
+    named = [flag for flag in given if flag.removeprefix("--").partition("=")[0] in ignored]
+    return [*parsed.bad, *parsed.unknown, *named]

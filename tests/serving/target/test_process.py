@@ -179,3 +179,12 @@ def test_embedded_server_is_refused_when_requests_are_to_be_batched() -> None:
         embedded.find(ServingConfig.model_validate({"batching": {"max_batch_size": 8}}))
     assert caught.value.what == "the embedded server does not batch requests"
     assert "leave serving.batching out" in caught.value.todo
+
+
+def test_embedded_server_is_refused_when_it_would_ignore_a_flag() -> None:
+    given = ("--xla_cpu_compilation_enabled=true", "--no_such_flag=1", "--grpc_max_threads=many", "--enable_profiler")
+    with pytest.raises(MissingError) as caught:
+        embedded.find(ServingConfig(flags=given))
+    expected = "--grpc_max_threads=many, --no_such_flag=1, --xla_cpu_compilation_enabled=true"
+    assert caught.value.what == f"the embedded server cannot do {expected}"
+    assert embedded.find(ServingConfig(flags=("--grpc_max_threads=8",))).name == "embedded"

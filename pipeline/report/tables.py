@@ -81,6 +81,8 @@ def serving(report: Report) -> list[str]:
         image = f" in {server['image']}" if server["image"] else ""
         over = dict.fromkeys(f"{run.protocol} ({run.encoding})" for run in runs)
         lines[0] += f": {named}{image}, over {' and '.join(over)}"
+        if server["implementation"] == "modelmill":
+            lines[0] += "; these are the figures of our own server, not TF Serving's"
     lines += [f"Not {name}: {reason}" for name, reason in report.serving.passed_over.items()]
     checks = [(run, check) for run in runs for check in run.checks]
     if checks and not any(check.problems for _, check in checks):

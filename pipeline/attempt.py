@@ -22,13 +22,15 @@ class Attempts:
         stage: its name, for the notes.
         actor: who may die of an artifact: "converter", "runtime".
         errors: artifact id -> why it failed.
-        transient: failures of the moment, for `Result.transient`.
+        passing: the artifacts that failed of the moment alone.
+        transient: their failures, for `Result.transient`.
     """
 
     stage: str
     actor: str
     emit: Emit
     errors: dict[str, str] = field(default_factory=dict)
+    passing: set[str] = field(default_factory=set)
     transient: list[str] = field(default_factory=list)
 
     def attempt(self, name: str, function: Callable[[], T]) -> T | None:
@@ -50,5 +52,6 @@ class Attempts:
         self.errors[name] = f"the {self.actor} died: {failure}" if isinstance(failure, CrashError) else str(failure)
         # a FailedError is nothing that we know the artifact can be blamed for: it may go well another time
         if isinstance(failure, FailedError) or failure.transient:
+            self.passing.add(name)
             self.transient.append(f"{name}: {str(failure).splitlines()[0]}")
         self.emit(Note(self.stage, f"{name} failed: {self.errors[name]}", level="warning"))

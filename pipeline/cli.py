@@ -58,7 +58,10 @@ Until = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable events on stdout, one JSON object a line.")]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Let the recipe's file name a program or a container image to run (section serving)."),
+    typer.Option(
+        "--trust",
+        help="Let the recipe's file name programs and images to run, and hosts to send data to.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only; the exit code tells the verdict.")]
 
@@ -99,7 +102,7 @@ def _make(
             typer.echo(json.dumps({"event": "error", "message": str(known), "exit_code": known.exit_code}))
         raise known from error
 
-    code = 1 if report.verdict == "fail" else 0
+    code = {"fail": 1, "error": 4}.get(report.verdict, 0)
     if as_json:
         finished = {"event": "finished", "verdict": report.verdict, "exit_code": code, "report": str(folder.report)}
         typer.echo(json.dumps(finished))

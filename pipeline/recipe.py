@@ -26,7 +26,7 @@ from pipeline.stages.export import plan
 from pipeline.stages.judge import Config as JudgeConfig
 from pipeline.stages.judge import conflicts
 from pipeline.stages.measure import Config as MeasureConfig
-from serving.config import BINARY, OFFICIAL_IMAGE, ServingConfig
+from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -119,30 +119,35 @@ def load(source: str, overrides: Iterable[str] = (), *, trusted: bool = False) -
     Args:
         source: path of a YAML file, or the name of a built-in recipe.
         overrides: `a.b=value` assignments, the value in YAML; they go through the same checks as the file.
-        trusted: whether the file may name programs and container images to run; assignments always may.
+        trusted: whether the file may name programs and images to run and hosts to send data to; assignments may.
 
     Raises:
         InputError: the file or an assignment is wrong; the message lists every problem at once.
     """
     document = parse(_read(source), source)
-    if not trusted and (programs := _programs(document)):
+    if not trusted and (risks := _risks(document)):
         raise InputError(
-            f"the recipe {source} names what would run code here: {', '.join(programs)}",
-            expected="a recipe from a stranger runs nothing of its own",
+            f"the recipe {source} would run code of its author's choice, or send your data away",
+            expected="nothing of the kind in a recipe's file", found=", ".join(risks),
             todo="if you know it: --trust, or say it yourself with --set",
-        )
+        )  # fmt: skip
     return check(override(document, overrides), source)
 
 
-def _programs(document: Mapping[str, Any]) -> list[str]:
-    """Return the assignments of a recipe's file that would run a program of its author's choice."""
+def _risks(document: Mapping[str, Any]) -> list[str]:
+    """Return what a stranger's recipe must not ask for: programs, their flags, and hosts to send data to."""
     serving = document.get("serving")
     if not isinstance(serving, dict):
         return []
-    binary, image = serving.get("binary", BINARY), serving.get("image")
-    found = [] if binary == BINARY else [f"serving.binary={binary}"]
-    if image is not None and not OFFICIAL_IMAGE.fullmatch(str(image)):
-        found.append(f"serving.image={image}")
+    found = [f"serving.flags={serving['flags']}"] if serving.get("flags") else []
+    if serving.get("binary", BINARY) != BINARY:
+        found.append(f"serving.binary={serving['binary']}")
+    if serving.get("image") is not None and not OFFICIAL_IMAGE.fullmatch(str(serving["image"])):
+        found.append(f"serving.image={serving['image']}")
+    remote = serving.get("remote")
+    addresses = remote.get("addresses") if isinstance(remote, dict) else None
+    if isinstance(addresses, list):
+        found += [f"serving.remote.addresses={one}" for one in addresses if not LOOPBACK_ADDRESS.match(str(one))]
     return found
 
 

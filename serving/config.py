@@ -16,6 +16,7 @@ Protocol = Literal["grpc", "rest"]
 BINARY = "tensorflow_model_server"
 IMAGES = {"cpu": "tensorflow/serving:2.20.0", "gpu": "tensorflow/serving:2.20.0-gpu"}
 OFFICIAL_IMAGE = re.compile(r"(docker\.io/)?tensorflow/serving([:@][A-Za-z0-9_.:-]+)?")
+LOOPBACK_ADDRESS = re.compile(r"[a-z]+://(localhost|127(\.[0-9]+){3}|\[::1\])(:|/|$)")
 SCHEMES: dict[str, Protocol] = {"grpc": "grpc", "grpcs": "grpc", "http": "rest", "https": "rest"}
 
 # what we set ourselves, for every target alike
@@ -150,6 +151,10 @@ class ServingConfig(Frozen):
                 yield f"flags: {match[1]} is not for a recipe to set; use the keys of this section"
         if self.grpc_port is not None and self.grpc_port == self.rest_port:
             yield f"grpc_port and rest_port are both {self.grpc_port}: choose two"
+        for key, target in (("image", "docker"), ("device", "docker"), ("binary", "binary")):
+            default = type(self).model_fields[key].default
+            if self.target not in ("auto", target) and getattr(self, key) != default:
+                yield f"{key} is for target: {target}, but target is {self.target}"
         yield from self._remote_problems()
 
     def _remote_problems(self) -> Iterator[str]:
@@ -160,7 +165,7 @@ class ServingConfig(Frozen):
         if not set(self.protocols) & set(self.remote.by_protocol()):
             yield f"remote has no address for protocols {', '.join(self.protocols)}"
         ours = {"batching": None, "intra_op_threads": None, "inter_op_threads": None, "flags": (),
-                "grpc_port": None, "rest_port": None, "image": None}  # fmt: skip
+                "grpc_port": None, "rest_port": None}  # fmt: skip
         for name, default in ours.items():
             if getattr(self, name) != default:
                 yield f"{name} is for a server that modelmill starts; a remote one is taken as it is"

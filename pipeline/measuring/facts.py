@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.attempt import Attempts
 from pipeline.data import Splits
-from pipeline.errors import DiskError, RunError
+from pipeline.errors import DiskError, RunError, UnavailableError
 from pipeline.events import Progress
 from pipeline.isolate import CrashError, FailedError
 from pipeline.measuring import runtimes
@@ -54,6 +54,7 @@ class Facts:
     checks: dict[tuple[str, str], list[document.Check]] = field(default_factory=dict)
 
     def step(self, item: str) -> None:
+        """Tell what is measured next."""
         self.attempts.emit(Progress(self.attempts.stage, "step", self.done, self.steps, item=item))
         self.done += 1
 
@@ -123,7 +124,7 @@ def _latency(group: Group, names: list[str], facts: Facts, batch: int) -> None:
 def _keep(
     facts: Facts, group: Group, found: dict[str, Latency], reference: str | None, only: str | None = None
 ) -> None:
-
+    """Keep latencies, with the speed-up over the reference; `only` that of one artifact."""
     for name, latency in found.items():
         if only in (None, name):
             faster = None
@@ -141,12 +142,17 @@ def put_to_the_test(place: Served, ids: Iterable[str], facts: Facts) -> None:
         facts.step(f"malformed requests to {name}, {place.name}")
         if name in facts.attempts.errors:
             continue
-        survive = partial(runtimes.survive, spec=facts.splits.spec, samples=facts.splits.test.x)
-        found = facts.attempts.attempt(name, partial(place.call, [name], survive))
+        survive = partial(runtimes.survive, spec=facts.splits.spec, samples=facts.splits.test.x, threads=facts.threads)
+        found = facts.attempts.attempt(name, partial(place.provoke, name, survive))
         if found is None:
             continue
         problems = list(found[name].problems)
-        if found[name].died and (death := place.supply.death(wait=True)):
+        if found[name].died:
+            death = place.supply.death(wait=True)
+            if death is None or death.transient:  # somebody else ended it, or a connection broke: no word on the model
+                broken = UnavailableError(problems[-1], code="UNAVAILABLE", todo="run the same command again")
+                facts.attempts.fail(name, DiedError(death) if death else broken)
+                continue
             problems[-1] += f"; {death}"
         facts.checks[name, place.key] = [
             document.Check(name="malformed-requests", requests=found[name].requests, problems=problems)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +39,24 @@ class File:
 Source = File | Endpoint
 
 
-@cache
+_loaded: dict[tuple[Source, Spec, int], Predictor] = {}
+
+
 def load(source: Source, spec: Spec, threads: int) -> Predictor:
     """Return the predictor of an exported file or of a served model; made once per process."""
+    key = source, spec, threads
+    if key not in _loaded:
+        _loaded[key] = _load(source, spec, threads)
+    return _loaded[key]
+
+
+def hang_up() -> None:
+    """Close the clients of served models."""
+    for key in [key for key in _loaded if isinstance(key[0], Endpoint)]:
+        _loaded.pop(key).close()
+
+
+def _load(source: Source, spec: Spec, threads: int) -> Predictor:
     from pipeline.formats import onnx, saved_model, tflite
     from serving.client import endpoint
 
@@ -112,10 +126,10 @@ def time(
     return latency.measure(predictors, samples, config, batch=batch)
 
 
-def survive(sources: Mapping[str, Source], spec: Spec, samples: np.ndarray) -> dict[str, Guard]:
+def survive(sources: Mapping[str, Source], spec: Spec, samples: np.ndarray, threads: int) -> dict[str, Guard]:
     """Return how served models take malformed requests; see `guard.check`."""
     return {
-        name: guard.check(load(source, spec, 0), spec, samples[:1], source.protocol)
+        name: guard.check(load(source, spec, threads), spec, samples[:1], source.protocol)
         for name, source in sources.items()
         if isinstance(source, Endpoint)
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import secrets
 import shutil
 import sys
 import time
@@ -14,16 +15,19 @@ from typing import Any, TypeVar
 
 from pipeline.errors import MissingError, RejectedError, RunError, ServerError, UnavailableError
 from pipeline.isolate import Child
+from pipeline.measuring import runtimes
 from pipeline.measuring.runtimes import Source
 from serving.client import endpoint
-from serving.client.endpoint import Endpoint
+from serving.client.endpoint import Endpoint, State
 from serving.config import ServingConfig
 from serving.layout import Deployment
-from serving.target.interface import Death, LaunchError, Server, Target
+from serving.target.interface import LOG, Death, LaunchError, Server, Target
 
 T = TypeVar("T")
 _POLL_S = 0.1
 _DEATH_S = 2.0  # a connection breaks before the system knows that the server has ended
+# TF Serving's words for a model that it was told to load and could not: the model is to blame, not the machine
+_BLAMES_THE_MODEL = "did not become available"
 
 
 class DiedError(RunError):
@@ -34,7 +38,8 @@ class DiedError(RunError):
     """
 
     def __init__(self, death: Death) -> None:
-        super().__init__(f"the server died: {death.reason}", found=death.log, todo="run the same command again")
+        todo = "run the same command again" if death.transient else "see its last words: it may not stand this model"
+        super().__init__(f"the server died: {death.reason}", found=death.log, todo=todo)
         self.transient = death.transient
 
 
@@ -42,8 +47,8 @@ class Supply:
     """One server for the SavedModels of a run; a context manager that ends it.
 
     Args:
-        target: what starts it.
-        models: artifact id -> folder with saved_model.pb, for a target that takes models.
+        target: what starts it, or knows where it runs.
+        models: artifact id -> folder with saved_model.pb.
         config: the recipe's section.
         threads: for what the section leaves open.
         child: the measuring process; it holds the clients.
@@ -58,9 +63,11 @@ class Supply:
         self._stack = contextlib.ExitStack()
         self._server: Server | None = None
         self._refused: dict[str, str] = {}
+        self._facts: dict[str, Any] = {}
         self._starts = 0
-        self._ours = config.remote is None
-        self._versions = {name: number for number, name in enumerate(models, start=1)}
+        # numbers that no other server has: one that took our port is never mistaken for ours
+        first = secrets.randbelow(10**9) + 1 if target.ours else 1
+        self._versions = {name: number for number, name in enumerate(models, start=first)}
 
     def __enter__(self) -> Supply:
         return self
@@ -68,14 +75,10 @@ class Supply:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
-        for log in sorted(self._work.glob("*/server.log")):  # standard error is the run's log
-            print(
-                f"--- {log.parent.name} ---",
-                log.read_text(encoding="utf-8", errors="replace"),
-                sep="\n",
-                file=sys.stderr,
-            )
+        self._end()
+        for log in sorted(self._work.glob(f"*/{LOG}")):  # standard error is the run's log
+            text = log.read_text(encoding="utf-8", errors="replace")
+            print(f"--- {log.parent.name} ---", text, sep="\n", file=sys.stderr)
         shutil.rmtree(self._work, ignore_errors=True)
 
     @property
@@ -90,15 +93,26 @@ class Supply:
         Raises:
             DiedError: the server died of it, or meanwhile.
             RunError: a model that the server cannot load; and whatever the function raises.
+            MissingError: a target, a port or a remote model that is not there.
         """
+        found = self.provoke(ids, protocol, function)
+        if death := self.death():  # then nobody knows who answered
+            raise DiedError(death)
+        return found
+
+    def provoke(self, ids: Sequence[str], protocol: str, function: Callable[[Mapping[str, Source]], T]) -> T:
+        """Run as `call` does a function whose result holds even where the server died of it."""
+        for name in ids:
+            self._require(name)
         server = self._alive()
         for name in ids:
-            if name in self._refused:
-                raise RunError(f"the server cannot load it: {self._refused[name]}")
+            self._require(name)
         try:
             return self._child.call(function, {name: self._endpoint(server, name, protocol) for name in ids})
+        except RejectedError:
+            raise
         except ServerError as error:
-            if isinstance(error, UnavailableError) and (death := self.death(wait=True)):
+            if death := self.death(wait=True):
                 raise DiedError(death) from error
             raise
 
@@ -108,7 +122,7 @@ class Supply:
         Args:
             wait: look again for a moment, because a connection breaks first.
         """
-        until = time.monotonic() + (_DEATH_S if wait and self._ours else 0)
+        until = time.monotonic() + (_DEATH_S if wait and self._target.ours else 0)
         while self._server is not None:
             death = self._server.death()
             if death is not None or time.monotonic() >= until:
@@ -117,31 +131,42 @@ class Supply:
         return None
 
     def described(self) -> dict[str, Any]:
-        """Return the facts about the server for report.json."""
-        assert self._server is not None
-        threads = (self._config.intra_op_threads or self._threads) if self._ours else None
-        server = dataclasses.asdict(self._server.identity)
-        return {"runtime": "served", "threads": threads, "target": self._target.name, "server": server}
+        """Return the facts about the server that was last ready, for report.json."""
+        return self._facts
 
-    def _endpoint(self, server: Server, name: str, protocol: str) -> Endpoint:
+    def _require(self, name: str) -> None:
+        if name in self._refused:
+            raise RunError(f"the server cannot load it: {self._refused[name]}")
+
+    def _endpoint(self, server: Server, name: str, protocol: str, deadline_s: float | None = None) -> Endpoint:
         remote = self._config.remote
         return Endpoint(
             server.addresses[protocol], self._config.model_name,
-            version=remote.version if remote else self._versions[name],
+            version=None if remote and remote.label else self._versions[name],
             label=remote.label if remote else None,
-            deadline_s=self._config.request_deadline_s,
+            deadline_s=min(self._config.request_deadline_s, deadline_s or self._config.request_deadline_s),
         )  # fmt: skip
 
     def _alive(self) -> Server:
         """Return the running server; start it where there is none."""
         if self._server is None or self._server.death() is not None:
+            again = self._starts > 0
             try:
-                self._start(list(self._models))
+                self._start([name for name in self._models if name not in self._refused])
             except LaunchError as error:
                 if error.transient or len(self._models) == 1:
                     raise
                 self._sort_out()
-        assert self._server is not None
+            except MissingError as error:
+                if not again:
+                    raise
+                # it was there: what is measured already is not thrown away for it
+                raise LaunchError(
+                    f"the {self._target.name} server cannot be started again: {error.what}", transient=True,
+                    expected=error.expected, found=error.found, todo=error.todo,
+                ) from error  # fmt: skip
+        if self._server is None:
+            raise RunError("the server can load none of the models")
         return self._server
 
     def _sort_out(self) -> None:
@@ -150,89 +175,127 @@ class Supply:
             try:
                 self._start([name])
             except LaunchError as error:
+                if error.transient:
+                    raise
                 self._refused[name] = str(error)
-        able = [name for name in self._models if name not in self._refused]
-        if able:
+        if able := [name for name in self._models if name not in self._refused]:
             self._start(able)
+
+    def _end(self) -> None:
+        """End the server, and first its clients: they would go on looking for it."""
+        if self._server is not None and self._child.pid is not None:
+            with contextlib.suppress(Exception):  # the measuring process may be what failed
+                self._child.call(runtimes.hang_up)
+        self._server = None
+        self._stack.close()
 
     def _start(self, names: Sequence[str]) -> None:
         """Start a server and wait until each model is loaded, or cannot be; one deadline for it all."""
-        self._stack.close()
-        self._server = None
+        self._end()
         self._starts += 1
         work = self._work / f"server-{self._starts}"
         work.mkdir(parents=True)
         deadline = time.monotonic() + self._config.ready_deadline_s
+        intra, inter = (getattr(self._config, f"{kind}_op_threads") or self._threads for kind in ("intra", "inter"))
         deployment = Deployment(
-            self._config.model_name, {self._versions[name]: self._models[name] for name in names},
-            self._config.intra_op_threads or self._threads, self._config.inter_op_threads or self._threads,
+            self._config.model_name, {self._versions[name]: self._models[name] for name in names}, intra, inter,
             self._config.batching, self._config.flags,
         )  # fmt: skip
         try:
             server = self._stack.enter_context(self._target.start(deployment, work))
-            states = self._ready(server, names, deadline) if self._ours else self._there(server)
+            if self._target.ours:
+                self._ready(server, names, deadline)
+            else:
+                self._there(server)
         except BaseException:
             self._stack.close()
             raise
-        for name in names:
-            state = states.get(self._versions[name])
-            if self._ours and state is not None and state.name != "AVAILABLE":
-                self._refused[name] = state.error or f"its state is {state.name}"
         self._server = server
+        self._facts = {
+            "runtime": "served", "threads": intra if self._target.ours else None, "target": self._target.name,
+            "server": dataclasses.asdict(server.identity) | self._asked(server),
+        }  # fmt: skip
 
-    def _ready(self, server: Server, names: Sequence[str], deadline: float) -> dict[int, endpoint.State]:
-        """Return the state of each version once all are AVAILABLE or END.
+    def _asked(self, server: Server) -> dict[str, str | None]:
+        """Return what is asked of somebody else's server, for the report."""
+        remote = self._config.remote
+        if remote is None:
+            return {}
+        version = None if remote.label else str(next(iter(self._versions.values())))
+        return {
+            "address": " ".join(server.addresses.values()), "model": self._config.model_name,
+            "model_version": version, "label": remote.label,
+        }  # fmt: skip
+
+    def _ready(self, server: Server, names: Sequence[str], deadline: float) -> None:
+        """Wait until each model is AVAILABLE, or END and thereby refused.
 
         Raises:
             LaunchError: the server ended, or the deadline passed.
         """
-        asked = self._endpoint(server, names[0], self.protocols[0])
-        wanted = {self._versions[name] for name in names}
-        states: dict[int, endpoint.State] = {}
+        wanted = {self._versions[name]: name for name in names}
+        states: dict[int, State] = {}
         while True:
             if death := server.death():
                 raise LaunchError(
                     f"the {self._target.name} server ended before the model was loaded: {death.reason}",
-                    transient=death.transient, found=death.log,
+                    transient=death.transient or _BLAMES_THE_MODEL not in death.log, found=death.log,
                     todo="look at the server's own words above; the model or a flag may not suit it",
                 )  # fmt: skip
-            with contextlib.suppress(UnavailableError):
-                states = self._child.call(endpoint.status, asked)
-                if all(version in states and states[version].name in ("AVAILABLE", "END") for version in wanted):
-                    return states
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 known = ", ".join(f"version {version} {state.name}" for version, state in states.items())
+                log = server.log()
                 raise LaunchError(
                     f"the {self._target.name} server was not ready in time", transient=True,
                     expected=f"the model AVAILABLE after {self._config.ready_deadline_s:g} s",
-                    found=(known or "no answer") + (f"; its last words:\n{server.log()}" if server.log() else ""),
+                    found=(known or "no answer") + (f"; its last words:\n{log}" if log else ""),
                     todo="a higher serving.ready_deadline_s, or a machine with less other work",
                 )  # fmt: skip
+            states = self._child.call(states_so_far, self._endpoint(server, names[0], self.protocols[0], left))
+            if all(version in states and states[version].name in ("AVAILABLE", "END") for version in wanted):
+                break
             time.sleep(_POLL_S)
+        for version, name in wanted.items():
+            if states[version].name == "END":
+                self._refused[name] = states[version].error or "its state is END"
 
-    def _there(self, server: Server) -> dict[int, endpoint.State]:
-        """Return the states of a remote model.
+    def _there(self, server: Server) -> None:
+        """Find out which version of a remote model is asked: one for all that is measured, over every protocol.
 
         Raises:
             MissingError: the server or the model is not there.
         """
-        asked = self._endpoint(server, next(iter(self._models)), self.protocols[0])
-        try:
-            states = self._child.call(endpoint.status, asked)
-        except (UnavailableError, RejectedError) as error:
-            raise MissingError(
-                f"there is no model {asked.model} at {asked.address}", expected="a server that has it AVAILABLE",
-                found=error.found or error.what, todo="check serving.remote.addresses and serving.model_name",
-            ) from None  # fmt: skip
-        loaded = [version for version, state in states.items() if state.name == "AVAILABLE"]
-        if not loaded or (asked.version is not None and asked.version not in loaded):
-            raise MissingError(
-                f"the model {asked.model} at {asked.address} is not loaded",
-                expected="any version" if asked.version is None else f"version {asked.version}",
-                found=", ".join(f"version {version} {state.name}" for version, state in states.items()),
-                todo="load it there, or ask another: --set serving.remote.version=N",
-            )  # fmt: skip
-        return states
+        remote, (name,) = self._config.remote, self._models
+        version = remote.version if remote else None
+        for protocol in self.protocols:
+            asked = self._endpoint(server, name, protocol)
+            try:
+                states = self._child.call(endpoint.status, asked)
+            except (UnavailableError, RejectedError) as error:
+                raise MissingError(
+                    f"there is no model {asked.model} at {asked.address}", expected="a server that has it AVAILABLE",
+                    found=error.found or error.what, todo="check serving.remote.addresses and serving.model_name",
+                ) from None  # fmt: skip
+            loaded = [number for number, state in states.items() if state.name == "AVAILABLE"]
+            if not loaded or (version is not None and version not in loaded):
+                raise MissingError(
+                    f"the model {asked.model} at {asked.address} is not loaded",
+                    expected="any version" if version is None else f"version {version}",
+                    found=", ".join(f"version {number} {state.name}" for number, state in states.items()),
+                    todo="load it there, or ask another: --set serving.remote.version=N",
+                )  # fmt: skip
+            version = max(loaded) if version is None else version
+        if version is not None:
+            self._versions[name] = version
+
+
+def states_so_far(asked: Endpoint) -> dict[int, State]:
+    """Return the states of a model's versions, none as long as the server does not answer or does not know it."""
+    try:
+        return endpoint.status(asked)
+    except (UnavailableError, RejectedError):
+        return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,6 +313,10 @@ class Served:
     def call(self, ids: Sequence[str], function: Callable[[Mapping[str, Source]], T]) -> T:
         """Run the function with the endpoints; see `places.Place.call`."""
         return self.supply.call(ids, self.key, function)
+
+    def provoke(self, name: str, function: Callable[[Mapping[str, Source]], T]) -> T:
+        """Run a function that may end the server; see `Supply.provoke`."""
+        return self.supply.provoke([name], self.key, function)
 
     def described(self) -> dict[str, Any]:
         """Return the server, the protocol and the encoding of tensors."""

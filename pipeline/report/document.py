@@ -122,7 +122,10 @@ class Run(Frozen):
 
 
 class Artifact(Frozen):
-    """An exported file and everything that was measured on it."""
+    """An exported file and everything that was measured on it.
+
+    `transient`: its error is one of the moment (a killed server, a time-out), which the next run does not keep.
+    """
 
     id: str
     stage: str
@@ -136,6 +139,7 @@ class Artifact(Frozen):
     sparsity: float | None = None
     optional: bool = False
     error: str | None = None
+    transient: bool = False
     runs: list[Run] = Field(default_factory=list)
 
 
@@ -171,6 +175,7 @@ class Failure(Frozen):
 class Report(Frozen):
     """The whole of `report.json`.
 
+    Verdict "error": the run failed, or failures of the moment left something unjudged; the same command goes on.
     Verdict "incomplete": nothing failed, but nothing was judged either (--until, or a recipe without limits).
     """
 

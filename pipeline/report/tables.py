@@ -75,12 +75,18 @@ def serving(report: Report) -> list[str]:
     if report.serving is None:
         return []
     runs = [run for artifact in report.artifacts for run in artifact.runs if run.protocol]
+    if not runs:
+        return [f"To be served by {report.serving.target}: no figures came of it"]
     lines = [f"Served by {report.serving.target}"]
-    if runs and (server := runs[0].server):
+    if server := runs[0].server:
         named = " ".join(part for part in (server["implementation"], server["version"]) if part)
         image = f" in {server['image']}" if server["image"] else ""
         over = dict.fromkeys(f"{run.protocol} ({run.encoding})" for run in runs)
         lines[0] += f": {named}{image}, over {' and '.join(over)}"
+        asked = {"model": "model", "model_version": "version", "label": "label"}
+        if server.get("address"):
+            which = " ".join(f"{word} {server[key]}" for key, word in asked.items() if server.get(key))
+            lines[0] += f"; asked was {which} at {server['address']}"
         if server["implementation"] == "modelmill":
             lines[0] += "; these are the figures of our own server, not TF Serving's"
     lines += [f"Not {name}: {reason}" for name, reason in report.serving.passed_over.items()]
@@ -99,11 +105,14 @@ def caption(report: Report) -> str:
     if not found:
         return ""
     queries = [one.queries for _, one in found]
-    run, one = found[-1]
-    threads = f"{run.threads} thread{'s' if (run.threads or 1) > 1 else ''}"
+    one = found[0][1]
+    counts = {place(run): run.threads for run, _ in found}
+    said = {name: f"{'unknown' if n is None else n} thread{'' if n == 1 else 's'}" for name, n in counts.items()}
+    # one number where all have the same, else each with its own
+    threads = next(iter(said.values())) if len(set(said.values())) == 1 else ", ".join(map(": ".join, said.items()))
     return (
         f"p50 and p99 of one sample: {one.scenario} by {one.settings['generator']}, {one.settings['blocks']} blocks "
-        f"that alternate with the other files of the runtime, {threads}, "
+        f"that alternate with the other files there, {threads}, "
         f"{min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file there"
     )
 

@@ -108,7 +108,7 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
             described = attempts.attempt(item.id, converting)
             if described is None:
                 _remove(job.folder / item.filename)
-                described = _described(item, error=attempts.errors[item.id])
+                described = _described(item, error=attempts.errors[item.id], transient=item.id in attempts.passing)
             made.append(described)
     document.write_artifacts(made, job.folder)
     failed = len(attempts.errors)

@@ -89,12 +89,17 @@ def judge(artifacts: Sequence[Artifact], plan: tuple[Planned, ...], config: Conf
 
 
 def verdict(artifacts: Sequence[Artifact], gates: Sequence[Gate]) -> str:
-    """Return "pass", "fail" or "incomplete".
+    """Return "pass", "fail", "error" or "incomplete".
 
-    A missed gate fails, and so does an artifact with an error that is not optional; where there was no gate to miss,
-    nothing is proven and the verdict is incomplete.
+    A missed gate fails, and so does an artifact with an error that is not optional. Where such an error is one of the
+    moment, what could not be judged for it is an error instead: it says nothing against the model. Where there was no
+    gate to miss, nothing is proven and the verdict is incomplete.
     """
-    broken = any(artifact.error and not artifact.optional for artifact in artifacts)
-    if broken or not all(gate.passed for gate in gates):
+    broken = [artifact for artifact in artifacts if artifact.error and not artifact.optional]
+    passing = any(artifact.transient for artifact in broken)
+    missed = [gate for gate in gates if not gate.passed and not (passing and gate.value is None)]
+    if missed or not all(artifact.transient for artifact in broken):
         return "fail"
+    if broken:
+        return "error"
     return "pass" if gates else "incomplete"

@@ -8,7 +8,6 @@ kills its runtime is that artifact's error, and the others are measured all the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.measuring.facts import Facts, Group
     from pipeline.report import document
     from serving.target.choose import Choice
+    from serving.target.interface import Target
 
 NAME = "measure"
 INPUTS = ("train", "export")
@@ -118,37 +118,37 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     splits = sources.load(data)
     exported = document.read_artifacts(job.inputs["export"].folder)
     files = {item.id: job.inputs["export"].file(Path(item.path).name) for item in exported if item.path}
-    served = _served(exported, serving)
+    target: Target | None = job.found.target if job.found else None
+    served = _served(exported, target)
     local: dict[str, dict[str, Path]] = {}
     for item in exported:
-        if item.id in files and item.id not in served:
+        # what somebody else serves is compared with the same SavedModel in process
+        if item.id in files and (target is None or not target.ours or item.id not in served):
             local.setdefault(item.format, {})[item.id] = files[item.id]
     attempts = Attempts(NAME, "runtime", job.emit)
     how = (measure.threads, measure.batch_size)
 
-    with ExitStack() as stack:
-        child = stack.enter_context(
-            Child(deadline_s=measure.deadline_s, memory_mb=measure.memory_mb, threads=measure.threads)
-        )
-        groups = [group(exported, Local(child, form, some, measure.threads), some) for form, some in local.items()]
-        places: list[Served] = []
-        if serving is not None and served:
+    with Child(deadline_s=measure.deadline_s, memory_mb=measure.memory_mb, threads=measure.threads) as child:
+        here = [group(exported, Local(child, form, some, measure.threads), some) for form, some in local.items()]
+        supply, places = None, []
+        if target is not None and serving is not None and served:
             models = {name: files[name] / VERSION for name in served}
-            supply = Supply(job.found.target, models, serving, measure.threads, child, job.folder / "serving")
+            supply = Supply(target, models, serving, measure.threads, child, job.folder / "serving")
             places = [Served(supply, protocol) for protocol in supply.protocols]
-        tested = places if serving is not None and serving.remote is None else []
         there = [group(exported, place, served) for place in places]
-        steps = 1 + sum(len(one.ids) + 2 for one in [*groups, *there]) + len(tested) * len(served)
+        tested = places if target is not None and target.ours else []
+        steps = 1 + sum(len(one.ids) + 2 for one in [*there, *here]) + len(tested) * len(served)
         facts = Facts(attempts, splits, *how, measure.latency, steps)
         facts.step("answers of the Keras model")
         keras = child.call(runtimes.answer_as_keras, job.inputs["train"].folder, splits.test.x, *how)
-        measure_all(groups, facts)
-        if places:
-            stack.enter_context(supply)  # not before: an idle server would disturb the others
-            measure_all(there, facts)
-            for place in tested:
-                put_to_the_test(place, served, facts)
-            groups += there
+        if supply is not None:
+            # first, because a target that is not there ends the run; and alone, because a server disturbs the others
+            with supply:
+                measure_all(there, facts)
+                for place in tested:
+                    put_to_the_test(place, served, facts)
+        measure_all(here, facts)
+    groups = [*here, *there]
 
     measured = [_measured(item, reference(exported).id, groups, keras, facts, measure.resamples) for item in exported]
     document.write_artifacts(measured, job.folder)
@@ -157,20 +157,20 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     failed = sum(item.error is not None for item in measured)
     metrics = {"artifacts": len(measured) - failed, "failed": failed, "test_samples": len(splits.test.y)}
     transient = list(attempts.transient)
-    if serving is not None and serving.remote is not None:
+    if target is not None and not target.ours:
         transient.append("a server that somebody else runs may answer differently next time")
     return Result(metrics, tuple(transient))
 
 
-def _served(exported: Sequence[document.Artifact], serving: ServingConfig | None) -> tuple[str, ...]:
+def _served(exported: Sequence[document.Artifact], target: Target | None) -> tuple[str, ...]:
     """Return the ids of the SavedModels that are measured behind a server.
 
     A remote server has one model, and nobody but its owner knows which: it is compared with the last SavedModel.
     """
-    if serving is None:
+    if target is None:
         return ()
     made = tuple(item.id for item in exported if item.format == "saved_model" and item.path)
-    return made if serving.remote is None else made[-1:]
+    return made if target.ours else made[-1:]
 
 
 def _measured(
@@ -182,8 +182,11 @@ def _measured(
     from pipeline.report import document
 
     labels = facts.splits.test.y
-    compared_with = next((found for (name, _), found in facts.logits.items() if name == reference), None)
+    answers = {key: found for (name, key), found in facts.logits.items() if name == reference}
+    # in process where there is such a run: what somebody else serves is not the reference
+    compared_with = answers.get("", next(iter(answers.values()), None))
     error, runs = item.error or facts.attempts.errors.get(item.id), []
+    passing = item.transient or item.id in facts.attempts.passing
     for group in groups:
         key = item.id, group.place.key
         if item.id not in group.ids or len(facts.latency.get(key, ())) < 2:
@@ -208,4 +211,4 @@ def _measured(
                 | facts_of_the_place
             )
         )
-    return item.model_copy(update={"error": error, "runs": runs})
+    return item.model_copy(update={"error": error, "transient": passing, "runs": runs})

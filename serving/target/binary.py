@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pipeline.errors import MissingError
+from pipeline.files import sha256
 from serving.config import ServingConfig, TargetName
 from serving.layout import Deployment
-from serving.target import process
+from serving.target import ports, process
 from serving.target.interface import Identity, Server, identify
 
 
@@ -18,6 +22,7 @@ class BinaryTarget:
     """A program of this machine; see `interface.Target`."""
 
     name: TargetName = "binary"
+    ours = True
 
     def __init__(self, config: ServingConfig, program: str, version_text: str) -> None:
         self._config, self._program, self._version_text = config, program, version_text
@@ -27,11 +32,11 @@ class BinaryTarget:
         return identify(self._version_text, None)
 
     def decisive(self) -> dict[str, str | None]:
-        """Return the program and what it says of its version."""
-        return {"program": self._program, "version": self._version_text}
+        """Return the program, its content, and what it says of its version."""
+        return {"program": self._program, "sha256": sha256(Path(self._program)), "version": self._version_text}
 
     def start(self, deployment: Deployment, work: Path) -> AbstractContextManager[Server]:
-        """Start it on loopback; see `interface.Target.start`."""
+        """Start it; see `interface.Target.start`. TF Serving has no flag for it: it listens on every address."""
         return process.serve([self._program], deployment, work, self._config, self._identity)
 
 
@@ -41,6 +46,8 @@ def find(config: ServingConfig) -> BinaryTarget:
     Raises:
         MissingError: there is no such program, or it cannot be run.
     """
+    if config.device == "gpu":
+        raise MissingError("serving.device: gpu is for containers", found="the binary target")
     program = shutil.which(config.binary)
     if program is None:
         raise MissingError(
@@ -49,16 +56,27 @@ def find(config: ServingConfig) -> BinaryTarget:
             todo="install tensorflow_model_server, or --set serving.binary=PATH, or --set serving.target=embedded",
         )  # fmt: skip
     program = str(Path(program).absolute())
+    ports.free(config)  # a port that is named and taken is told now, not after the training
+    return BinaryTarget(config, program, _version_text(program, config.lookup_deadline_s))
+
+
+def _version_text(program: str, deadline_s: float) -> str:
+    """Return what a program says to --version; empty where it goes on and on."""
     try:
-        asked = subprocess.run(
-            [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=config.lookup_deadline_s,
-            check=False,
+        asked = subprocess.Popen(
+            [program, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return BinaryTarget(config, program, "")  # it takes flags, but not this one: nothing is known of it
     except OSError as error:
         raise MissingError(
             f"{program} cannot be run", expected="a program for this machine", found=error.strerror or str(error),
             todo="install one that runs here, or --set serving.target=embedded",
         ) from None  # fmt: skip
-    return BinaryTarget(config, program, asked.stdout.decode("utf-8", "replace").strip())
+    try:
+        return asked.communicate(timeout=deadline_s)[0].decode("utf-8", "replace").strip()
+    except subprocess.TimeoutExpired:
+        return ""  # it takes flags, but not this one: nothing is known of it
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(asked.pid, signal.SIGKILL)  # with whatever it started
+        asked.wait()

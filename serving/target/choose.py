@@ -41,7 +41,7 @@ def choose(config: ServingConfig, emit: Emit) -> Choice:
         "remote": lambda: remote.find(config),
     }
     if config.target != "auto":
-        return Choice(config.target, find[config.target](), {})
+        return _told(Choice(config.target, find[config.target](), {}), emit)
     passed_over: dict[str, str] = {}
     for name in ORDER:
         try:
@@ -51,7 +51,14 @@ def choose(config: ServingConfig, emit: Emit) -> Choice:
             continue
         reasons = "; ".join(f"not {other}: {reason}" for other, reason in passed_over.items())
         emit(Note("measure", f"serving target: {name}{f' ({reasons})' if reasons else ''}"))
-        return choice
+        return _told(choice, emit)
     reasons = "; ".join(f"{name}: {reason}" for name, reason in passed_over.items())
     raise MissingError("there is no target to serve the SavedModels", expected=f"one of {', '.join(ORDER)}",
                        found=reasons, todo="start Docker, or change the section serving")  # fmt: skip
+
+
+def _told(choice: Choice, emit: Emit) -> Choice:
+    """Say what a user may not expect of a target."""
+    if choice.target.name == "binary":
+        emit(Note("measure", "tensorflow_model_server listens on every address of this machine while it is measured"))
+    return choice

@@ -10,18 +10,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.ending import describe
 from pipeline.errors import MissingError
 from pipeline.events import Emit, Note
 from serving import layout
 from serving.config import ServingConfig, TargetName
 from serving.layout import Deployment
-from serving.target import docker_engine, docker_image, docker_owner
-from serving.target.interface import Death, Identity, LaunchError, identify
-from serving.target.process import LOG, LOOPBACK
+from serving.target import docker_engine, docker_image, docker_owner, ports
+from serving.target.interface import LOG, Death, Identity, LaunchError, ended, identify
+from serving.target.ports import LOOPBACK
 
 _ROOT = "/models"
 _PORTS = {"grpc": 8500, "rest": 8501}  # in the container; the image's entrypoint sets them
@@ -33,11 +33,16 @@ _LOOK_EVERY_S = 0.25
 class DockerServer:
     """A running container; see `interface.Server`."""
 
-    def __init__(self, api: Any, name: str, addresses: dict[str, str], identity: Identity) -> None:
-        self.addresses, self.identity = addresses, identity
-        self._api, self._name = api, name
+    def __init__(self, api: Any, name: str, image: str, addresses: dict[str, str], lookup_deadline_s: float) -> None:
+        self.addresses = addresses
+        self._api, self._name, self._image, self._lookup_deadline_s = api, name, image, lookup_deadline_s
         self._death: Death | None = None
         self._looked = time.monotonic()
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Which server it is: what the one in the container says to --version, once it has nothing else to do."""
+        return identify(_version_text(self._api, self._name, self._lookup_deadline_s), self._image)
 
     def death(self) -> Death | None:
         """Return how it ended, or None while it runs."""
@@ -55,13 +60,14 @@ class DockerTarget:
     """The Docker engine of this machine, with an image; see `interface.Target`."""
 
     name: TargetName = "docker"
+    ours = True
 
     def __init__(self, config: ServingConfig, image_id: str, emit: Emit) -> None:
         self._config, self._image_id, self._emit = config, image_id, emit
 
     def decisive(self) -> dict[str, str | None]:
-        """Return the image's name, and its id: a tag moves."""
-        return {"image": self._config.image_name, "image_id": self._image_id}
+        """Return the image's name, its id (a tag moves), and what the container computes on."""
+        return {"image": self._config.image_name, "image_id": self._image_id, "device": self._config.device}
 
     @contextmanager
     def start(self, deployment: Deployment, work: Path) -> Iterator[DockerServer]:
@@ -91,59 +97,36 @@ class DockerTarget:
             published = api.inspect_container(name)["NetworkSettings"]["Ports"] or {}
         except docker_engine.errors() as error:
             raise self._refusal(error) from error
-        identity = identify(self._version_text(api, name), image)
         if death := _death(api, name):
-            raise LaunchError(f"the image {image} ended at once", transient=death.transient, found=str(death))
+            raise LaunchError(f"the image {image} ended at once", transient=True, found=str(death))
         addresses = {
-            protocol: f"{'grpc' if protocol == 'grpc' else 'http'}://{LOOPBACK}:{binding[0]['HostPort']}"
+            protocol: ports.address(protocol, binding[0]["HostPort"])
             for protocol, port in _PORTS.items()
             if (binding := published.get(f"{port}/tcp"))
         }
         if len(addresses) < len(_PORTS):
             raise LaunchError(
-                f"the Docker engine published no ports of the image {image}", transient=False,
+                f"the Docker engine published no ports of the image {image}", transient=True,
                 expected=f"two of them on {LOOPBACK}", found=str(published),
                 todo="docker network inspect bridge, or --set serving.target=embedded",
             )  # fmt: skip
-        return DockerServer(api, name, addresses, identity)
+        return DockerServer(api, name, image, addresses, self._config.lookup_deadline_s)
 
     def _refusal(self, error: Exception) -> MissingError | LaunchError:
         """Return what it means that the engine did not start the container."""
-        from docker.errors import APIError
-
         found = docker_engine.words(error)
-        for protocol, port in (("grpc", self._config.grpc_port), ("rest", self._config.rest_port)):
+        for protocol, port in ports.wanted(self._config).items():
             if port is not None and re.search(rf"[: ]{port}\b", found):
-                return MissingError(
-                    f"port {port} is not free", expected=f"a free port for serving.{protocol}_port on {LOOPBACK}",
-                    found=found, todo=f"choose another, or leave serving.{protocol}_port out: then a free one is taken",
-                )  # fmt: skip
+                return ports.taken(protocol, port, found)
         if self._config.device == "gpu" and any(word in found.lower() for word in ("gpu", "nvidia", "device driver")):
             return MissingError(
                 "the Docker engine has no GPU for containers", expected="an engine with NVIDIA's container toolkit",
                 found=found, todo="install nvidia-container-toolkit, or --set serving.device=cpu",
             )  # fmt: skip
-        # what a client does wrong here is in the image or in the recipe; all else is the engine's mood
-        transient = not (isinstance(error, APIError) and error.is_client_error())
         return LaunchError(
-            f"the Docker engine did not start the image {self._config.image_name}", transient=transient, found=found,
-            todo=f"see whether `docker run {self._config.image_name}` starts, or --set serving.target=embedded",
+            f"the Docker engine did not start the image {self._config.image_name}", transient=True, found=found,
+            todo="see the engine's words, or --set serving.target=embedded",
         )  # fmt: skip
-
-    def _version_text(self, api: Any, name: str) -> str:
-        """Return what the container's server says to --version; empty where it says nothing in time."""
-        said: list[bytes] = []
-
-        def ask() -> None:
-            with contextlib.suppress(*docker_engine.errors()):
-                command = api.exec_create(name, ["tensorflow_model_server", "--version"], stderr=False)
-                said.append(api.exec_start(command["Id"]))
-
-        # the SDK waits for ever for what a command prints; the thread ends with the container at the latest
-        thread = threading.Thread(target=ask, name="modelmill-version", daemon=True)
-        thread.start()
-        thread.join(self._config.lookup_deadline_s)
-        return said[0].decode("utf-8", "replace") if said else ""
 
     def _remove(self, api: Any, name: str, log: Path) -> None:
         from docker.errors import NotFound
@@ -166,18 +149,23 @@ def find(config: ServingConfig, emit: Emit) -> DockerTarget:
 
     Raises:
         InputError: the image's name is none.
-        MissingError: there is no engine that can be used, or the image is not to be had.
+        MissingError: there is no engine that can be used, the image is not to be had, or a port is taken.
     """
     deadline = time.monotonic() + config.lookup_deadline_s
     with closing(docker_engine.connect(config.lookup_deadline_s)) as api:
-        return DockerTarget(config, docker_image.resolve(api, config, deadline, emit), emit)
+        found = DockerTarget(config, docker_image.resolve(api, config, deadline, emit), emit)
+        # what a killed run left takes cores, even where this one should not need a container
+        with contextlib.suppress(*docker_engine.errors()):
+            docker_owner.sweep(api)
+    ports.free(config)  # a port that is named and taken is told now, not after the training
+    return found
 
 
 def _host_config(api: Any, config: ServingConfig, tree: Path) -> Any:
     """Return how the container meets this machine: as little as a server needs."""
     from docker.types import DeviceRequest, LogConfig, Mount
 
-    wanted = {_PORTS["grpc"]: config.grpc_port, _PORTS["rest"]: config.rest_port}
+    wanted = {_PORTS[protocol]: port for protocol, port in ports.wanted(config).items()}
     return api.create_host_config(
         port_bindings={port: (LOOPBACK, ours) if ours else (LOOPBACK,) for port, ours in wanted.items()},
         # a mount, and no volume: for one that it does not find the engine makes an empty folder
@@ -189,6 +177,22 @@ def _host_config(api: Any, config: ServingConfig, tree: Path) -> Any:
         log_config=LogConfig(type=LogConfig.types.JSON),  # the engine's own choice may be one that cannot be read
         device_requests=[DeviceRequest(count=-1, capabilities=[["gpu"]])] if config.device == "gpu" else None,
     )
+
+
+def _version_text(api: Any, name: str, deadline_s: float) -> str:
+    """Return what the container's server says to --version; empty where it says nothing in time."""
+    said: list[bytes] = []
+
+    def ask() -> None:
+        with contextlib.suppress(*docker_engine.errors()):
+            command = api.exec_create(name, ["tensorflow_model_server", "--version"], stderr=False)
+            said.append(api.exec_start(command["Id"]))
+
+    # the SDK waits for ever for what a command prints; the thread ends with the container at the latest
+    thread = threading.Thread(target=ask, name="modelmill-version", daemon=True)
+    thread.start()
+    thread.join(deadline_s)
+    return said[0].decode("utf-8", "replace") if said else ""
 
 
 def _death(api: Any, name: str) -> Death | None:
@@ -208,8 +212,7 @@ def _death(api: Any, name: str) -> Death | None:
         return Death("the container was ended by the system, which ran out of memory", True, log)
     # a shell reports its child's signal as 128 and its number; 255 is a status of its own
     code = int(state["ExitCode"])
-    words, transient = describe(128 - code if code - 128 in signal.valid_signals() else code)
-    return Death(f"the container {words}", transient, log)
+    return ended("the container", 128 - code if code - 128 in signal.valid_signals() else code, log)
 
 
 def _log(api: Any, name: str) -> str:

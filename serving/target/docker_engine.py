@@ -76,9 +76,9 @@ def _address() -> tuple[str, str]:
             "Docker's contexts cannot be read", expected="whole files below ~/.docker/contexts", found=words(error),
             todo=f"docker context ls, {_INSTEAD}",
         ) from error  # fmt: skip
-    if context is None:
+    if context is None or not context.Host:
         raise MissingError(
-            "the current Docker context does not exist", expected="one that `docker context ls` shows",
+            "the current Docker context names no engine", expected="one that `docker context ls` shows",
             found=f"DOCKER_CONTEXT={name}" if name else "another in ~/.docker/config.json",
             todo=f"docker context use default, {_INSTEAD}",
         )  # fmt: skip

@@ -13,7 +13,7 @@ from serving.config import ServingConfig, TargetName
 from serving.layout import Deployment
 from serving.server import flags
 from serving.server.flags import Support
-from serving.target import process
+from serving.target import ports, process
 from serving.target.interface import Identity, Server
 
 
@@ -21,6 +21,7 @@ class EmbeddedTarget:
     """Our own server; see `interface.Target`."""
 
     name: TargetName = "embedded"
+    ours = True
 
     def __init__(self, config: ServingConfig) -> None:
         self._config = config
@@ -43,6 +44,8 @@ def find(config: ServingConfig) -> EmbeddedTarget:
     Raises:
         MissingError: the config asks for what it cannot do.
     """
+    if config.device == "gpu":
+        raise MissingError("serving.device: gpu is for containers", found="the embedded target")
     if config.batching is not None:
         raise MissingError(
             "the embedded server does not batch requests", expected="a server for serving.batching",
@@ -53,6 +56,7 @@ def find(config: ServingConfig) -> EmbeddedTarget:
             f"the embedded server cannot do {', '.join(lacking)}", expected="a server for serving.flags",
             found="the embedded one", todo="--set serving.target=docker or binary, or leave these flags out",
         )  # fmt: skip
+    ports.free(config)  # a port that is named and taken is told now, not after the training
     return EmbeddedTarget(config)
 
 

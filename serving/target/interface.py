@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.ending import describe
 from pipeline.errors import RunError
 from serving.config import TargetName
 from serving.layout import Deployment
+
+LOG = "server.log"  # in the folder that a server works in
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,17 @@ class Death:
 
     def __str__(self) -> str:
         return f"{self.reason}; its last words:\n{self.log}" if self.log else self.reason
+
+
+def ended(who: str, status: int, log: str) -> Death:
+    """Return the death of a server by its exit status, or by minus the number of the signal that ended it.
+
+    Args:
+        who: what ended, as the reason's first words; empty where that goes without saying.
+    """
+    words, transient = describe(status)
+    # a server ends in order only when somebody asks it to
+    return Death(f"{who} {words}".strip(), transient or status == 0, log)
 
 
 class LaunchError(RunError):
@@ -90,6 +104,11 @@ class Target(Protocol):
 
     @property
     def name(self) -> TargetName: ...
+    @property
+    def ours(self) -> bool:
+        """Whether it starts servers of our own: their versions are ours to number, and they may be put to the test."""
+        ...
+
     def decisive(self) -> dict[str, str | None]:
         """Return what a measurement behind it depends on: the image's id, the program's version."""
         ...

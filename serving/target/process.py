@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,34 +12,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.ending import describe
-from pipeline.errors import MissingError
 from serving import layout
 from serving.config import ServingConfig
 from serving.layout import Deployment
-from serving.target import supervisor
-from serving.target.interface import Death, Identity, LaunchError
+from serving.target import ports, supervisor
+from serving.target.interface import LOG, Death, Identity, LaunchError, ended
 
-LOOPBACK = "127.0.0.1"
-LOG = "server.log"
 _LINES = 20
 
 
 class ProcessServer:
     """A running server; see `interface.Server`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ports: dict[str, int], identity: Identity, log: Path) -> None:
-        self.addresses = {
-            protocol: f"{'grpc' if protocol == 'grpc' else 'http'}://{LOOPBACK}:{port}"
-            for protocol, port in ports.items()
-        }
+    def __init__(self, process: subprocess.Popen[bytes], taken: dict[str, int], identity: Identity, log: Path) -> None:
+        self.addresses = {protocol: ports.address(protocol, port) for protocol, port in taken.items()}
         self.identity = identity
         self._process, self._log = process, log
 
     def death(self) -> Death | None:
         """Return how it ended, or None while it runs."""
         status = self._process.poll()
-        return None if status is None else Death(*describe(status), self.log())
+        return None if status is None else ended("", status, self.log())
 
     def log(self) -> str:
         """Return the last lines that it wrote."""
@@ -53,7 +45,7 @@ class ProcessServer:
 def serve(
     program: Sequence[str], deployment: Deployment, work: Path, config: ServingConfig, identity: Identity
 ) -> Iterator[ProcessServer]:
-    """Run a program with the flags for a deployment, on loopback, until the block ends.
+    """Run a program with the flags for a deployment until the block ends; its ports are chosen on loopback.
 
     Args:
         program: the program and its first arguments; the flags follow.
@@ -69,12 +61,12 @@ def serve(
     tree = (work / "models").absolute()
     tree.mkdir(parents=True)
     flags = layout.write(deployment, tree, str(tree))
-    ports = _ports({"grpc": config.grpc_port, "rest": config.rest_port})
-    command = [*program, f"--port={ports['grpc']}", f"--rest_api_port={ports['rest']}", *flags]
+    taken = ports.free(config)
+    command = [*program, f"--port={taken['grpc']}", f"--rest_api_port={taken['rest']}", *flags]
     log = work / LOG
     process = _start(command, log)
     try:
-        yield ProcessServer(process, ports, identity, log)
+        yield ProcessServer(process, taken, identity, log)
     finally:
         _end(process)
 
@@ -105,26 +97,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _ports(wanted: dict[str, int | None]) -> dict[str, int]:
-    """Return a free port for each protocol: the one that is asked for, else any.
-
-    Raises:
-        MissingError: the port that is asked for is taken.
-    """
-    found = {}
-    with contextlib.ExitStack() as held:  # all at once, so that no two are the same
-        for protocol, port in wanted.items():
-            one = held.enter_context(socket.socket())
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                one.bind((LOOPBACK, port or 0))
-            except OSError as error:
-                raise MissingError(
-                    f"port {port} is not free", expected=f"a free port for serving.{protocol}_port on {LOOPBACK}",
-                    found=error.strerror or str(error),
-                    todo=f"choose another, or leave serving.{protocol}_port out: then a free one is taken",
-                ) from None  # fmt: skip
-            found[protocol] = int(one.getsockname()[1])
-    return found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipeline.errors import MissingError
 from serving.config import RemoteConfig, ServingConfig, TargetName
@@ -32,6 +34,7 @@ class RemoteTarget:
     """A server that is already running; see `interface.Target`."""
 
     name: TargetName = "remote"
+    ours = False
 
     def __init__(self, config: RemoteConfig) -> None:
         self._config = config
@@ -48,7 +51,20 @@ class RemoteTarget:
 
 
 def find(config: ServingConfig) -> RemoteTarget:
-    """Return the server that the config names; whether it answers is seen when it is asked."""
+    """Return the server that the config names; whether it has the model is seen when it is asked.
+
+    Raises:
+        MissingError: nothing listens at one of its addresses.
+    """
     if config.remote is None:
         raise MissingError("serving.target is remote, but serving.remote names no server")
+    for address in config.remote.addresses:
+        parts = urlsplit(address)
+        try:
+            socket.create_connection((str(parts.hostname), int(parts.port or 0)), config.lookup_deadline_s).close()
+        except OSError as error:
+            raise MissingError(
+                f"there is no server at {address}", expected="one that is running",
+                found=error.strerror or str(error), todo="start it, or correct serving.remote.addresses",
+            ) from None  # fmt: skip
     return RemoteTarget(config.remote)

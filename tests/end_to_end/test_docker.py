@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -74,11 +75,13 @@ def test_container_killed_during_a_measurement_is_told_removed_and_not_stored(cw
         container.kill()
 
     code, events, errors = interrupted([*LONG, "--out", "runs/dies"], cwd, when=during_latency, by=kill, **ENGINE)
-    assert code == 1
+    assert code == 4
     assert "Traceback" not in errors
     notes = " ".join(event["text"] for event in events if event["event"] == "note" and event["level"] == "warning")
     assert "the server died: " in notes
     assert containers() == []
+    manifest = json.loads((cwd / "runs/dies/stages/measure/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["transient"] != []  # so it is not used again
 
 
 def test_container_of_a_killed_run_is_removed_by_the_next_which_goes_on(cwd: Path) -> None:

@@ -92,7 +92,7 @@ def test_target_that_is_named_reuses_what_auto_found(cwd: Path) -> None:
         (["serving.target=docker"], "Docker"),
         (["serving.target=binary"], "there is no program tensorflow_model_server"),
         (["serving.target=remote", "serving.remote={addresses: [grpc://127.0.0.1:1]}"],
-         "there is no model model at grpc://127.0.0.1:1"),
+         "there is no server at grpc://127.0.0.1:1"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("first")
@@ -109,8 +109,12 @@ def test_target_that_is_named_and_not_there_ends_with_exit_3_and_what_to_do(
     assert report(cwd, "absent")["verdict"] == "error"
 
 
-def test_target_that_is_not_there_is_told_before_anything_is_trained(tmp_path: Path) -> None:
-    done = modelmill(*ARGUMENTS, "--set", "serving.target=docker", cwd=tmp_path)
+@pytest.mark.parametrize(
+    "overrides",
+    [["serving.target=docker"], ["serving.target=remote", "serving.remote={addresses: [grpc://127.0.0.1:1]}"]],
+)
+def test_target_that_is_not_there_is_told_before_anything_is_trained(tmp_path: Path, overrides: list[str]) -> None:
+    done = modelmill(*ARGUMENTS, *options(overrides), cwd=tmp_path)
     assert done.returncode == 3
     assert "train: runs" not in done.stderr
 
@@ -141,13 +145,13 @@ def test_server_that_dies_during_a_measurement_is_told_and_not_stored_and_the_ne
         server.kill()
 
     code, events, errors = interrupted(arguments, cwd, when=during_latency, by=kill)
-    assert code == 1
+    assert code == 4
     assert "Traceback" not in errors
     notes = [event["text"] for event in events if event["event"] == "note" and event["level"] == "warning"]
     assert any("the server died: killed by SIGKILL (killed) from outside" in note for note in notes), notes
     (artifact,) = report(cwd, "dies")["artifacts"]
     assert "the server died: killed by SIGKILL" in artifact["error"]
-    assert report(cwd, "dies")["verdict"] == "fail"
+    assert report(cwd, "dies")["verdict"] == "error"
     assert gone(cwd)
 
     done = modelmill(*arguments, cwd=cwd)
@@ -195,8 +199,32 @@ def test_remote_server_is_validated_anew_each_time_and_never_put_to_the_test(
         found = report(cwd, "remote")
         assert [stage["status"] for stage in found["stages"]] == ["reused", "reused", "run"]
         assert found["serving"] == {"asked": "remote", "target": "remote", "passed_over": {}}
-        for run in found["artifacts"][0]["runs"]:
+        here, *there = found["artifacts"][0]["runs"]
+        assert here["target"] == "in-process"  # what the remote one is compared with
+        assert [run["protocol"] for run in there] == ["grpc", "rest"]
+        for run in there:
             assert (run["target"], run["threads"], run["checks"]) == ("remote", None, [])
-            assert run["server"] == {"implementation": "unknown", "version": None, "image": None}
+            assert (run["server"]["implementation"], run["server"]["model_version"]) == ("unknown", "1")
             assert run["parity"]["top1_agreement"] == 1.0
+        assert "asked was model digits version 1 at grpc://127.0.0.1:" in done.stdout
     assert json.loads(modelmill("show", "runs/remote", "--json", cwd=cwd).stdout) == found
+
+
+@pytest.mark.usefixtures("first")
+def test_remote_server_with_another_model_misses_the_limits(tmp_path: Path, running: tuple[int, int]) -> None:
+    overrides = ["serving.target=remote", f"serving.remote={{addresses: [grpc://127.0.0.1:{running[0]}]}}",
+                 "serving.model_name=digits", "seed=1",
+                 "judge={gates: {min_parity: 1.0, max_accuracy_drop: 0.0}}"]  # fmt: skip
+    done = modelmill("validate", *ARGUMENTS[1:], *options(overrides), cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    here, there = report(tmp_path)["artifacts"][0]["runs"]
+    assert here["parity"]["top1_agreement"] == 1.0
+    assert there["parity"]["top1_agreement"] < 1.0
+    assert there["metrics"]["accuracy_drop"]["value"] != 0
+
+
+@pytest.mark.usefixtures("first")
+def test_log_of_a_run_holds_the_servers_words_and_no_traceback(cwd: Path) -> None:
+    log = (cwd / "runs/digits/log.txt").read_text(encoding="utf-8", errors="replace")
+    assert "Running gRPC ModelServer at" in log
+    assert "Traceback" not in log

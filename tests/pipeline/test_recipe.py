@@ -186,27 +186,40 @@ def test_number_that_is_not_finite_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "serving",
+    ("serving", "found"),
     [
-        {"binary": "./evil.sh"},
-        {"image": "stranger/serving:1"},
-        {"image": "tensorflow/serving.evil:1", "target": "docker"},
+        ({"binary": "./evil.sh"}, "serving.binary=./evil.sh"),
+        ({"image": "stranger/serving:1"}, "serving.image=stranger/serving:1"),
+        ({"image": "tensorflow/serving.evil:1"}, "serving.image=tensorflow/serving.evil:1"),
+        ({"flags": ["--ssl_config_file=/etc/x"]}, "serving.flags=['--ssl_config_file=/etc/x']"),
+        (
+            {"target": "remote", "remote": {"addresses": ["http://127.0.0.1.evil.example:80", "grpc://localhost:1"]}},
+            "serving.remote.addresses=http://127.0.0.1.evil.example:80",
+        ),
     ],
 )
-def test_file_that_names_a_program_to_run_is_refused_until_the_user_trusts_it(
-    tmp_path: Path, serving: dict[str, str]
+def test_file_that_names_a_program_or_a_host_is_refused_until_the_user_trusts_it(
+    tmp_path: Path, serving: dict[str, object], found: str
 ) -> None:
     path = tmp_path / "stranger.yaml"
     document = yaml.safe_load(recipes.dump(recipes.load("digits"))) | {"serving": serving}
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     with pytest.raises(InputError) as caught:
         recipes.load(str(path))
-    key, value = next(iter(serving.items()))
-    assert caught.value.what == f"the recipe {path} names what would run code here: serving.{key}={value}"
+    assert caught.value.what.startswith(f"the recipe {path} would run code of its author's choice, or send your data")
+    assert caught.value.found == found
     assert "--trust" in caught.value.todo
     trusted = recipes.load(str(path), trusted=True).serving
     assert trusted is not None
-    assert getattr(trusted, key) == value
+    assert trusted.model_dump(mode="json", exclude_defaults=True) == serving
+
+
+def test_server_on_this_machine_needs_no_trust(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    document = yaml.safe_load(recipes.dump(recipes.load("digits")))
+    serving = {"target": "remote", "remote": {"addresses": ["grpc://localhost:8500", "http://[::1]:8501/prefix"]}}
+    path.write_text(yaml.safe_dump(document | {"serving": serving}), encoding="utf-8")
+    assert recipes.load(str(path)).serving is not None
 
 
 def test_official_images_and_the_users_own_words_need_no_trust(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pipeline.isolate import Child
 from pipeline.measuring import runtimes
 from pipeline.measuring.runtimes import Source
 from pipeline.measuring.served import DiedError, Served, Supply
+from serving.client.endpoint import Endpoint
 from serving.config import ServingConfig
 from serving.layout import Deployment
 from serving.target import binary, embedded, remote
@@ -36,6 +37,7 @@ class Watched:
     """The embedded target, which remembers the folders that it worked in."""
 
     name = embedded.EmbeddedTarget.name
+    ours = True
 
     def __init__(self) -> None:
         self.works: list[Path] = []
@@ -61,6 +63,7 @@ class Picky:
     """The embedded target, but one that does not start at all with a model that it cannot load, as TF Serving may."""
 
     name = embedded.EmbeddedTarget.name
+    ours = True
 
     def __init__(self) -> None:
         self.served: list[list[int]] = []
@@ -99,6 +102,10 @@ def broken(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answer() -> Callable[[Mapping[str, Source]], dict[str, np.ndarray]]:
     return partial(runtimes.answer, spec=tiny.SPEC, samples=SAMPLES, threads=1, batch_size=8)
+
+
+def served_clients() -> int:
+    return sum(isinstance(source, Endpoint) for source, *_ in runtimes._loaded)
 
 
 def kill_and_answer(sources: Mapping[str, Source], pid: int) -> dict[str, np.ndarray]:
@@ -156,8 +163,69 @@ def test_server_that_ends_before_it_is_ready_is_told_at_once_with_its_words(chil
         supply.call(["a"], "grpc", answer())
     expected = "the binary server ended before the model was loaded: ended with exit status 255"
     assert caught.value.what == expected
-    assert caught.value.found == "Failed to start server. Error: UNKNOWN: no"
-    assert not caught.value.transient
+    assert caught.value.found.startswith("Failed to start server. Error: UNKNOWN: 1 servable(s) did not become avail")
+    assert not caught.value.transient  # it names the model
+
+
+def test_server_that_cannot_start_for_another_reason_is_no_word_on_the_model(child: Child, model: Path,
+                                                                             tmp_path: Path) -> None:  # fmt: skip
+    config = ServingConfig(binary=str(programs.program(tmp_path, "cannot_listen")))
+    with (
+        Supply(binary.find(config), {"a": model, "b": model}, config, 1, child, tmp_path / "work") as supply,
+        pytest.raises(LaunchError) as caught,
+    ):
+        supply.call(["a"], "grpc", answer())
+    assert caught.value.found == "Failed to start server. Error: UNKNOWN: cannot listen"
+    assert caught.value.transient
+
+
+def test_all_models_are_refused_when_a_server_can_load_none(child: Child, model: Path, tmp_path: Path) -> None:
+    config = ServingConfig(binary=str(programs.program(tmp_path, "leaves")))
+    with Supply(binary.find(config), {"a": model, "b": model}, config, 1, child, tmp_path / "work") as supply:
+        for name in ("a", "b"):
+            with pytest.raises(RunError, match="the server can") as caught:
+                supply.call([name], "grpc", answer())
+            assert not caught.value.transient
+
+
+def test_server_that_accepts_and_never_answers_is_given_up_at_the_deadline(child: Child, model: Path,
+                                                                           tmp_path: Path) -> None:  # fmt: skip
+    config = ServingConfig(binary=str(programs.program(tmp_path, "mute")), ready_deadline_s=2)
+    started = time.monotonic()
+    with (
+        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work") as supply,
+        pytest.raises(LaunchError, match="was not ready in time"),
+    ):
+        supply.call(["a"], "grpc", answer())
+    assert time.monotonic() - started < 2 + 5
+
+
+def test_another_server_on_our_port_is_never_taken_for_ours(child: Child, model: Path, tmp_path: Path) -> None:
+    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, tmp_path / "other") as other:
+        other.call(["a"], "grpc", answer())
+        assert other._server is not None
+        address = other._server.addresses["grpc"]
+
+        class Mistaken(Watched):
+            @contextmanager
+            def start(self, deployment: Deployment, work: Path) -> Iterator[Server]:
+                with super().start(deployment, work) as server:
+                    server.addresses["grpc"] = address
+                    yield server
+
+        config = ServingConfig(target="embedded", ready_deadline_s=3)
+        with (
+            Supply(Mistaken(), {"a": model}, config, 1, child, tmp_path / "work") as supply,
+            pytest.raises(LaunchError, match="was not ready in time"),
+        ):
+            supply.call(["a"], "grpc", answer())
+
+
+def test_clients_hang_up_when_the_server_ends(child: Child, model: Path, tmp_path: Path) -> None:
+    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, tmp_path) as supply:
+        supply.call(["a"], "grpc", answer())
+        assert child.call(served_clients) == 1
+    assert child.call(served_clients) == 0
 
 
 def test_models_are_tried_alone_when_a_server_ends_over_one_of_them(
@@ -169,7 +237,8 @@ def test_models_are_tried_alone_when_a_server_ends_over_one_of_them(
         with pytest.raises(RunError) as caught:
             supply.call(["bad"], "grpc", answer())
     assert caught.value.what.startswith("the server cannot load it: the embedded server ended before the model was")
-    assert target.served == [[1, 2], [1], [2], [2]]
+    one, two = target.served[0]
+    assert target.served == [[one, two], [one], [two], [two]]
 
 
 def test_server_that_is_never_ready_is_given_up_at_the_deadline_with_its_words(
@@ -213,14 +282,16 @@ def test_remote_server_is_asked_over_the_protocols_that_it_has(
         assert supply.call(["a"], protocol, answer())["a"].shape == (20, 4)
         facts = Served(supply, protocol).described()
     assert (facts["target"], facts["threads"], facts["server"]["implementation"]) == ("remote", None, "unknown")
+    assert (facts["server"]["address"], facts["server"]["model"]) == (running[protocol], "model")
+    assert facts["server"]["model_version"].isdigit()
 
 
 @pytest.mark.parametrize(
     ("keys", "what", "found"),
     [
         ({"model_name": "nobody"}, "there is no model nobody at grpc://127.0.0.1:", "of model nobody"),
-        ({"version": 7}, "the model model at grpc://127.0.0.1:", "version 1 AVAILABLE"),
-        ({"addresses": ["grpc://127.0.0.1:1"]}, "there is no model model at grpc://127.0.0.1:1", ""),
+        ({"version": 7}, "the model model at grpc://127.0.0.1:", "AVAILABLE"),
+        ({"addresses": ["grpc://127.0.0.1:1"]}, "there is no server at grpc://127.0.0.1:1", "Connection refused"),
     ],
 )
 def test_remote_model_that_is_not_there_is_told_with_what_to_do(
@@ -228,8 +299,8 @@ def test_remote_model_that_is_not_there_is_told_with_what_to_do(
 ) -> None:
     keys = {"addresses": [running["grpc"]]} | keys
     with (
-        remotely(child, tmp_path, model, **keys) as supply,
         pytest.raises(MissingError, match=re.escape(what)) as caught,
+        remotely(child, tmp_path, model, **keys) as supply,
     ):
         supply.call(["a"], "grpc", answer())
     assert found in caught.value.found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import socket
 import subprocess
@@ -17,8 +18,7 @@ from pipeline.errors import MissingError
 from serving.config import ServingConfig
 from serving.layout import Deployment
 from serving.target import binary, embedded
-from serving.target.interface import Death, Server, identify
-from serving.target.process import LOG
+from serving.target.interface import LOG, Death, Server, identify
 from tests.serving.target import programs
 
 DEPLOYMENT = Deployment("m", {}, 1, 1)
@@ -74,6 +74,23 @@ def test_server_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pyte
     assert running(tmp_path) == []
 
 
+def test_server_below_a_wrapper_ends_with_it(tmp_path: Path) -> None:
+    config = ServingConfig(binary=str(programs.wrapper(tmp_path, "obeys")))
+    with binary.find(config).start(DEPLOYMENT, tmp_path / "work") as server:
+        until(server.log)
+        assert len(running(tmp_path)) == 3  # the supervisor, the shell and the server
+    assert running(tmp_path) == []
+
+
+def test_death_is_transient_when_somebody_asks_the_server_to_end(tmp_path: Path) -> None:
+    with target(tmp_path, "obeys").start(DEPLOYMENT, tmp_path / "work") as server:
+        until(server.log)
+        (pid,) = [pid for pid in running(tmp_path) if "supervisor" not in " ".join(psutil.Process(pid).cmdline())]
+        psutil.Process(pid).terminate()
+        found = death(server)
+    assert (found.reason, found.transient) == ("ended with exit status 0", True)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -87,7 +104,7 @@ def test_death_names_its_cause_and_the_last_words_when_a_server_ends_by_itself(
     with target(tmp_path, name).start(DEPLOYMENT, tmp_path / "work") as server:
         found = death(server)
     assert (found.reason, found.transient) == (reason, False)
-    assert found.log in ("Failed to start server. Error: UNKNOWN: no", "check failed")
+    assert "did not become available" in found.log or found.log == "check failed"
     assert str(found) == f"{reason}; its last words:\n{found.log}"
 
 
@@ -101,8 +118,10 @@ def test_death_is_transient_when_a_server_is_killed_from_outside(tmp_path: Path)
     assert found.reason.startswith("killed by SIGKILL (killed) from outside")
 
 
-def test_server_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
-    path = programs.program(tmp_path, "waits")
+@pytest.mark.parametrize("name", ["waits", "stubborn"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_server_ends_when_its_owner_is_killed(tmp_path: Path, name: str, wrapped: bool) -> None:
+    path = programs.wrapper(tmp_path, name) if wrapped else programs.program(tmp_path, name)
     script = (
         "import sys, time; from pathlib import Path; from serving.config import ServingConfig\n"
         "from serving.layout import Deployment; from serving.target import binary\n"
@@ -113,10 +132,21 @@ def test_server_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
     owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     assert owner.stdout.readline() == "up\n"
-    until(lambda: len(running(path)) == 2)  # the server and its supervisor
+    count = 4 if wrapped else 3  # the owner, the supervisor and the server, perhaps below a shell
+    until(lambda: len(running(tmp_path)) == count)
+    until(lambda: (tmp_path / "work" / LOG).read_text())
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    until(lambda: running(path) == [])
+    until(lambda: running(tmp_path) == [])
+
+
+def test_program_that_answers_no_version_is_not_left_running(tmp_path: Path) -> None:
+    path = programs.wrapper(tmp_path, "waits")
+    inner = tmp_path / "waits"
+    inner.write_text(inner.read_text().replace('"--version" in sys.argv', "False"))
+    found = binary.find(ServingConfig(binary=str(path), lookup_deadline_s=1))
+    assert found.decisive()["version"] == ""
+    assert running(tmp_path) == []
 
 
 def test_exception_in_the_block_leaves_no_server(tmp_path: Path) -> None:
@@ -131,8 +161,8 @@ def test_port_that_is_taken_is_told_with_what_to_do(tmp_path: Path) -> None:
         held.listen()
         port = held.getsockname()[1]
         config = ServingConfig(binary=str(programs.program(tmp_path, "waits")), rest_port=port)
-        with pytest.raises(MissingError) as caught, binary.find(config).start(DEPLOYMENT, tmp_path / "work"):
-            pass
+        with pytest.raises(MissingError) as caught:
+            binary.find(config)
     assert caught.value.what == f"port {port} is not free"
     assert caught.value.expected == "a free port for serving.rest_port on 127.0.0.1"
     assert "leave serving.rest_port out" in caught.value.todo
@@ -156,6 +186,7 @@ def test_binary_that_cannot_be_run_is_told(tmp_path: Path) -> None:
 def test_binary_is_identified_by_its_version(tmp_path: Path) -> None:
     found = target(tmp_path, "waits").decisive()
     assert found["program"] == str(tmp_path / "waits")
+    assert found["sha256"] == hashlib.sha256((tmp_path / "waits").read_bytes()).hexdigest()
     assert found["version"] == "TensorFlow ModelServer: 9.9.9-rc0\nTensorFlow Library: 9.9.9"
 
 

@@ -30,13 +30,13 @@ def cwd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("docker")
 
 
-def containers() -> list[Any]:
-    """Return our containers, running or not."""
+def containers(cwd: Path) -> list[Any]:
+    """Return the containers of a folder's runs, running or not."""
     import docker
 
     client = docker.DockerClient(base_url=ENGINE["DOCKER_HOST"])
-    found: list[Any] = client.containers.list(all=True, filters={"label": "modelmill.owner"})
-    return found
+    found = client.containers.list(all=True, filters={"label": "modelmill.owner"})
+    return [one for one in found if any(mount["Source"].startswith(str(cwd)) for mount in one.attrs["Mounts"])]
 
 
 def during_latency(event: dict[str, Any]) -> bool:
@@ -58,7 +58,7 @@ def test_run_measures_both_protocols_in_a_container_and_removes_it(cwd: Path) ->
         (check,) = run["checks"]
         assert check["problems"] == []
     assert "Served by docker: modelmill" in done.stdout
-    assert containers() == []
+    assert containers(cwd) == []
 
 
 def test_auto_takes_the_engine_when_it_has_the_image(cwd: Path) -> None:
@@ -71,7 +71,7 @@ def test_auto_takes_the_engine_when_it_has_the_image(cwd: Path) -> None:
 def test_container_killed_during_a_measurement_is_told_removed_and_not_stored(cwd: Path) -> None:
     def kill() -> None:
         time.sleep(1)
-        (container,) = containers()
+        (container,) = containers(cwd)
         container.kill()
 
     code, events, errors = interrupted([*LONG, "--out", "runs/dies"], cwd, when=during_latency, by=kill, **ENGINE)
@@ -79,7 +79,7 @@ def test_container_killed_during_a_measurement_is_told_removed_and_not_stored(cw
     assert "Traceback" not in errors
     notes = " ".join(event["text"] for event in events if event["event"] == "note" and event["level"] == "warning")
     assert "the server died: " in notes
-    assert containers() == []
+    assert containers(cwd) == []
     manifest = json.loads((cwd / "runs/dies/stages/measure/manifest.json").read_text(encoding="utf-8"))
     assert manifest["transient"] != []  # so it is not used again
 
@@ -88,13 +88,13 @@ def test_container_of_a_killed_run_is_removed_by_the_next_which_goes_on(cwd: Pat
     arguments = [*LONG, "--out", "runs/dies"]
     code, _, _ = interrupted(arguments, cwd, when=during_latency, by=signal.SIGKILL, **ENGINE)
     assert code == -signal.SIGKILL
-    (left,) = containers()
+    (left,) = containers(cwd)
     assert left.status == "running"
 
     done = modelmill(*arguments, cwd=cwd, **ENGINE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [stage["status"] for stage in report(cwd, "dies")["stages"]] == ["reused", "reused", "run"]
-    assert containers() == []
+    assert containers(cwd) == []
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
@@ -102,4 +102,4 @@ def test_container_is_removed_when_the_run_is_stopped(cwd: Path, by: signal.Sign
     arguments = [*LONG, "--set", "measure.latency.blocks=6", "--out", "runs/stopped"]
     code, _, errors = interrupted(arguments, cwd, when=during_latency, by=by, **ENGINE)
     assert code == 130, errors
-    assert containers() == []
+    assert containers(cwd) == []

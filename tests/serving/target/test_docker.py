@@ -118,8 +118,10 @@ def test_container_has_no_rights_but_to_read_the_models(served: Server, api: Any
     assert [mount["Destination"] for mount in found["Mounts"]] == ["/models"]
 
 
-def test_decisive_names_the_image_and_its_id(api: Any) -> None:
-    assert target(IMAGE).decisive() == {"image": IMAGE, "image_id": api.inspect_image(IMAGE)["Id"]}
+def test_decisive_names_the_image_its_id_and_the_device(api: Any) -> None:
+    assert target(IMAGE).decisive() == {
+        "image": IMAGE, "image_id": api.inspect_image(IMAGE)["Id"], "device": "cpu"
+    }  # fmt: skip
 
 
 def test_death_is_told_in_the_servers_words_when_a_model_cannot_be_loaded(tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_launch_fails_with_the_images_words_when_it_ends_at_once(api: Any, tmp_p
         target(image).start(NOTHING, tmp_path / "work"),
     ):
         pass
-    assert not caught.value.transient
+    assert caught.value.transient  # it says nothing of the model
     assert caught.value.what == f"the image {image} ended at once"
     assert caught.value.found == (
         "the container ended with exit status 255; its last words:\nFailed to start server. Error: UNKNOWN: no"
@@ -229,12 +231,14 @@ def test_launch_fails_with_the_images_words_when_it_ends_at_once(api: Any, tmp_p
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_port_that_is_taken_is_told_with_what_to_do(waits: str, api: Any, tmp_path: Path, protocol: str) -> None:
     before = ours(api)
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        held.listen()
-        port = held.getsockname()[1]
-        config = {f"{protocol}_port": port}
-        with pytest.raises(MissingError) as caught, target(waits, **config).start(NOTHING, tmp_path / "work"):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    found = target(waits, **{f"{protocol}_port": port})
+    with socket.create_server(("127.0.0.1", port)):
+        with pytest.raises(MissingError, match=f"port {port} is not free"):
+            target(waits, **{f"{protocol}_port": port})
+        with pytest.raises(MissingError) as caught, found.start(NOTHING, tmp_path / "work"):
             pass
     assert caught.value.what == f"port {port} is not free"
     assert caught.value.expected == f"a free port for serving.{protocol}_port on 127.0.0.1"

@@ -117,7 +117,7 @@ def test_engine_of_the_current_context_is_used_when_docker_host_is_not_set(
     (tmp_path / "config.json").write_text(json.dumps({"currentContext": "far"}))
     with pytest.raises(MissingError) as caught:
         find()
-    assert caught.value.what == "the current Docker context does not exist"
+    assert caught.value.what == "the current Docker context names no engine"
 
     meta = tmp_path / "contexts/meta" / hashlib.sha256(b"far").hexdigest()  # where the docker command keeps it
     meta.mkdir(parents=True)
@@ -176,7 +176,8 @@ def test_absent_image_is_pulled_and_the_progress_told(architecture: str) -> None
         found = find(told, image=registry.image).decisive()
     with engine() as api:
         try:
-            assert found == {"image": registry.image, "image_id": api.inspect_image(registry.image)["Id"]}
+            assert found == {"image": registry.image, "image_id": api.inspect_image(registry.image)["Id"],
+                             "device": "cpu"}  # fmt: skip
         finally:
             api.remove_image(registry.image)
     note, *steps = told

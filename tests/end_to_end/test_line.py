@@ -144,7 +144,8 @@ def test_changed_limit_measures_nothing_again_and_decides_anew(first: Any, cwd: 
 def test_json_prints_events_and_the_verdict_and_nothing_else(first: Any, cwd: Path) -> None:  # noqa: ARG001
     done = modelmill(*ARGUMENTS, "--json", cwd=cwd)
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [event["event"] for event in events] == ["stage_reused"] * 3 + ["finished"]
+    # the note says which target serves, and why
+    assert [event["event"] for event in events] == ["note"] + ["stage_reused"] * 3 + ["finished"]
     assert events[-1] == {
         "event": "finished", "verdict": "pass", "exit_code": 0, "report": "runs/digits/report.json"
     }  # fmt: skip

@@ -221,7 +221,8 @@ def _kill(process: multiprocessing.process.BaseProcess) -> None:
 def _crash(exit_code: int | None) -> CrashError:
     """Return the error for a child that ended by itself or by someone else's signal."""
     if exit_code is None or exit_code >= 0:
-        return CrashError(f"ended with exit status {exit_code} before it answered", False)
+        # nothing that is known to be the function's own fault, as a fault in native code is
+        return CrashError(f"ended with exit status {exit_code} before it answered", True)
     return CrashError(*describe(exit_code))
 
 
@@ -271,8 +272,9 @@ def _serve(pipe: connection.Connection[Any, Any], log: Path | None) -> None:
         except (EOFError, OSError):
             return
         answer = _answer(request)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a log on a full disk is no reason to lose the answer
+                stream.flush()
         try:
             pipe.send_bytes(answer)
         except OSError:
@@ -301,11 +303,16 @@ def _answer(request: bytes) -> bytes | memoryview:
         function, args, kwargs = pickle.loads(request)
         return _pickled(function(*args, **kwargs))
     except MemoryError as error:
-        traceback.print_exc()
+        _tell_traceback()
         return _pickled(_Raised(CrashError(f"ran out of memory: {error or 'MemoryError'}", True)))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: everything becomes an answer
-        traceback.print_exc()
+        _tell_traceback()
         return _pickled(_Raised(_translate(error)))
+
+
+def _tell_traceback() -> None:
+    with contextlib.suppress(OSError):  # standard error may be a log on a full disk
+        traceback.print_exc()
 
 
 def _pickled(value: Any) -> bytes | memoryview:

@@ -97,6 +97,15 @@ def test_a_call_is_a_crash_with_the_status_when_the_child_leaves(child: Child) -
     with pytest.raises(CrashError) as caught:
         child.call(isolated.leave, 7)
     assert caught.value.reason == "ended with exit status 7 before it answered"
+    assert caught.value.transient
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_call_is_answered_when_its_log_is_on_a_full_disk() -> None:
+    with Child(deadline_s=60, memory_mb=None, log=Path("/dev/full")) as child:
+        with pytest.raises(FailedError):  # its traceback finds no room
+            child.call(isolated.divide, 1.0, 0.0)
+        assert child.call(isolated.divide, 4.0, 2.0) == 2.0
 
 
 def test_a_call_runs_in_a_fresh_child_when_the_idle_one_was_killed(child: Child) -> None:

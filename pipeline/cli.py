@@ -73,7 +73,9 @@ def _make(
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
         raise InputError("--json and --quiet exclude each other", todo="leave one of them out")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
+            signal.signal(number, signal.default_int_handler)
     try:
         from pipeline import recipe as recipes
 

@@ -103,7 +103,7 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
             why = f"the reference {reference.id} failed: {why}"
         return Gate(
             name=name, artifact=artifact.id, limit=limit, value=None, low=None, high=None, passed=False,
-            message=f"not measured: {why}",
+            message=f"not measured: {why.splitlines()[0]}",
         )  # fmt: skip
     # every place where the artifact runs has to hold the limit; shown is the worst that misses it, else the worst
     missed = [pair for pair in values if (pair[0].low > limit if rule.upper else pair[0].high < limit)]

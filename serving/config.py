@@ -110,7 +110,7 @@ class ServingConfig(Frozen):
     batching: BatchingConfig | None = Field(
         default=None,
         description="null: requests are not batched; else TF Serving's parameters, such as "
-        "{max_batch_size: 32, batch_timeout_micros: 1000}",
+        "{max_batch_size: 256, batch_timeout_micros: 1000}",
     )
     intra_op_threads: int | None = Field(
         default=None, ge=1, le=1024, description="threads inside an operation; null: measure.threads"

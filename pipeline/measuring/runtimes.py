@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import RunError
-from pipeline.measuring import guard, latency
+from pipeline.measuring import checks, guard, latency
 from pipeline.measuring.guard import Guard
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.predictor import LOGITS, Predictor, Spec
@@ -102,6 +102,7 @@ def answer(
 def _answer(source: Source, spec: Spec, samples: np.ndarray, threads: int, batch_size: int) -> np.ndarray:
     predictor = load(source, spec, threads)
     logits = _in_batches(predictor, samples, batch_size)
+    checks.logits(logits, who=str(source))
     singles = _in_batches(predictor, samples[:_SINGLES], 1)
     difference = float(np.abs(singles - logits[:_SINGLES]).max())
     if not difference <= _TOLERANCE:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from pipeline.errors import MissingError, RejectedError, RunError, ServerError, UnavailableError
+from pipeline.events import Emit, Note
 from pipeline.isolate import Child
 from pipeline.measuring import runtimes
 from pipeline.measuring.runtimes import Source
@@ -53,13 +54,15 @@ class Supply:
         threads: for what the section leaves open.
         child: the measuring process; it holds the clients.
         work: folder for the server's files; it is removed at the end.
+        emit: is told when a server has to be started again.
     """
 
     def __init__(
-        self, target: Target, models: Mapping[str, Path], config: ServingConfig, threads: int, child: Child, work: Path
-    ) -> None:
+        self, target: Target, models: Mapping[str, Path], config: ServingConfig, threads: int, child: Child, work: Path,
+        emit: Emit,
+    ) -> None:  # fmt: skip
         self._target, self._models, self._config, self._threads = target, dict(models), config, threads
-        self._child, self._work = child, work
+        self._child, self._work, self._emit = child, work, emit
         self._stack = contextlib.ExitStack()
         self._server: Server | None = None
         self._refused: dict[str, str] = {}
@@ -149,7 +152,10 @@ class Supply:
 
     def _alive(self) -> Server:
         """Return the running server; start it where there is none."""
-        if self._server is None or self._server.death() is not None:
+        death = self._server.death() if self._server is not None else None
+        if death is not None:
+            self._emit(Note("measure", f"the server died ({death.reason}): it is started again", "warning"))
+        if self._server is None or death is not None:
             again = self._starts > 0
             try:
                 self._start([name for name in self._models if name not in self._refused])

@@ -133,7 +133,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
         supply, places = None, []
         if target is not None and serving is not None and served:
             models = {name: files[name] / VERSION for name in served}
-            supply = Supply(target, models, serving, measure.threads, child, job.folder / "serving")
+            supply = Supply(target, models, serving, measure.threads, child, job.folder / "serving", job.emit)
             places = [Served(supply, protocol) for protocol in supply.protocols]
         there = [group(exported, place, served) for place in places]
         tested = places if target is not None and target.ours else []

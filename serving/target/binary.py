@@ -73,7 +73,8 @@ def _version_text(program: str, deadline_s: float) -> str:
             todo="install one that runs here, or --set serving.target=embedded",
         ) from None  # fmt: skip
     try:
-        return asked.communicate(timeout=deadline_s)[0].decode("utf-8", "replace").strip()
+        said = asked.communicate(timeout=deadline_s)[0].decode("utf-8", "replace").strip()
+        return "\n".join(line[:200] for line in said.splitlines()[:2])  # a model server says two lines
     except subprocess.TimeoutExpired:
         return ""  # it takes flags, but not this one: nothing is known of it
     finally:

@@ -41,7 +41,7 @@ def choose(config: ServingConfig, emit: Emit) -> Choice:
         "remote": lambda: remote.find(config),
     }
     if config.target != "auto":
-        return _told(Choice(config.target, find[config.target](), {}), emit)
+        return _told(Choice(config.target, find[config.target](), {}), config, emit)
     passed_over: dict[str, str] = {}
     for name in ORDER:
         try:
@@ -51,14 +51,18 @@ def choose(config: ServingConfig, emit: Emit) -> Choice:
             continue
         reasons = "; ".join(f"not {other}: {reason}" for other, reason in passed_over.items())
         emit(Note("measure", f"serving target: {name}{f' ({reasons})' if reasons else ''}"))
-        return _told(choice, emit)
+        return _told(choice, config, emit)
     reasons = "; ".join(f"{name}: {reason}" for name, reason in passed_over.items())
     raise MissingError("there is no target to serve the SavedModels", expected=f"one of {', '.join(ORDER)}",
                        found=reasons, todo="start Docker, or change the section serving")  # fmt: skip
 
 
-def _told(choice: Choice, emit: Emit) -> Choice:
+def _told(choice: Choice, config: ServingConfig, emit: Emit) -> Choice:
     """Say what a user may not expect of a target."""
     if choice.target.name == "binary":
         emit(Note("measure", "tensorflow_model_server listens on every address of this machine while it is measured"))
+    if config.remote is not None:
+        for protocol in config.protocols:
+            if protocol not in config.remote.by_protocol():
+                emit(Note("measure", f"nothing is measured over {protocol}: serving.remote has no address for it"))
     return choice

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from pipeline.errors import MissingError, RunError
+from pipeline.events import Event, Note
 from pipeline.isolate import Child
 from pipeline.measuring import runtimes
 from pipeline.measuring.runtimes import Source
@@ -30,6 +31,7 @@ from tests.pipeline.formats import tiny
 from tests.serving.target import programs
 
 EMBEDDED = ServingConfig(target="embedded")
+EVENTS: list[Event] = []
 SAMPLES = tiny.samples(20, seed=1)
 
 
@@ -116,7 +118,9 @@ def kill_and_answer(sources: Mapping[str, Source], pid: int) -> dict[str, np.nda
 
 def test_models_are_answered_over_both_protocols_as_in_process(child: Child, model: Path, tmp_path: Path) -> None:
     expected = child.call(runtimes.answer, {"x": runtimes.File("saved_model", model.parent)}, tiny.SPEC, SAMPLES, 1, 8)
-    with Supply(embedded.find(EMBEDDED), {"a": model, "b": model}, EMBEDDED, 1, child, tmp_path) as supply:
+    with Supply(
+        embedded.find(EMBEDDED), {"a": model, "b": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append
+    ) as supply:
         for protocol in ("grpc", "rest"):
             found = supply.call(["a", "b"], protocol, answer())
             assert np.abs(found["a"] - expected["x"]).max() < 1e-5
@@ -131,7 +135,7 @@ def test_death_in_the_middle_is_told_and_the_next_call_has_a_new_server(
     child: Child, model: Path, tmp_path: Path
 ) -> None:
     target = Watched()
-    with Supply(target, {"a": model}, EMBEDDED, 1, child, tmp_path) as supply:
+    with Supply(target, {"a": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append) as supply:
         supply.call(["a"], "grpc", answer())
         (server,) = target.processes()
         with pytest.raises(DiedError) as caught:
@@ -139,6 +143,8 @@ def test_death_in_the_middle_is_told_and_the_next_call_has_a_new_server(
         assert caught.value.what.startswith("the server died: killed by SIGKILL (killed) from outside")
         assert caught.value.transient
         assert supply.call(["a"], "rest", answer())["a"].shape == (20, 4)
+        told = "the server died (killed by SIGKILL (killed) from outside, most often the system that ran out of memory)"
+        assert EVENTS[-1] == Note("measure", f"{told}: it is started again", "warning")
         (second,) = target.processes()
         assert second.pid != server.pid
     assert target.processes() == []
@@ -147,7 +153,9 @@ def test_death_in_the_middle_is_told_and_the_next_call_has_a_new_server(
 def test_model_that_cannot_be_loaded_is_refused_and_the_others_are_served(
     child: Child, model: Path, broken: Path, tmp_path: Path
 ) -> None:
-    with Supply(embedded.find(EMBEDDED), {"bad": broken, "good": model}, EMBEDDED, 1, child, tmp_path) as supply:
+    with Supply(
+        embedded.find(EMBEDDED), {"bad": broken, "good": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append
+    ) as supply:
         assert supply.call(["good"], "grpc", answer())["good"].shape == (20, 4)
         with pytest.raises(RunError, match=r"the server cannot load it: .*saved_model\.pb"):
             supply.call(["bad"], "grpc", answer())
@@ -157,7 +165,7 @@ def test_server_that_ends_before_it_is_ready_is_told_at_once_with_its_words(chil
                                                                             tmp_path: Path) -> None:  # fmt: skip
     config = ServingConfig(binary=str(programs.program(tmp_path, "leaves")))
     with (
-        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work") as supply,
+        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work", EVENTS.append) as supply,
         pytest.raises(LaunchError) as caught,
     ):
         supply.call(["a"], "grpc", answer())
@@ -171,7 +179,9 @@ def test_server_that_cannot_start_for_another_reason_is_no_word_on_the_model(chi
                                                                              tmp_path: Path) -> None:  # fmt: skip
     config = ServingConfig(binary=str(programs.program(tmp_path, "cannot_listen")))
     with (
-        Supply(binary.find(config), {"a": model, "b": model}, config, 1, child, tmp_path / "work") as supply,
+        Supply(
+            binary.find(config), {"a": model, "b": model}, config, 1, child, tmp_path / "work", EVENTS.append
+        ) as supply,
         pytest.raises(LaunchError) as caught,
     ):
         supply.call(["a"], "grpc", answer())
@@ -181,7 +191,9 @@ def test_server_that_cannot_start_for_another_reason_is_no_word_on_the_model(chi
 
 def test_all_models_are_refused_when_a_server_can_load_none(child: Child, model: Path, tmp_path: Path) -> None:
     config = ServingConfig(binary=str(programs.program(tmp_path, "leaves")))
-    with Supply(binary.find(config), {"a": model, "b": model}, config, 1, child, tmp_path / "work") as supply:
+    with Supply(
+        binary.find(config), {"a": model, "b": model}, config, 1, child, tmp_path / "work", EVENTS.append
+    ) as supply:
         for name in ("a", "b"):
             with pytest.raises(RunError, match="the server can") as caught:
                 supply.call([name], "grpc", answer())
@@ -193,7 +205,7 @@ def test_server_that_accepts_and_never_answers_is_given_up_at_the_deadline(child
     config = ServingConfig(binary=str(programs.program(tmp_path, "mute")), ready_deadline_s=2)
     started = time.monotonic()
     with (
-        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work") as supply,
+        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work", EVENTS.append) as supply,
         pytest.raises(LaunchError, match="was not ready in time"),
     ):
         supply.call(["a"], "grpc", answer())
@@ -201,7 +213,7 @@ def test_server_that_accepts_and_never_answers_is_given_up_at_the_deadline(child
 
 
 def test_another_server_on_our_port_is_never_taken_for_ours(child: Child, model: Path, tmp_path: Path) -> None:
-    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, tmp_path / "other") as other:
+    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, tmp_path / "other", EVENTS.append) as other:
         other.call(["a"], "grpc", answer())
         assert other._server is not None
         address = other._server.addresses["grpc"]
@@ -215,14 +227,14 @@ def test_another_server_on_our_port_is_never_taken_for_ours(child: Child, model:
 
         config = ServingConfig(target="embedded", ready_deadline_s=3)
         with (
-            Supply(Mistaken(), {"a": model}, config, 1, child, tmp_path / "work") as supply,
+            Supply(Mistaken(), {"a": model}, config, 1, child, tmp_path / "work", EVENTS.append) as supply,
             pytest.raises(LaunchError, match="was not ready in time"),
         ):
             supply.call(["a"], "grpc", answer())
 
 
 def test_clients_hang_up_when_the_server_ends(child: Child, model: Path, tmp_path: Path) -> None:
-    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, tmp_path) as supply:
+    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append) as supply:
         supply.call(["a"], "grpc", answer())
         assert child.call(served_clients) == 1
     assert child.call(served_clients) == 0
@@ -232,7 +244,7 @@ def test_models_are_tried_alone_when_a_server_ends_over_one_of_them(
     child: Child, model: Path, broken: Path, tmp_path: Path
 ) -> None:
     target = Picky()
-    with Supply(target, {"bad": broken, "good": model}, EMBEDDED, 1, child, tmp_path) as supply:
+    with Supply(target, {"bad": broken, "good": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append) as supply:
         assert supply.call(["good"], "grpc", answer())["good"].shape == (20, 4)
         with pytest.raises(RunError) as caught:
             supply.call(["bad"], "grpc", answer())
@@ -246,7 +258,7 @@ def test_server_that_is_never_ready_is_given_up_at_the_deadline_with_its_words(
 ) -> None:
     config = ServingConfig(binary=str(programs.program(tmp_path, "waits")), ready_deadline_s=1)
     with (
-        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work") as supply,
+        Supply(binary.find(config), {"a": model}, config, 1, child, tmp_path / "work", EVENTS.append) as supply,
         pytest.raises(LaunchError) as caught,
     ):
         supply.call(["a"], "grpc", answer())
@@ -260,7 +272,7 @@ def test_server_that_is_never_ready_is_given_up_at_the_deadline_with_its_words(
 def running(child: Child, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The addresses of a server that somebody else runs."""
     work = tmp_path_factory.mktemp("running")
-    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, work) as supply:
+    with Supply(embedded.find(EMBEDDED), {"a": model}, EMBEDDED, 1, child, work, EVENTS.append) as supply:
         supply.call(["a"], "grpc", answer())
         assert supply._server is not None
         yield dict(supply._server.addresses)
@@ -270,7 +282,7 @@ def remotely(child: Child, work: Path, model: Path, **keys: object) -> Supply:
     name = keys.pop("model_name", "model")
     config = ServingConfig.model_validate({"target": "remote", "remote": keys, "model_name": name})
     target: Target = remote.find(config)
-    return Supply(target, {"a": model}, config, 1, child, work)
+    return Supply(target, {"a": model}, config, 1, child, work, EVENTS.append)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])

@@ -93,7 +93,6 @@ def measure_all(groups: Sequence[Group], facts: Facts) -> None:
 
 def _latency(group: Group, names: list[str], facts: Facts, batch: int) -> None:
     """Let artifacts take turns; where that fails, each with the reference alone, to find the culprit."""
-
     timed = partial(
         runtimes.time, spec=facts.splits.spec, samples=facts.splits.test.x, threads=facts.threads,
         config=facts.latency_config, batch=batch,

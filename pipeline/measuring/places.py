@@ -18,7 +18,7 @@ class Place(Protocol):
     """A runtime, or a served model over one protocol.
 
     Attributes:
-        name: for people, such as "litert" or "embedded, grpc".
+        name: for people, such as "litert" or "served over grpc".
         key: what tells the runs of one artifact apart: empty in this process, else the protocol.
     """
 

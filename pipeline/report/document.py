@@ -12,6 +12,7 @@ from pipeline.config import Frozen
 from pipeline.files import write_json
 
 ARTIFACTS = "artifacts.json"
+MODELS = "models.json"
 
 
 class Interval(Frozen):
@@ -30,6 +31,115 @@ class Stage(Frozen):
     seconds: float | None = None
     reason: str = ""
     metrics: Mapping[str, float] = Field(default_factory=dict)
+
+
+class Histogram(Frozen):
+    """Weights that are not zero, counted in bins of equal width from `low` to `high`; `zeros` are counted apart."""
+
+    low: float
+    high: float
+    counts: list[int]
+    zeros: int
+
+
+class Layer(Frozen):
+    """One layer of a stage's Keras model.
+
+    `sparsity` is the share of exact zeros in its kernels and `histogram` their values, both null where it has none.
+    `target` is the sparsity that pruning aimed at, null where it was not to be pruned. `precision` is how it computes
+    ("float32", "int8", "int8 per-channel"). `reason` says why a technique of the recipe left it out.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    macs: int | None
+    sparsity: float | None = None
+    target: float | None = None
+    precision: str = "float32"
+    reason: str = ""
+    histogram: Histogram | None = None
+
+
+class Model(Frozen):
+    """The Keras model that a stage made.
+
+    `variant` is "" or "alone": the student that distill trained without a teacher, on the same budget. `sparsity` is
+    the share of zeros in all kernels, `bytes` and `gzip_bytes` are those of its weights alone, as float32 arrays.
+    `metrics` are over the test split, `accuracy_drop` against the reference model (paired: both see the same samples),
+    `accuracy_gain_by_teaching` of the student against the one alone; empty where nothing was measured. `training` has
+    a value per epoch.
+    """
+
+    stage: str
+    variant: Literal["", "alone"] = ""
+    parameters: int
+    macs: int
+    unknown_macs: list[str] = Field(default_factory=list)
+    sparsity: float
+    bytes: int
+    gzip_bytes: int
+    metrics: dict[str, Interval] = Field(default_factory=dict)
+    layers: list[Layer] = Field(default_factory=list)
+    training: dict[str, list[float]] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage} ({self.variant})" if self.variant else self.stage
+
+
+class Operators(Frozen):
+    """What the graph in an exported file consists of.
+
+    `integer` and `floating` count the operators that compute in int8 (or int16, int32) and in float, `floating_names`
+    names the latter's kinds with their counts. `conversions` count those that only go from one to the other (QUANTIZE,
+    DEQUANTIZE, QuantizeLinear, ...), `fake_quant` those that imitate quantization in float. `zero_channels` counts
+    output channels of kernels whose weights are all zero, of `channels`: only such zeros could be left out of the
+    computation. `first` is the kind of the first operator that computes and `first_integer` whether it is an integer one.
+    """
+
+    integer: int
+    floating: int
+    floating_names: dict[str, int] = Field(default_factory=dict)
+    conversions: int = 0
+    fake_quant: int = 0
+    zero_channels: int = 0
+    channels: int = 0
+    first: str | None = None
+    first_integer: bool = False
+
+
+class Faster(Frozen):
+    """Batch-1 latency of `against` over that of `artifact`, in one place; from the blocks in which they took turns."""
+
+    runtime: str
+    protocol: str | None
+    artifact: str
+    against: str
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+class Bought(Frozen):
+    """What a stage bought against the stage before it.
+
+    Sizes are ratios of gzipped bytes, before over after, of the files `sizes` names (before, after); `accuracy_drop` is
+    positive where accuracy was lost. `verdict` says in plain words what came of it, `causes` why it is not faster where
+    it is not, from what is in the files.
+    """
+
+    stage: str
+    against: str
+    parameters_ratio: float
+    macs_ratio: float
+    size_ratio: float | None = None
+    sizes: tuple[str, str] | None = None
+    accuracy_drop: Interval | None = None
+    faster: list[Faster] = Field(default_factory=list)
+    verdict: str
+    causes: list[str] = Field(default_factory=list)
 
 
 class Parity(Frozen):
@@ -137,6 +247,7 @@ class Artifact(Frozen):
     parameters: int | None = None
     macs: int | None = None
     sparsity: float | None = None
+    operators: Operators | None = None
     optional: bool = False
     error: str | None = None
     transient: bool = False
@@ -189,6 +300,8 @@ class Report(Frozen):
     failure: Failure | None = None
     serving: Serving | None = None
     stages: list[Stage]
+    models: list[Model] = Field(default_factory=list)
+    bought: list[Bought] = Field(default_factory=list)
     artifacts: list[Artifact] = Field(default_factory=list)
     gates: list[Gate] = Field(default_factory=list)
     machine: dict[str, Any]
@@ -196,6 +309,18 @@ class Report(Frozen):
 
 
 _ARTIFACTS = TypeAdapter(list[Artifact])
+_MODELS = TypeAdapter(list[Model])
+
+
+def write_models(models: Iterable[Model], folder: Path) -> None:
+    """Write what is known of a stage's Keras models into its folder."""
+    write_json(folder / MODELS, _MODELS.dump_python(list(models), mode="json"))
+
+
+def read_models(folder: Path) -> list[Model]:
+    """Return what a stage's folder knows of its Keras models; none where it made none."""
+    path = folder / MODELS
+    return _MODELS.validate_json(path.read_bytes()) if path.exists() else []
 
 
 def write_artifacts(artifacts: Iterable[Artifact], folder: Path) -> None:

@@ -56,10 +56,11 @@ class Recipe(Frozen):
         return self
 
     def _problems(self) -> Iterator[str]:
-        shape = input_shape(self.data)
         try:
-            models.check(self.model, shape)
-            if self.data.augment:
+            shape = input_shape(self.data)
+            if shape is not None:
+                models.check(self.model, shape)
+            if shape is not None and self.data.augment:
                 augment.check(self.data.augment, shape)
         except InputError as error:
             yield str(error).replace("\n  ", "; ")

@@ -9,24 +9,40 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
-from pipeline.data import digits
+from pipeline.data import digits, npz
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.split import NAMES, SplitConfig, split
 from pipeline.errors import InputError
-from pipeline.predictor import Spec
+from pipeline.predictor import LOGITS, PROBABILITIES, Spec
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.data.source import Source
 
-SOURCES = {"digits": digits}
+SOURCES = {"digits": digits, "npz": npz}
 
 
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits"] = Field(default="digits", description="name of the data set; digits: 8x8 images, bundled")
+    source: Literal["digits", "npz"] = Field(
+        default="digits", description="digits: 8x8 images, bundled; npz: your own arrays, in one file"
+    )
+    path: Annotated[str | None, NEUTRAL] = Field(
+        default=None,
+        min_length=1,
+        description="npz: file with x_train, y_train and, if you like, x_test, y_test; from the working directory",
+    )
+    input_name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
+        max_length=100,
+        description="npz: name of the model's input; null: image, or features where a sample is a row of numbers",
+    )
+    classes: tuple[str, ...] | None = Field(
+        default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
+    )
     split_seed: int = Field(
         default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
     )
@@ -47,6 +63,19 @@ class DataConfig(Frozen):
     prefetch: Annotated[int | None, NEUTRAL] = Field(
         default=None, ge=0, description="batches prepared ahead; null: TensorFlow decides"
     )
+
+    @model_validator(mode="after")
+    def _keys_are_of_the_source(self) -> DataConfig:
+        given = [key for key in ("path", "input_name", "classes") if getattr(self, key) is not None]
+        if self.source == "npz" and "path" not in given:
+            raise ValueError("the source npz needs path, a file with the arrays x_train, y_train, x_test, y_test")
+        if self.source != "npz" and given:
+            raise ValueError(
+                f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
+            )
+        if self.input_name in (LOGITS, PROBABILITIES):
+            raise ValueError(f"input_name is {self.input_name!r}, which names an output of every model")
+        return self
 
     @model_validator(mode="after")
     def _range_has_a_width(self) -> DataConfig:
@@ -76,9 +105,13 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
-def input_shape(config: DataConfig) -> tuple[int, ...]:
-    """Return the shape of one sample, without loading anything."""
-    shape: tuple[int, ...] = SOURCES[config.source].INPUT_SHAPE
+def input_shape(config: DataConfig) -> tuple[int, ...] | None:
+    """Return the shape of one sample, without loading any; None where the source's file is not there.
+
+    Raises:
+        InputError: the file is damaged, or does not hold what the source asks for.
+    """
+    shape: tuple[int, ...] | None = SOURCES[config.source].input_shape(config)
     return shape
 
 
@@ -86,11 +119,12 @@ def load(config: DataConfig) -> Splits:
     """Read the source and split it.
 
     Raises:
-        InputError: a class has too few samples, all values are equal, or a value is not finite.
+        InputError: the file cannot be used, a class has too few samples, all values are equal, or a value is not
+            finite.
         MissingError: the source is not installed.
     """
-    module = SOURCES[config.source]
-    return divide(module.load(), config, module.INPUT_NAME)
+    source = SOURCES[config.source].load(config)
+    return divide(source, config, config.input_name or ("features" if source.x.ndim == 2 else "image"))
 
 
 def divide(source: Source, config: DataConfig, input_name: str) -> Splits:
@@ -139,9 +173,11 @@ def content_hash(config: DataConfig) -> str:
     """Return the sha256 of the source's raw content, without importing what reads it.
 
     Raises:
+        InputError: the file cannot be read.
         MissingError: the source is not installed.
     """
     content = hashlib.sha256()
-    for path in SOURCES[config.source].files():
-        content.update(path.read_bytes())
+    for path in SOURCES[config.source].files(config):
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: content)  # goes on with `content`, in chunks
     return content.hexdigest()

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.data.source import Source
 from pipeline.errors import MissingError
 
-INPUT_NAME = "image"
-INPUT_SHAPE = (8, 8, 1)
+if TYPE_CHECKING:
+    from pipeline.data import DataConfig
+
 CLASSES = tuple("0123456789")
 
 
-def load() -> Source:
+def load(config: DataConfig) -> Source:  # noqa: ARG001 - every source has the same face
     """Return all samples: x float64 [1797, 8, 8, 1], y int64 [1797]."""
     from sklearn.datasets import load_digits
 
@@ -24,7 +26,12 @@ def load() -> Source:
     return Source(x=bunch.images[..., None], y=bunch.target, classes=CLASSES)
 
 
-def files() -> tuple[Path, ...]:
+def input_shape(config: DataConfig) -> tuple[int, ...]:  # noqa: ARG001 - every source has the same face
+    """Return the shape of one sample."""
+    return (8, 8, 1)
+
+
+def files(config: DataConfig) -> tuple[Path, ...]:  # noqa: ARG001 - every source has the same face
     """Return the files that hold the raw content, found without importing scikit-learn (which takes a second).
 
     Raises:

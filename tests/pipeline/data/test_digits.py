@@ -33,7 +33,7 @@ def test_digits_have_raw_pixels_ten_classes_and_default_sizes(splits: Splits) ->
 def test_no_digit_is_in_two_splits() -> None:
     from pipeline.data.split import split
 
-    parts = split(digits.load().y, DataConfig().split.shares(), 0)
+    parts = split(digits.load(DataConfig()).y, DataConfig().split.shares(), 0)
     assert len(np.unique(np.concatenate(list(parts.values())))) == 1797
 
 
@@ -89,13 +89,13 @@ def test_content_hash_is_that_of_the_file_and_imports_nothing_heavy() -> None:
         "sys.exit(bool({'sklearn', 'numpy', 'tensorflow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == hashlib.sha256(digits.files()[0].read_bytes()).hexdigest()
+    assert done.stdout.strip() == hashlib.sha256(digits.files(DataConfig())[0].read_bytes()).hexdigest()
 
 
 def test_digits_are_missing_with_advice_when_scikit_learn_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(MissingError, match="part of scikit-learn") as missing:
-        digits.files()
+        digits.files(DataConfig())
     assert (missing.value.found, missing.value.todo) == ("no scikit-learn", "pip install scikit-learn")
 
 

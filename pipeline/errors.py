@@ -5,6 +5,7 @@
     ├── MissingError       exit 3   install or start what was asked for by name
     ├── RunError           exit 4   the run failed and would fail again, or needs room on a disk
     │   ├── DivergedError           a loss that is not finite
+    │   ├── PromiseError            a stage broke what it is there for, or undid an earlier one
     │   ├── DiskError               full, read-only or forbidden
     │   ├── BusyError               the folder belongs to another run
     │   └── ServerError             a model server's answer: give up
@@ -81,6 +82,10 @@ class RunError(ModelmillError):
 
 class DivergedError(RunError):
     """A loss or a metric is not finite."""
+
+
+class PromiseError(RunError):
+    """A stage did not keep its promise: zeros, integer operators, accuracy within the recipe's bound."""
 
 
 class DiskError(RunError):

@@ -1,4 +1,5 @@
-"""How a model is fitted, as types: optimizer, schedule, stopping. The section `train` and parts of later stages."""
+"""How a model is fitted, as types: optimizer, schedule, stopping, teacher. The section `train` and what later stages
+add to it."""
 
 from __future__ import annotations
 
@@ -179,3 +180,28 @@ class FitConfig(Frozen):
                 f"{self.early_stopping.from_epoch}: no epoch would count"
             )
         return self
+
+
+class TeachConfig(Frozen):
+    """Knowledge distillation on logits (Hinton, Vinyals and Dean, 2015)."""
+
+    temperature: float = Field(default=4.0, gt=0, le=100, description="softens the logits of both sides; 1: as they are")
+    soft_weight: float = Field(
+        default=0.9, ge=0, le=1, description="share of the teacher's loss; the labels have the rest"
+    )
+
+
+class FineTuning(FitConfig):
+    """How a model that comes in is fitted on, and what it must not lose."""
+
+    teach: TeachConfig | None = Field(default=None, description="the first model goes on teaching; null: labels alone")
+    max_accuracy_loss: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="most that may be lost on the validation split against the model that came in; 0.02 is two points",
+    )
+    on_regression: Literal["stop", "keep_best", "continue"] = Field(
+        default="stop",
+        description="where more is lost: end with exit 4, go on with the best epoch, or go on as it is; both are said",
+    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.compress.distillation import Teaching, taught
 from pipeline.data import batches
 from pipeline.errors import DivergedError
 from pipeline.events import Emit, Note, Progress
@@ -64,16 +65,16 @@ def fit(
     stage: str,
     work: Path,
     emit: Emit,
-    loss: Any = None,
+    teaching: Teaching | None = None,
     callbacks: Iterable[Any] = (),
 ) -> History:
     """Fit `model` in place, from its present weights or from the last whole checkpoint in `work`.
 
     Args:
         model: a Keras model, raw values in, logits [n, classes] out; it is compiled here.
-        loss: a Keras loss of (labels int64 [n], logits); by default cross-entropy with the config's label smoothing.
         stage: whose progress is emitted.
         work: folder of the checkpoints and TensorBoard logs, of this fit alone.
+        teaching: who teaches besides the labels, whose cross-entropy alone is what the history shows.
         callbacks: Keras callbacks, called before the loop's own; what they remember must be in the model's variables.
 
     Raises:
@@ -84,11 +85,11 @@ def fit(
     keras = load_keras()
     steps = math.ceil(len(splits.train.y) / config.batch_size)
     table = rates(config, steps)
-    with controlled(model) as chance:
+    with controlled(model) as chance, taught(model, teaching):
         optimizer = _optimizer(config)
         model.compile(
             optimizer=optimizer,
-            loss=cross_entropy(config.label_smoothing) if loss is None else loss,
+            loss=cross_entropy(config.label_smoothing),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         )
         optimizer.build(model.trainable_variables)

@@ -1,0 +1,78 @@
+"""Knowledge distillation on logits (Hinton, Vinyals and Dean, 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Who teaches, and how much of the loss is theirs.
+
+    Attributes:
+        teachers: Keras models, raw values in, logits [n, classes] out; at least one.
+        temperature: T > 0 that softens both sides.
+        soft_weight: share of the soft loss in [0, 1]; the labels have the rest.
+    """
+
+    teachers: Sequence[Any]
+    temperature: float
+    soft_weight: float
+
+
+def soft_targets(logits: Sequence[Any], temperature: float) -> Any:
+    """Return the mean over teachers of softmax(logits / T), float32 [n, classes].
+
+    Args:
+        logits: one tensor [n, classes] a teacher.
+    """
+    import tensorflow as tf
+
+    softened = [tf.nn.softmax(one / temperature) for one in logits]
+    return tf.add_n(softened) / len(softened)
+
+
+def soft_loss(targets: Any, logits: Any, temperature: float) -> Any:
+    """Return T^2 KL(targets || softmax(logits / T)), the mean over the batch, in nats.
+
+    With the factor the gradients keep their size whatever the temperature (section 2 of the paper). Against the
+    paper's cross-entropy only the targets' own entropy is missing: a constant, so that a perfect student has 0.
+    """
+    import tensorflow as tf
+
+    keras_kl = tf.reduce_sum(
+        tf.math.xlogy(targets, targets) - targets * tf.nn.log_softmax(logits / temperature), axis=-1
+    )
+    return temperature**2 * tf.reduce_mean(keras_kl)
+
+
+@contextmanager
+def taught(model: Any, teaching: Teaching | None) -> Iterator[None]:
+    """Let `model`, compiled with a loss of (labels, logits), learn from its teachers too inside the block.
+
+    What is minimized is (1 - w) hard + w soft + the layers' penalties. The metrics stay those of the labels alone, so
+    that curves with and without a teacher can be compared.
+    """
+    if teaching is None or teaching.soft_weight == 0:
+        yield
+        return
+    import tensorflow as tf
+
+    plain: Callable[..., Any] = model.compute_loss
+
+    def compute_loss(x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Any:
+        hard_and_penalties = plain(x, y, y_pred, sample_weight)
+        penalties = tf.add_n(model.losses) if model.losses else 0.0
+        logits = [tf.stop_gradient(teacher(x, training=False)) for teacher in teaching.teachers]
+        soft = soft_loss(soft_targets(logits, teaching.temperature), y_pred, teaching.temperature)
+        hard = hard_and_penalties - penalties
+        return (1 - teaching.soft_weight) * hard + teaching.soft_weight * soft + penalties
+
+    model.compute_loss = compute_loss
+    try:
+        yield
+    finally:
+        del model.compute_loss

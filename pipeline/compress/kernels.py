@@ -1,0 +1,31 @@
+"""The kernels of a Keras model: which weights of which layer they are, and how many of them are zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+def of(layer: Any) -> dict[str, np.ndarray]:
+    """Return a layer's weights of rank 2 and more, by their name within the layer."""
+    return {short(weight): weight.numpy() for weight in layer.weights if len(weight.shape) >= 2}
+
+
+def short(weight: Any) -> str:
+    """Return a variable's name within its layer: `conv_1/kernel:0` is `kernel`."""
+    return str(weight.name).split(":")[0].split("/")[-1]
+
+
+def named(model: Any) -> Iterator[tuple[Any, str, np.ndarray]]:
+    """Yield (layer, name within the layer, values) for every kernel of a model."""
+    for layer in model.layers:
+        for name, values in of(layer).items():
+            yield layer, name, values
+
+
+def sparsity(arrays: list[np.ndarray]) -> float:
+    """Return the share of exact zeros over all arrays, in [0, 1]; 0 where there are none."""
+    total = sum(array.size for array in arrays)
+    return sum(int(array.size - np.count_nonzero(array)) for array in arrays) / total if total else 0.0

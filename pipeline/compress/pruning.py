@@ -1,0 +1,168 @@
+"""Magnitude pruning (Zhu and Gupta, 2017) with TF-MOT: wrap a copy of a model, fine-tune it, strip the wrappers."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.compress import kernels, support
+from pipeline.errors import InputError, PromiseError
+from pipeline.legacy_keras import load as load_keras
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When masks are renewed, in optimizer steps, and how sparse they are.
+
+    Attributes:
+        initial_sparsity: where a polynomial starts, in [0, 1); None: constant, at the target from `begin_step` on.
+        begin_step, end_step: the first and last step that renews; end_step - begin_step is a multiple of frequency.
+        power: exponent of the polynomial.
+        frequency: steps between two renewals.
+    """
+
+    initial_sparsity: float | None
+    begin_step: int
+    end_step: int
+    power: float
+    frequency: int
+
+
+def schedule(
+    *, initial_sparsity: float | None, begin_epoch: float, end_epoch: float, power: float, frequency: int | None,
+    steps: int, epochs: int,
+) -> Schedule:  # fmt: skip
+    """Turn epochs into steps such that the last renewal is at the final sparsity and still inside the training.
+
+    TF-MOT renews at begin + k * frequency only: an end between two of these would never be reached.
+
+    Args:
+        frequency: steps between renewals; None: about ten an epoch.
+        steps: of an epoch.
+        epochs: of the whole fit.
+    """
+    # TF-MOT counts the first step as 1
+    begin, end = (max(1, min(round(epoch * steps), steps * epochs)) for epoch in (begin_epoch, end_epoch))
+    span = max(0, end - begin)
+    every = min(frequency or max(1, steps // 10), max(1, span))
+    return Schedule(initial_sparsity if span else None, begin, begin + span // every * every, power, every)
+
+
+def targets(model: Any, final_sparsity: float, by_layer: Mapping[str, float | None]) -> dict[str, float]:
+    """Return layer name -> final sparsity for every layer that is pruned.
+
+    Args:
+        final_sparsity: for all layers that nothing else is said of.
+        by_layer: a layer's name, or a pattern of names (`conv_*`), -> its own target; None leaves it dense. The last
+            pattern that fits decides.
+
+    Raises:
+        InputError: a name that fits no layer, or a target for a layer that cannot be pruned.
+    """
+    names = [layer.name for layer in model.layers]
+    unknown = [pattern for pattern in by_layer if not fnmatch.filter(names, pattern)]
+    if unknown:
+        raise InputError(
+            "prune.layers names what is no layer of the model", expected=f"names or patterns of {', '.join(names)}",
+            found=", ".join(unknown), todo="correct the name",
+        )  # fmt: skip
+    asked = [layer for layer in model.layers if by_layer.get(layer.name)]
+    cannot = [layer.name for layer in asked if not support.prunable(layer)]
+    if cannot:
+        why = {layer.name: support.dense(layer) or "it has no kernel" for layer in asked if layer.name in cannot}
+        raise InputError(
+            "prune.layers asks for zeros in layers that cannot be pruned",
+            found="; ".join(f"{name}: {reason}" for name, reason in why.items()), todo="leave them out",
+        )  # fmt: skip
+    found: dict[str, float] = {}
+    for layer in model.layers:
+        target: float | None = final_sparsity
+        for pattern, own in by_layer.items():
+            if fnmatch.fnmatchcase(layer.name, pattern):
+                target = own
+        if target and support.prunable(layer):
+            found[layer.name] = target
+    if not found:
+        raise InputError(
+            "there is nothing to prune in the model", expected="a layer with a kernel that is not excluded",
+            found=f"{len(names)} layers, each dense: {', '.join(names)}", todo="leave the section prune out",
+        )  # fmt: skip
+    return found
+
+
+def wrap(model: Any, aims: Mapping[str, float], when: Schedule) -> Any:
+    """Return a copy of a model, weights included, whose layers in `aims` are wrapped by TF-MOT.
+
+    The model itself stays as it is: TF-MOT's wrapper would train the very layers that it is given.
+    """
+    keras = load_keras()
+    import tensorflow_model_optimization as tfmot
+
+    def prune(layer: Any) -> Any:
+        copy = layer.__class__.from_config(layer.get_config())
+        if layer.name not in aims:
+            return copy
+        target = aims[layer.name]
+        if when.initial_sparsity is None:
+            plan = tfmot.sparsity.keras.ConstantSparsity(target, when.begin_step, when.end_step, when.frequency)
+        else:
+            plan = tfmot.sparsity.keras.PolynomialDecay(
+                min(when.initial_sparsity, target), target, when.begin_step, when.end_step, when.power, when.frequency
+            )
+        return tfmot.sparsity.keras.prune_low_magnitude(copy, pruning_schedule=plan)
+
+    wrapped = keras.models.clone_model(model, clone_function=prune)
+    for before, after in zip(model.layers, wrapped.layers, strict=True):
+        (after.layer if before.name in aims else after).set_weights(before.get_weights())
+    return wrapped
+
+
+def callback() -> Any:
+    """Return TF-MOT's callback that starts the wrappers' counters and masks the weights after each epoch."""
+    import tensorflow_model_optimization as tfmot
+
+    return tfmot.sparsity.keras.UpdatePruningStep()
+
+
+def strip(wrapped: Any) -> Any:
+    """Return the plain model inside a wrapped one, with its weights and its zeros, as layers of its own."""
+    keras = load_keras()
+    import tensorflow_model_optimization as tfmot
+
+    stripped = tfmot.sparsity.keras.strip_pruning(wrapped)
+    # its layers are still those inside the wrappers, each called in two models
+    alone = keras.models.clone_model(stripped)
+    alone.set_weights(stripped.get_weights())
+    return alone
+
+
+def pruned_kernels(model: Any, aims: Mapping[str, float]) -> dict[str, tuple[np.ndarray, float]]:
+    """Return "layer/weight" -> (values, target) of the kernels that were to be pruned, in a plain model."""
+    return {
+        f"{layer.name}/{name}": (values, aims[layer.name])
+        for layer, name, values in kernels.named(model)
+        if layer.name in aims and name in support.prunable(layer)
+    }
+
+
+def require(model: Any, aims: Mapping[str, float], *, stage: str) -> None:
+    """Assert the promise of pruning on a plain model: zeros in each kernel, at least the target minus one weight.
+
+    Raises:
+        PromiseError: with every kernel that has fewer.
+    """
+    missing = [
+        f"{name} has {zeros} of {values.size} and was to have {target:.0%}"
+        for name, (values, target) in pruned_kernels(model, aims).items()
+        if (zeros := int(values.size - np.count_nonzero(values))) < math.floor(target * values.size) - 1
+    ]
+    if missing:
+        raise PromiseError(
+            f"{stage}: kernels have fewer zeros than were promised", found="; ".join(missing),
+            todo="train longer after the last pruning step (prune.schedule.end_epoch), or prune again after it",
+        )  # fmt: skip

@@ -1,0 +1,148 @@
+"""The one table of what each technique can do with each layer, by the layer's class.
+
+The tests hold it against TF-MOT itself. What a technique cannot do with a layer it leaves alone, and says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_OWN = ("tf_keras.", "keras.")
+
+
+@dataclass(frozen=True)
+class Support:
+    """What the techniques can do with a kind of layer.
+
+    Attributes:
+        prunable: names of the weights that pruning sets to zero; empty where it has no such weights or `dense` says why.
+        dense: why its weights stay dense; empty where they can be pruned or where it has none.
+        quantized: how it computes after quantization-aware training: "int8 per-channel" (weights), "int8" (no weights,
+            or one range for all), or empty where `floating` says why not.
+        floating: why it stays float; empty where it can be quantized.
+    """
+
+    prunable: tuple[str, ...] = ()
+    dense: str = ""
+    quantized: str = ""
+    floating: str = ""
+
+
+_NO_FAKE_QUANT = "TF-MOT has no fake quantization for this kind of layer"
+_UNKNOWN = Support(
+    dense="its code is not Keras': nobody knows which of its weights may be zero",
+    floating="its code is not Keras': nobody knows what it computes",
+)
+_RECURRENT = Support(
+    dense="TF-MOT cannot wrap a recurrent layer whose cell keeps its weights", floating=_NO_FAKE_QUANT
+)
+
+
+def _plain(*kinds: str) -> dict[str, Support]:
+    """Return rows of layers without weights that quantization-aware training knows."""
+    return dict.fromkeys(kinds, Support(quantized="int8"))
+
+
+def _left(*kinds: str) -> dict[str, Support]:
+    """Return rows of layers without weights that stay float."""
+    return dict.fromkeys(kinds, Support(floating=_NO_FAKE_QUANT))
+
+
+TABLE: dict[str, Support] = {
+    "Conv2D": Support(prunable=("kernel",), quantized="int8 per-channel"),
+    "Dense": Support(prunable=("kernel",), quantized="int8"),  # see folding.py
+    "DepthwiseConv2D": Support(
+        dense="TF-MOT does not prune depthwise kernels: each has a few weights for all that its channel does",
+        quantized="int8",
+    ),
+    "SeparableConv2D": Support(prunable=("pointwise_kernel",), quantized="int8 per-channel"),
+    "Conv2DTranspose": Support(prunable=("kernel",), quantized="int8"),
+    **dict.fromkeys(
+        ("Conv1D", "Conv3D", "Conv3DTranspose", "LocallyConnected1D", "LocallyConnected2D"),
+        Support(prunable=("kernel",), floating=_NO_FAKE_QUANT),
+    ),
+    "SeparableConv1D": Support(prunable=("pointwise_kernel",), floating=_NO_FAKE_QUANT),
+    "Embedding": Support(prunable=("embeddings",), floating="TF-MOT takes no integer inputs"),
+    "MultiHeadAttention": Support(
+        dense="its projections are layers inside a layer, which TF-MOT cannot wrap", floating=_NO_FAKE_QUANT
+    ),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "Bidirectional", "ConvLSTM2D", "RNN"), _RECURRENT),
+    # only behind the layer whose scale it becomes: see `floating`
+    "BatchNormalization": Support(quantized="int8"),
+    # by a quantize config of our own, so that the first operator of an int8 file is int8
+    "Rescaling": Support(quantized="int8"),
+    **_plain(
+        "Activation", "ActivityRegularization", "Add", "AveragePooling1D", "AveragePooling2D", "Concatenate",
+        "Cropping1D", "Cropping2D", "Cropping3D", "Dropout", "Flatten", "GlobalAveragePooling1D",
+        "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
+        "GlobalMaxPooling3D", "LeakyReLU", "MaxPooling2D", "Permute", "ReLU", "Reshape", "Softmax", "SpatialDropout1D",
+        "SpatialDropout2D", "SpatialDropout3D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
+    ),
+    **_left(
+        "AlphaDropout", "Average", "AveragePooling3D", "Dot", "ELU", "GaussianDropout", "GaussianNoise", "Lambda",
+        "Masking", "MaxPooling1D", "MaxPooling3D", "Maximum", "Minimum", "Multiply", "RepeatVector", "Subtract",
+        "ThresholdedReLU", "UpSampling1D", "UpSampling3D", "ZeroPadding3D", "PReLU", "LayerNormalization",
+        "GroupNormalization", "UnitNormalization", "Normalization", "TFOpLambda", "SlicingOpLambda",
+    ),
+}  # fmt: skip
+
+# what may stand before a BatchNormalization that becomes part of it
+_FOLDS_INTO = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
+# functions inside a layer that TF-MOT's fake quantization knows
+_ACTIVATIONS = ("linear", "relu", "relu6", "softmax", "sigmoid", "tanh", "swish", "gelu")
+
+
+def row(layer: Any) -> Support:
+    """Return the table's row for a layer; one whose code is not Keras' is unknown, whatever its class is called."""
+    if hasattr(layer, "layers") and hasattr(layer, "call"):
+        return Support(dense="it is a model inside the model", floating="it is a model inside the model")
+    if not type(layer).__module__.startswith(_OWN):
+        return _UNKNOWN
+    fallback = Support(dense="" if not layer.weights else _NOT_LISTED, floating=_NOT_LISTED)
+    return TABLE.get(type(layer).__name__, fallback)
+
+
+_NOT_LISTED = "it is not in the table of layers that were tried"
+
+
+def prunable(layer: Any) -> tuple[str, ...]:
+    """Return the names of the weights that pruning can set to zero."""
+    return row(layer).prunable
+
+
+def dense(layer: Any) -> str:
+    """Return why the kernels of a layer stay dense; empty where they can be pruned, or where it has none."""
+    if not any(len(weight.shape) >= 2 for weight in layer.weights):
+        return ""
+    return row(layer).dense
+
+
+def floating(layer: Any) -> str:
+    """Return why a layer of a functional model stays float in quantization-aware training; empty where it need not."""
+    found = row(layer)
+    if found.floating:
+        return found.floating
+    if len(layer._inbound_nodes) > 1:
+        return "it is called at several places, and TF-MOT gives each layer one range"
+    name = _function(layer)
+    if name not in _ACTIVATIONS:
+        return f"TF-MOT has no fake quantization for the function {name}"
+    if type(layer).__name__ == "BatchNormalization":
+        return _not_folded(layer)
+    return ""
+
+
+def _function(layer: Any) -> str:
+    function = getattr(layer, "activation", None)
+    return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))
+
+
+def _not_folded(layer: Any) -> str:
+    before = layer._inbound_nodes[0].inbound_layers
+    alone = not isinstance(before, list) and len(before._outbound_nodes) == 1
+    if not alone or type(before).__name__ not in _FOLDS_INTO:
+        return "it does not directly follow a convolution or dense layer of its own, whose scale it could become"
+    if _function(before) != "linear":
+        return f"the function {_function(before)} stands between it and the layer whose scale it could become"
+    return floating(before) and f"{before.name} before it stays float"

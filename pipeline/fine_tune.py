@@ -1,0 +1,103 @@
+"""What distillation, pruning and quantization-aware training share: a fit with a teacher, and a bound on what it loses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.artifact import Artifact
+from pipeline.compress.distillation import Teaching
+from pipeline.errors import PromiseError
+from pipeline.events import Note
+from pipeline.fit.config import EarlyStopping, FineTuning
+from pipeline.fit.loop import EVALUATION_BATCH, History, fit
+from pipeline.formats import keras_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.data import DataConfig, Splits
+    from pipeline.stage import Job
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of a fit.
+
+    Attributes:
+        epoch: whose weights the model has, counted from 1.
+    """
+
+    history: History
+    epoch: int
+
+    @property
+    def val_accuracy(self) -> float:
+        """Accuracy of these weights on the validation split, in [0, 1]."""
+        return self.history.at(self.epoch)["val_accuracy"]
+
+
+def last(inputs: Mapping[str, Artifact]) -> Artifact:
+    """Return the model that comes in: the last one made."""
+    return list(inputs.values())[-1]
+
+
+def teaching(inputs: Mapping[str, Artifact], config: FineTuning, more: Sequence[Any] = ()) -> Teaching | None:
+    """Return the first model of the run, and `more`, as teachers; None where the recipe asks for labels alone."""
+    if config.teach is None:
+        return None
+    first, _ = keras_file.read(next(iter(inputs.values())).folder)
+    return Teaching((first, *more), config.teach.temperature, config.teach.soft_weight)
+
+
+def tune(
+    job: Job, model: Any, splits: Splits, config: FineTuning, *, data: DataConfig, seed: int, stage: str, work: Path,
+    teaching: Teaching | None, callbacks: Iterable[Any] = (), from_epoch: int = 1,
+) -> Tuned:  # fmt: skip
+    """Fit a model on.
+
+    Args:
+        from_epoch: the first epoch, counted from 1, whose weights may be kept: before it the technique is not done.
+    """
+    chosen = config.early_stopping
+    if chosen is None and config.on_regression == "keep_best":
+        chosen = EarlyStopping(monitor="val_accuracy", patience=config.epochs)
+    if chosen is not None:
+        chosen = chosen.model_copy(update={"from_epoch": max(chosen.from_epoch, min(from_epoch, config.epochs))})
+    config = config.model_copy(update={"early_stopping": chosen})
+    history = fit(
+        model, splits, config, data=data, seed=seed, stage=stage, work=work, emit=job.emit, teaching=teaching,
+        callbacks=callbacks,
+    )  # fmt: skip
+    return Tuned(history, history.best_epoch if chosen else len(history.epochs["val_loss"]))
+
+
+def accuracy(model: Any, splits: Splits) -> float:
+    """Return a model's accuracy on the validation split, in [0, 1]."""
+    logits = model.predict(splits.validation.x, batch_size=EVALUATION_BATCH, verbose=0)
+    return float(np.mean(logits.argmax(axis=1) == splits.validation.y))
+
+
+def require_accuracy(job: Job, config: FineTuning, *, stage: str, before: float, tuned: Tuned) -> None:
+    """Hold a stage to what it may lose on the validation split against the model that came in.
+
+    Raises:
+        PromiseError: more was lost, and the recipe says `stop`.
+    """
+    lost = before - tuned.val_accuracy
+    if lost <= config.max_accuracy_loss + 1e-9:
+        return
+    said = f"{tuned.val_accuracy:.2%} on the validation split, the model that came in had {before:.2%}"
+    if config.on_regression == "stop":
+        raise PromiseError(
+            f"{stage}: more accuracy is lost than the recipe allows",
+            expected=f"at most {100 * config.max_accuracy_loss:g} points ({stage}.max_accuracy_loss)",
+            found=said, todo=f"{stage}.epochs or {stage}.teach, a milder {stage}, or {stage}.on_regression: keep_best",
+        )  # fmt: skip
+    which = f"with epoch {tuned.epoch}, the best" if config.on_regression == "keep_best" else "all the same"
+    job.emit(Note(stage, f"goes on {which}: {said}", level="warning"))
+
+

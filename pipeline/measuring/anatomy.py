@@ -1,0 +1,74 @@
+"""What a Keras model consists of, as figures for the report: its layers, weights and zeros."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.compress import kernels
+from pipeline.measuring import footprint
+from pipeline.report.document import Histogram, Layer, Model
+
+BINS = 40
+
+
+def describe(
+    model: Any, stage: str, *, variant: str = "", targets: Mapping[str, float] | None = None,
+    precisions: Mapping[str, str] | None = None, reasons: Mapping[str, str] | None = None,
+    training: Mapping[str, Sequence[float]] | None = None,
+) -> Model:  # fmt: skip
+    """Return a model's entry of the report, without what is measured on samples.
+
+    Args:
+        model: a plain Keras model.
+        stage: that made it.
+        variant: "" or "alone".
+        targets: layer name -> sparsity that pruning aimed at.
+        precisions: layer name -> how it computes, where that is not float32.
+        reasons: layer name -> why a technique left it out.
+        training: metric -> one value per epoch.
+    """
+    counted = footprint.macs(model)
+    by_layer = {layer.name: layer.macs for layer in counted.layers}
+    weights = b"".join(np.ascontiguousarray(values).tobytes() for values in model.get_weights())
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = len(packer.compress(weights)) + len(packer.flush())
+    layers = []
+    for layer in model.layers:
+        if type(layer).__name__ == "InputLayer":
+            continue
+        found = list(kernels.of(layer).values())
+        layers.append(
+            Layer(
+                name=layer.name,
+                kind=type(layer).__name__,
+                parameters=int(layer.count_params()),
+                macs=by_layer.get(layer.name),
+                sparsity=kernels.sparsity(found) if found else None,
+                target=(targets or {}).get(layer.name),
+                precision=(precisions or {}).get(layer.name, "float32"),
+                reason=(reasons or {}).get(layer.name, ""),
+                histogram=histogram(found) if found else None,
+            )
+        )
+    return Model.model_validate(
+        {
+            "stage": stage, "variant": variant, "parameters": footprint.parameters(model), "macs": counted.total,
+            "unknown_macs": list(counted.unknown), "sparsity": kernels.sparsity([v for _, _, v in kernels.named(model)]),
+            "bytes": len(weights), "gzip_bytes": packed, "layers": layers,
+            "training": {name: list(values) for name, values in (training or {}).items()},
+        }
+    )  # fmt: skip
+
+
+def histogram(arrays: Sequence[np.ndarray]) -> Histogram:
+    """Return the histogram of all values that are not zero; exact zeros are counted apart."""
+    values = np.concatenate([array.ravel() for array in arrays])
+    other = values[values != 0]
+    counts, edges = np.histogram(other, bins=BINS) if other.size else (np.zeros(BINS, int), np.array([-1.0, 1.0]))
+    return Histogram(
+        low=float(edges[0]), high=float(edges[-1]), counts=counts.tolist(), zeros=int(values.size - other.size)
+    )

@@ -50,15 +50,27 @@ T = TypeVar("T", bound=Named)
 
 def reference(items: Sequence[T]) -> T:
     """Return the artifact that everything is compared with: the float SavedModel of the first model."""
-    return next(item for item in items if item.format == "saved_model")
+    return next(item for item in items if _float_saved_model(item))
+
+
+def to_serve(items: Sequence[T]) -> T:
+    """Return the SavedModel that is served as the result: the last float one.
+
+    A quantization-aware one imitates int8 in float: it is slower than what it came from.
+    """
+    return [item for item in items if _float_saved_model(item)][-1]
+
+
+def _float_saved_model(item: Named) -> bool:
+    return item.format == "saved_model" and item.precision == "float32"
 
 
 def final(items: Sequence[T], chosen: str | None) -> T:
-    """Return the main result: the one chosen by id, else the last int8 .tflite, else the last SavedModel."""
+    """Return the main result: the one chosen by id, else the last int8 .tflite, else the last float SavedModel."""
     if chosen:
         return next(item for item in items if item.id == chosen)
     quantized = [item for item in items if item.format == "tflite" and item.precision == "int8"]
-    return (quantized or [item for item in items if item.format == "saved_model"])[-1]
+    return quantized[-1] if quantized else to_serve(items)
 
 
 def float_twin(items: Sequence[T], of: Named) -> T | None:

@@ -21,11 +21,18 @@ from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shape
 from pipeline.errors import InputError
 from pipeline.fit.config import FitConfig
+from pipeline.plan import Planned
+from pipeline.stages import MODELS, NAMES
+from pipeline.stages.distill import Config as DistillConfig
 from pipeline.stages.export import Config as ExportConfig
+from pipeline.stages.export import conflicts as export_conflicts
 from pipeline.stages.export import plan
+from pipeline.stages.import_model import Config as ModelFile
 from pipeline.stages.judge import Config as JudgeConfig
 from pipeline.stages.judge import conflicts
 from pipeline.stages.measure import Config as MeasureConfig
+from pipeline.stages.prune import Config as PruneConfig
+from pipeline.stages.quantize import Config as QuantizeConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
@@ -38,8 +45,11 @@ class Recipe(Frozen):
     description: str = Field(default="", description="one sentence: what this recipe shows")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, data order and augmentation")
     data: DataConfig
-    model: ModelConfig
-    train: FitConfig
+    model: Annotated[ModelConfig | ModelFile, Field(discriminator="architecture")]
+    train: FitConfig | None = None
+    distill: DistillConfig | None = None
+    prune: PruneConfig | None = None
+    quantize: QuantizeConfig | None = None
     export: ExportConfig | None = None
     measure: MeasureConfig | None = None
     serving: ServingConfig | None = Field(
@@ -47,6 +57,19 @@ class Recipe(Frozen):
         description="where the SavedModels are served while they are measured; null: they run in process",
     )
     judge: JudgeConfig | None = None
+
+    def stages(self) -> tuple[str, ...]:
+        """Return the names of the stages that the recipe asks for, in their order."""
+        first = "import" if isinstance(self.model, ModelFile) else "train"
+        return tuple(name for name in NAMES if name == first or getattr(self, name, None) is not None)
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of those stages that make a Keras model."""
+        return tuple(name for name in self.stages() if name in MODELS)
+
+    def plan(self) -> tuple[Planned, ...]:
+        """Return the artifacts that the recipe asks for, in the order in which they are made."""
+        return plan(self.export, self.models()) if self.export else ()
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
@@ -56,21 +79,31 @@ class Recipe(Frozen):
         return self
 
     def _problems(self) -> Iterator[str]:
+        shape = None
         try:
             shape = input_shape(self.data)
-            if shape is not None:
+            if shape is not None and not isinstance(self.model, ModelFile):
                 models.check(self.model, shape)
             if shape is not None and self.data.augment:
                 augment.check(self.data.augment, shape)
         except InputError as error:
             yield str(error).replace("\n  ", "; ")
-        if self.measure and not self.export:
-            yield "measure needs an export section: there is nothing to measure without exported files"
-        if self.judge and not self.measure:
-            yield "judge needs a measure section: limits are compared with measurements"
+        try:
+            if shape is not None and self.distill:
+                models.check(self.distill.student, shape)
+        except InputError as error:
+            yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
+        if isinstance(self.model, ModelFile) and self.train:
+            yield "train has nothing to do with model.path: the file is taken as it is; leave one of them out"
+        if not isinstance(self.model, ModelFile) and not self.train:
+            yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
+        if self.judge and not (self.measure and self.export):
+            yield "judge needs the sections export and measure: limits are compared with measurements"
+        if self.export:
+            yield from export_conflicts(self.export, self.models())
         yield from self._batch_problems()
         if self.export and self.measure and self.judge:
-            yield from conflicts(self.judge, plan(self.export), self.measure.latency.percentile)
+            yield from conflicts(self.judge, self.plan(), self.measure.latency.percentile)
 
     def _batch_problems(self) -> Iterator[str]:
         """Yield the batches that are measured, but that the server would refuse."""
@@ -178,7 +211,7 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     """Return the recipe that a mapping describes; raises InputError with every problem."""
     try:
         # as JSON, in which pydantic can be strict: true is not 1 and "7" is not 7, but a list is a tuple
-        return Recipe.model_validate_json(json.dumps(document, default=str), strict=True)
+        return Recipe.model_validate_json(json.dumps(_whole(document), default=str), strict=True)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"{source} is not a recipe", expected="plain values", found=str(error)) from None
@@ -188,6 +221,14 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
             f"the recipe {source} has {count}:\n" + "\n".join(f"  {line}" for line in lines),
             todo="correct the recipe or the --set; `modelmill init` writes every key with its meaning",
         ) from None
+
+
+def _whole(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a recipe's mapping with `model: {path: FILE}` written out: nothing but a file has a path."""
+    model = document.get("model")
+    if isinstance(model, dict) and "path" in model and "architecture" not in model:
+        return {**document, "model": {"architecture": "file", **model}}
+    return document
 
 
 def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:

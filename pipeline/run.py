@@ -16,18 +16,19 @@ from typing import Any
 from pipeline import artifact as artifacts
 from pipeline import data, machine
 from pipeline.artifact import Artifact, Basis, Damaged, Manifest, Store
+from pipeline.bought import bought
 from pipeline.config import Frozen
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
 from pipeline.files import sha256
-from pipeline.plan import final, reference
+from pipeline.plan import final, reference, to_serve
 from pipeline.recipe import Recipe, dump
 from pipeline.report import document
 from pipeline.run_folder import RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
-from pipeline.stages import NAMES, export, judge, measure, report, train
+from pipeline.stages import NAMES, distill, export, import_model, judge, measure, prune, quantize, report, train
 
-STAGES: tuple[Stage, ...] = (train, export, measure)
+STAGES: tuple[Stage, ...] = (import_model, train, distill, prune, quantize, export, measure)
 
 _ROOT = Path(__file__).parent.parent
 
@@ -104,7 +105,7 @@ def _translated(walk: _Walk, folder: RunFolder) -> Iterator[None]:
 def _stages(
     recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, walk: _Walk, first: str | None, until: str | None
 ) -> None:
-    absent = [stage.NAME for stage in STAGES if getattr(recipe, stage.NAME) is None]
+    absent = [stage.NAME for stage in STAGES if stage.NAME not in recipe.stages()]
     folder.unlink(absent)
     for name in (first, until):
         if name in absent:
@@ -128,7 +129,7 @@ def _stages(
         else:
             walk.done[stage.NAME] = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
             if stage.NAME == export.NAME and recipe.export:
-                folder.publish(walk.done[stage.NAME], [item.filename for item in export.plan(recipe.export)])
+                folder.publish(walk.done[stage.NAME], [item.filename for item in recipe.plan()])
     walk.at = None
 
 
@@ -257,7 +258,7 @@ def _conclude(recipe: Recipe, folder: RunFolder, walk: _Walk) -> document.Report
     found = _artifacts(recipe, walk)
     gates: list[document.Gate] = []
     if recipe.export and recipe.judge and measure.NAME in walk.done:
-        gates = judge.judge(found, export.plan(recipe.export), recipe.judge)
+        gates = judge.judge(found, recipe.plan(), recipe.judge)
     finished = _report(recipe, walk, verdict=judge.verdict(found, gates), gates=gates)
     report.write(finished, folder.path)
     return finished
@@ -269,14 +270,26 @@ def _artifacts(recipe: Recipe, walk: _Walk) -> list[document.Artifact]:
     if last is None or recipe.export is None:
         return []
     optional = recipe.export.optional
-    return [item.model_copy(update={"optional": item.id in optional}) for item in document.read_artifacts(last.folder)]
+    return [
+        # what is only there to show what it costs fails nobody
+        item.model_copy(update={"optional": item.id in optional or item.precision == "fake-quant"})
+        for item in document.read_artifacts(last.folder)
+    ]
+
+
+def _models(walk: _Walk) -> list[document.Model]:
+    """Return what is known of the stages' models, from measure where it has looked at them."""
+    if measure.NAME in walk.done:
+        return document.read_models(walk.done[measure.NAME].folder)
+    return [model for item in walk.done.values() for model in document.read_models(item.folder)]
 
 
 def _report(
     recipe: Recipe, walk: _Walk, *, verdict: str, gates: list[document.Gate] | None = None,
     failure: document.Failure | None = None,
 ) -> document.Report:  # fmt: skip
-    plan = export.plan(recipe.export) if recipe.export else ()
+    plan = recipe.plan()
+    found, made = _artifacts(recipe, walk), _models(walk)
     libraries = dict.fromkeys(library for stage in STAGES for library in stage.LIBRARIES)
     return document.Report.model_validate(
         {
@@ -287,12 +300,15 @@ def _report(
             "verdict": verdict,
             "reference": reference(plan).id if plan else None,
             "final": final(plan, recipe.judge.final if recipe.judge else None).id if plan else None,
+            "to_serve": to_serve(plan).id if plan else None,
             "failure": failure,
             "serving": measure.serving_target(walk.around[measure.NAME]) if measure.NAME in walk.around else None,
             "stages": walk.stages,
-            "artifacts": _artifacts(recipe, walk),
+            "models": made,
+            "bought": bought(made, found),
+            "artifacts": found,
             "gates": gates or [],
             "machine": machine.describe(libraries),
-            "training": train.curves(walk.done[train.NAME].folder) if train.NAME in walk.done else {},
+            "training": made[0].training if made else {},
         }
     )

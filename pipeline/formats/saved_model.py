@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import legacy_keras
 from pipeline.errors import RunError
 from pipeline.formats import converting
+from pipeline.formats.operators import Operators, Way, count
 from pipeline.predictor import LOGITS, PROBABILITIES, Spec, require_ends
 
 if TYPE_CHECKING:
@@ -225,3 +226,106 @@ def kernels(path: Path) -> dict[str, np.ndarray]:
         if len(reader.get_variable_to_shape_map()[key]) >= 2 and reader.get_variable_to_dtype_map()[key].is_floating:
             found[attribute.full_name] = reader.get_tensor(key)
     return found
+
+
+def operators(path: Path) -> Operators:
+    """Count the operations that the serving signature of `path/1/` needs, through all the functions it calls.
+
+    All that compute do so in float; fake quantization, of weights and of activations, is counted apart.
+    """
+    legacy_keras.load()
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel.FromString((path / VERSION / "saved_model.pb").read_bytes())
+    meta_graph = proto.meta_graphs[0]
+    calls = _Calls({function.signature.name: function for function in meta_graph.graph_def.library.function})
+    outputs = meta_graph.signature_def[SIGNATURE].outputs
+    calls.walk(meta_graph.graph_def.node, [outputs[name].name for name in sorted(outputs)], {})
+    return count(calls.found, calls.channel_axes)
+
+
+# They carry values about, or say something of their shape.
+_PLUMBING = frozenset(
+    {"Const", "EnsureShape", "Identity", "IdentityN", "Placeholder", "Shape", "ShapeN", "StopGradient"}
+)
+# HWIO, HWIM for depthwise (I * M come out), HWOI for transposed, [in, out]
+_CHANNEL_AXES = {
+    "Conv2D": (3,),
+    "Conv3D": (4,),
+    "DepthwiseConv2dNative": (2, 3),
+    "Conv2DBackpropInput": (2,),
+    "MatMul": (1,),
+}
+
+
+class _Calls:
+    """Collects operations from a graph and from the functions that it calls."""
+
+    def __init__(self, library: dict[str, Any]) -> None:
+        self._library = library
+        self.found: list[tuple[str, Way]] = []
+        self.channel_axes: dict[str, tuple[int, ...]] = {}
+
+    def walk(self, nodes: Any, outputs: list[str], variables: dict[str, str | None]) -> None:
+        """Add what the outputs need, what is needed first coming first.
+
+        Args:
+            nodes: of a graph or a function.
+            outputs: names of its tensors.
+            variables: the function's argument -> the variable that it stands for.
+        """
+        by_name = {node.name: node for node in nodes}
+        done: set[str] = set()
+        stack = [(_node(name), False) for name in reversed(outputs)]
+        while stack:
+            name, ready = stack.pop()
+            if name not in by_name or (name in done and not ready):
+                continue
+            done.add(name)
+            node = by_name[name]
+            if not ready:
+                stack.append((name, True))
+                stack.extend((_node(needed), False) for needed in reversed(node.input))
+            else:
+                self._add(node, by_name, variables)
+
+    def _add(self, node: Any, by_name: dict[str, Any], variables: dict[str, str | None]) -> None:
+        called = [value.func.name for value in node.attr.values() if value.func.name in self._library]
+        given = [_variable(name, by_name, variables) for name in node.input if not name.startswith("^")]
+        for function in (self._library[name] for name in called):
+            arguments = [argument.name for argument in function.signature.input_arg]
+            # a branch is called without the condition that comes before its arguments
+            known = dict(zip(arguments, given[len(given) - len(arguments) :], strict=True))
+            self.walk(function.node_def, list(function.ret.values()), known)
+        if node.op.startswith(("FakeQuant", "QuantizeAndDequantize")):
+            self.found.append((node.op, "fake_quant"))
+        elif not called and node.op not in _PLUMBING and _is_float(node):
+            self.found.append((node.op, "floating"))
+        if node.op in _CHANNEL_AXES and (kernel := given[1]):
+            transposed = node.attr["transpose_b"].b
+            self.channel_axes[kernel] = (0,) if transposed else _CHANNEL_AXES[node.op]
+
+
+def _node(tensor: str) -> str:
+    """Return the name of the node that makes a tensor ("node:0", "node:output:0", "^node")."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _is_float(node: Any) -> bool:
+    """Whether the node's values are floats; counts and shapes are integers, variables are resources."""
+    from tensorflow.core.framework import types_pb2
+
+    return node.attr["T"].type in (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
+
+
+def _variable(tensor: str, by_name: dict[str, Any], variables: dict[str, str | None]) -> str | None:
+    """Return the name of the variable whose value a tensor is, perhaps quantized; None where it is another value."""
+    name = _node(tensor)
+    while name in by_name:
+        node = by_name[name]
+        if node.op == "VarHandleOp":
+            return str(node.attr["shared_name"].s.decode())
+        if node.op not in ("ReadVariableOp", "Identity", "Cast") and not node.op.startswith("FakeQuant"):
+            return None
+        name = _node(node.input[0])
+    return variables.get(name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.formats import converting, saved_model
+from pipeline.formats.operators import Operators, Way, count
 from pipeline.predictor import LOGITS, PROBABILITIES, FormatError, Spec, require_ends
 
 Precision = Literal["float32", "float16", "dynamic-int8", "int8"]
@@ -182,3 +183,72 @@ def kernels(path: Path) -> dict[str, np.ndarray]:
         name = name if name not in found else f"{name}#{tensor.buffer}"
         found[name] = np.frombuffer(data.tobytes(), dtypes[tensor.type]).reshape(tensor.shape)
     return found
+
+
+def operators(path: Path) -> Operators:
+    """Count the file's operators by the types of their tensors; what only handles shapes is left out.
+
+    A hybrid operator (float activations, int8 weights) is a floating one, named "KIND (int8 weights)".
+    """
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    kinds = {code: name for name, code in vars(BuiltinOperator).items() if not name.startswith("_")}
+    model = _read(path)
+    found: list[tuple[str, Way]] = []
+    channel_axes: dict[str, tuple[int, ...]] = {}
+    for graph in model.subgraphs:
+        made_from = {}  # a tensor that is stored in another type -> the stored one
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            kind = kinds[max(code.builtinCode, code.deprecatedBuiltinCode)]
+            if kind == "CUSTOM":
+                kind = code.customCode.decode()
+            inputs = [graph.tensors[index] for index in operator.inputs if index >= 0]
+            outputs = [graph.tensors[index] for index in operator.outputs if index >= 0]
+            if kind in _CONVERSIONS:
+                made_from[operator.outputs[0]] = operator.inputs[0]
+            if kind in _CHANNEL_AXES:
+                index = operator.inputs[1]
+                while index in made_from:
+                    index = made_from[index]
+                channel_axes[graph.tensors[index].name.decode()] = _CHANNEL_AXES[kind]
+            constant = [tensor for tensor in inputs if model.buffers[tensor.buffer].data is not None]
+            way = _way(kind, {tensor.type for tensor in (*inputs, *outputs)})
+            if way == "floating" and {tensor.type for tensor in constant} & _narrow():
+                kind = f"{kind} (int8 weights)"
+            if way is not None:
+                found.append((kind, way))
+    return count(found, channel_axes)
+
+
+_CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+# OHWI, IHWO for depthwise (I is 1), DHWIO, [out, in]
+_CHANNEL_AXES = {
+    "CONV_2D": (0,),
+    "TRANSPOSE_CONV": (0,),
+    "DEPTHWISE_CONV_2D": (3,),
+    "CONV_3D": (4,),
+    "FULLY_CONNECTED": (0,),
+}
+
+
+def _narrow() -> set[int]:
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    return {TensorType.INT4, TensorType.INT8, TensorType.UINT8, TensorType.INT16}
+
+
+def _way(kind: str, types: set[int]) -> Way | None:
+    """Return how an operator over tensors of these types computes; None: it computes nothing of the model's values."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    floats = {TensorType.FLOAT16, TensorType.FLOAT32, TensorType.FLOAT64, TensorType.BFLOAT16} & types
+    if kind in _CONVERSIONS or (kind == "CAST" and floats and _narrow() & types):
+        return "conversion"
+    if kind == "FAKE_QUANT":
+        return "fake_quant"
+    if kind == "SHAPE":
+        return None
+    if floats:
+        return "floating"
+    return "integer" if _narrow() & types else None

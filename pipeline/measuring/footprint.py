@@ -16,7 +16,7 @@ from pipeline.measuring.macs import LayerMacs, Macs, macs
 if TYPE_CHECKING:
     import tf_keras
 
-__all__ = ["LayerMacs", "Macs", "Size", "macs", "parameters", "size", "sparsity"]
+__all__ = ["LayerMacs", "Macs", "Size", "macs", "parameters", "size", "sparsity", "zero_channels"]
 
 # a SavedModel's fingerprint is random at each save: with it, equal models would have other gzipped sizes
 _RANDOM = frozenset({"fingerprint.pb"})
@@ -88,6 +88,25 @@ def sparsity(kernels: Mapping[str, np.ndarray]) -> float:
         )
     zeros = sum(int(np.count_nonzero(array == 0)) for array in arrays.values())
     return zeros / sum(array.size for array in arrays.values())
+
+
+def zero_channels(kernels: Mapping[str, np.ndarray], channel_axes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Count the output channels whose weights are all zero, and all output channels.
+
+    Args:
+        kernels: name -> weights, any rank >= 2; for quantized integers the zero point is 0.
+        channel_axes: name -> the axes that count output channels: (0,) for OHWI and OIHW, (3,) for HWIO, (2, 3) for a
+            Keras depthwise kernel. Kernels without an entry (embeddings, recurrent ones) are not looked at.
+    """
+    zero = channels = 0
+    for name, axes in channel_axes.items():
+        kernel = kernels.get(name)
+        if kernel is None or kernel.ndim < 2:
+            continue
+        others = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
+        empty = ~np.any(kernel != 0, axis=others)
+        zero, channels = zero + int(empty.sum()), channels + empty.size
+    return zero, channels
 
 
 def parameters(model: tf_keras.Model) -> int:

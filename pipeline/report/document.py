@@ -66,9 +66,9 @@ class Model(Frozen):
 
     `variant` is "" or "alone": the student that distill trained without a teacher, on the same budget. `sparsity` is
     the share of zeros in all kernels, `bytes` and `gzip_bytes` are those of its weights alone, as float32 arrays.
-    `metrics` are over the test split, `accuracy_drop` against the reference model (paired: both see the same samples),
-    `accuracy_gain_by_teaching` of the student against the one alone; empty where nothing was measured. `training` has
-    a value per epoch.
+    `metrics` are over the test split; the drops are paired, both models see the same samples: `accuracy_drop` against
+    the first model, `accuracy_drop_against_previous` against the stage before, `accuracy_gain_by_teaching` of the
+    student over the one that learned alone. Empty where nothing was measured. `training` has a value per epoch.
     """
 
     stage: str
@@ -86,6 +86,11 @@ class Model(Frozen):
     @property
     def name(self) -> str:
         return f"{self.stage} ({self.variant})" if self.variant else self.stage
+
+    @property
+    def key(self) -> str:
+        """Its name in files: distill.keras, distill.alone.keras."""
+        return f"{self.stage}.{self.variant}.keras" if self.variant else f"{self.stage}.keras"
 
 
 class Operators(Frozen):
@@ -287,6 +292,7 @@ class Report(Frozen):
     """The whole of `report.json`.
 
     Verdict "error": the run failed, or failures of the moment left something unjudged; the same command goes on.
+    `to_serve` is the SavedModel that is served as the result: the last float one.
     Verdict "incomplete": nothing failed, but nothing was judged either (--until, or a recipe without limits).
     """
 
@@ -297,6 +303,7 @@ class Report(Frozen):
     verdict: Literal["pass", "fail", "error", "incomplete"]
     reference: str | None = None
     final: str | None = None
+    to_serve: str | None = None
     failure: Failure | None = None
     serving: Serving | None = None
     stages: list[Stage]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.report import figures, tables
+from pipeline.report import figures, words
 from pipeline.report.document import Report
 
 
@@ -15,4 +15,4 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     template = environment.get_template("report.html")
-    return template.render(report=report, tables=tables, percent=tables.percent, figures=figures)
+    return template.render(report=report, words=words, figures=figures)

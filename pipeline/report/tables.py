@@ -1,4 +1,4 @@
-"""The tables of a report for a terminal: verdict, artifacts, stages and gates."""
+"""The tables of a report for a terminal: stages, what each bought, artifacts, gates and the verdict."""
 
 from __future__ import annotations
 
@@ -8,32 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.document import Artifact, Interval, Report, Run, Speedup
+from pipeline.report import words
+from pipeline.report.document import Interval, Report, Speedup
+from pipeline.report.words import kilobytes, number
+
+__all__ = ["kilobytes", "number", "show"]
 
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
-
-
-def number(value: float) -> str:
-    """Return a count in full, up to a billion, and anything else in four digits."""
-    return f"{value:,.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
-
-
-def kilobytes(count: int | None) -> str:
-    """Return bytes as kB (1000 bytes)."""
-    return "-" if count is None else f"{count / 1000:,.1f}"
-
-
-def percent(share: float) -> str:
-    """Return a share as a number of per cent."""
-    return f"{100 * share:.1f}"
-
-
-def size_ratio(artifact: Artifact, report: Report) -> str:
-    """Return gzipped bytes of the reference over the artifact's."""
-    reference = next((item for item in report.artifacts if item.id == report.reference), None)
-    if reference is None or not reference.gzip_bytes or not artifact.gzip_bytes:
-        return "-"
-    return f"{reference.gzip_bytes / artifact.gzip_bytes:.1f}x"
 
 
 def _grid(title: str, *columns: str) -> Table:
@@ -45,8 +26,8 @@ def _grid(title: str, *columns: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right", overflow="fold")
     return table
 
 
@@ -58,63 +39,8 @@ def _pair(value: str, below: str) -> Text:
 def _spread(interval: Interval | Speedup | None, form: str, unit: str, scale: float = 1) -> Text:
     if interval is None:
         return Text("-")
-    value, low, high = (format(scale * number, form) for number in (interval.value, interval.low, interval.high))
+    value, low, high = (format(scale * edge, form) for edge in (interval.value, interval.low, interval.high))
     return _pair(value + unit, f"{low}..{high}")
-
-
-def place(run: Run) -> str:
-    """Return where an artifact ran: the runtime, or the protocol and the target that served it."""
-    return f"{run.protocol}, {run.target}" if run.protocol else run.runtime
-
-
-def serving(report: Report) -> list[str]:
-    """Return sentences on how the SavedModels were served: by what, why not by another target, and what they survived.
-
-    Empty where nothing was served.
-    """
-    if report.serving is None:
-        return []
-    runs = [run for artifact in report.artifacts for run in artifact.runs if run.protocol]
-    if not runs:
-        return [f"To be served by {report.serving.target}: no figures came of it"]
-    lines = [f"Served by {report.serving.target}"]
-    if server := runs[0].server:
-        named = " ".join(part for part in (server["implementation"], server["version"]) if part)
-        image = f" in {server['image']}" if server["image"] else ""
-        over = dict.fromkeys(f"{run.protocol} ({run.encoding})" for run in runs)
-        lines[0] += f": {named}{image}, over {' and '.join(over)}"
-        asked = {"model": "model", "model_version": "version", "label": "label"}
-        if server.get("address"):
-            which = " ".join(f"{word} {server[key]}" for key, word in asked.items() if server.get(key))
-            lines[0] += f"; asked was {which} at {server['address']}"
-        if server["implementation"] == "modelmill":
-            lines[0] += "; these are the figures of our own server, not TF Serving's"
-    lines += [f"Not {name}: {reason}" for name, reason in report.serving.passed_over.items()]
-    checks = [(run, check) for run in runs for check in run.checks]
-    if checks and not any(check.problems for _, check in checks):
-        count = ", ".join(f"{check.requests} over {run.protocol}" for run, check in checks)
-        lines.append(
-            f"Malformed requests ({count}): each got INVALID_ARGUMENT, and the server went on answering as before"
-        )
-    return lines
-
-
-def caption(report: Report) -> str:
-    """Return what the latencies rest on: the load generator, the blocks, the threads and the number of queries."""
-    found = [(run, one) for artifact in report.artifacts for run in artifact.runs if (one := run.single_stream())]
-    if not found:
-        return ""
-    queries = [one.queries for _, one in found]
-    one = found[0][1]
-    counts = {place(run): run.threads for run, _ in found}
-    said = {name: f"{'unknown' if n is None else n} thread{'' if n == 1 else 's'}" for name, n in counts.items()}
-    # one number where all have the same, else each with its own
-    threads = next(iter(said.values())) if len(set(said.values())) == 1 else ", ".join(map(": ".join, said.items()))
-    return (
-        f"p50 and p99 of one sample: {one.scenario} by {one.settings['generator']}, {one.settings['blocks']} blocks "
-        f"that alternate with the other files there, {threads}, "
-        f"{min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file there"
-    )
 
 
 def artifacts(report: Report) -> RenderableType:
@@ -123,21 +49,19 @@ def artifacts(report: Report) -> RenderableType:
         "Artifacts", "artifact\nruntime", "gzip kB\nratio", "accuracy\n95 %", "as\nKeras", "p50 ms\np99", "faster\n95 %"
     )
     for artifact in report.artifacts:
-        marks = [
-            mark for mark, chosen in (("reference", report.reference), ("final", report.final)) if artifact.id == chosen
-        ]
-        sizes = _pair(kilobytes(artifact.gzip_bytes), size_ratio(artifact, report))
+        said = words.marks(artifact, report)
+        sizes = _pair(kilobytes(artifact.gzip_bytes), words.size_ratio(artifact, report))
         if not artifact.runs:
             failed = Text("failed", "red") if artifact.error else Text("not measured")
-            table.add_row(_pair(artifact.id, ", ".join(marks)), sizes, failed, "-", "-", "-")
+            table.add_row(_pair(artifact.id, ", ".join(said)), sizes, failed, "-", "-", "-")
         for run in artifact.runs:
             one = run.single_stream()
             latency = Text("-") if one is None else _pair(f"{one.p50_ms:.3f}", f"{one.p99_ms:.3f}")
             if one and not one.valid:
                 latency.append("\nINVALID", "red")
             table.add_row(
-                _pair(artifact.id, ", ".join([place(run), *marks])), sizes,
-                _spread(run.metrics.get("accuracy"), ".1f", " %", 100), f"{percent(run.parity.top1_agreement)} %",
+                _pair(artifact.id, ", ".join([words.place(run), *said])), sizes,
+                _spread(run.metrics.get("accuracy"), ".1f", " %", 100), f"{words.percent(run.parity.top1_agreement)} %",
                 latency,
                 _spread(one.speedup if one else None, ".2f", "x"),
             )  # fmt: skip
@@ -146,8 +70,55 @@ def artifacts(report: Report) -> RenderableType:
         for artifact in report.artifacts
         if artifact.error
     ]
-    notes = [Text(line, "dim") for line in (*serving(report), caption(report)) if line]
+    notes = [Text(line, "dim") for line in (*words.serving(report), words.caption(report)) if line]
     return Group(table, *notes, *failures)
+
+
+def bought(report: Report) -> RenderableType:
+    """Return the table of what each stage bought, with a verdict for each and why it is not faster where it is not."""
+    table = _grid(
+        "What each stage bought", "stage", "para-\nmeters", "MACs", "zeros", "gzip kB", "accuracy\n95 %", "p50 ms"
+    )
+    for model in report.models:
+        one = words.bought_by(model, report)
+        times = "\n".join(f"{_short(where)} {latency.p50_ms:.3f}" for where, latency, _ in words.timed(model, report))
+        table.add_row(
+            model.name,
+            _pair(number(model.parameters), words.ratio(one.parameters_ratio) if one else ""),
+            _pair(number(model.macs), words.ratio(one.macs_ratio) if one else ""),
+            f"{words.percent(model.sparsity)} %",
+            _pair(
+                kilobytes(words.packed(model, report)), words.ratio(one.size_ratio) if one and one.size_ratio else ""
+            ),
+            _spread(model.metrics.get("accuracy"), ".1f", " %", 100),
+            times or "-",
+        )
+    return Group(table, *_verdicts(report), *_student(report), *_left_out(report))
+
+
+def _short(where: str) -> str:
+    """Return a place's name for a narrow column."""
+    return where.removeprefix("served over ").removesuffix(" Runtime")
+
+
+def _verdicts(report: Report) -> list[Text]:
+    lines = []
+    for one in report.bought:
+        lines.append(Text.assemble((one.stage, "bold"), f": {one.verdict}"))
+        lines += [Text(f"  {cause}", "dim") for cause in one.causes]
+    return lines
+
+
+def _student(report: Report) -> list[Text]:
+    pair = words.taught(report)
+    gain = pair[0].metrics.get("accuracy_gain_by_teaching") if pair else None
+    return [Text(words.gained(gain))] if gain else []
+
+
+def _left_out(report: Report) -> list[Text]:
+    return [
+        Text(f"Left out: {model.name} {layer.name}: {layer.reason}", "dim") for model, layer in words.left_out(report)
+    ]
 
 
 def stages(report: Report) -> RenderableType:
@@ -172,6 +143,8 @@ def gates(report: Report) -> RenderableType:
 def show(report: Report, console: Console) -> None:
     """Print the whole report."""
     console.print(stages(report))
+    if report.models:
+        console.print(bought(report))
     if report.artifacts:
         console.print(artifacts(report))
     if report.gates:

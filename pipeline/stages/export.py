@@ -1,4 +1,6 @@
-"""export: the model as SavedModel, TFLite and ONNX, each in the precisions that the recipe asks for.
+"""export: the stages' models as SavedModel, TFLite and ONNX, each in the precisions that the recipe asks for.
+
+Float files come from float stages, int8 files from `quantize`; what the stages promised is asserted on the files.
 
 The conversions run in one child process, which is started again only after a crash: a native crash of a converter is
 that artifact's error, and the run goes on.
@@ -7,6 +9,7 @@ that artifact's error, and the run goes on.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +18,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
+from pipeline.errors import PromiseError
 from pipeline.events import Progress
 from pipeline.plan import Planned
 from pipeline.stage import Job, Result
@@ -25,9 +29,14 @@ if TYPE_CHECKING:
     from pipeline.report import document
 
 NAME = "export"
-INPUTS = ("train",)
+INPUTS = ("import", "train", "distill", "prune", "quantize")
 CODE = (
     "pipeline/attempt.py",
+    "pipeline/compress/__init__.py",
+    "pipeline/compress/fake_quant.py",
+    "pipeline/compress/kernels.py",
+    "pipeline/compress/pruning.py",
+    "pipeline/compress/support.py",
     "pipeline/ending.py",
     "pipeline/stages/export.py",
     "pipeline/data",
@@ -40,16 +49,35 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/report/document.py",
 )
-LIBRARIES = ("tensorflow", "tf_keras", "tf2onnx", "onnx", "ai-edge-litert", "numpy", "scikit-learn")
+LIBRARIES = (
+    "tensorflow", "tf_keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "ai-edge-litert", "numpy",
+    "scikit-learn",
+)  # fmt: skip
+
+
+QUANTIZE = "quantize"
 
 
 class Config(Frozen):
-    """Formats and precisions to export; the SavedModel is always made, everything is compared with it."""
+    """Formats and precisions to export; the first model's SavedModel is always made, everything is compared with it.
 
-    saved_model: tuple[Literal["float32"]] = Field(default=("float32",), description="precisions of the SavedModel")
+    The last float stage is exported in every float precision, earlier ones in float32 alone; int8 files come from
+    quantize, or by post-training quantization of the last float stage where the recipe has no such section.
+    """
+
+    stages: tuple[Literal["train", "distill", "prune", "quantize"], ...] | None = Field(
+        default=None,
+        description="whose models are exported besides the first one's; null: the last float stage's and quantize's",
+    )
+    saved_model: tuple[Literal["float32", "fake-quant"], ...] = Field(
+        default=("float32", "fake-quant"),
+        description="precisions of the SavedModel; fake-quant: quantize's, which is only measured, to show what "
+        "it costs, and is never what is served as the result",
+    )
     tflite: tuple[Literal["float32", "float16", "dynamic-int8", "int8"], ...] = Field(
         default=("float32", "float16", "dynamic-int8", "int8"),
-        description="precisions of the .tflite; int8 is post-training quantization with the calibration split",
+        description="precisions of the .tflite; int8 without a section quantize: quantized after training with the "
+        "calibration split",
     )
     onnx: tuple[Literal["float32", "int8"], ...] = Field(
         default=("float32", "int8"), description="precisions of the .onnx; int8 (QDQ) is made from the int8 .tflite"
@@ -70,23 +98,54 @@ class Config(Frozen):
             asked = getattr(self, name)
             if len(set(asked)) != len(asked):
                 raise ValueError(f"{name} names a precision twice: {', '.join(asked)}")
-        ids = [item.id for item in plan(self)]
-        unknown = [name for name in self.optional if name not in ids]
-        if unknown:
-            raise ValueError(f"optional names what is not exported: {', '.join(unknown)}; exported: {', '.join(ids)}")
+        if "float32" not in self.saved_model:
+            raise ValueError("saved_model lacks float32: everything is compared with the first model's")
         return self
 
 
-def plan(config: Config) -> tuple[Planned, ...]:
-    """Return the artifacts that a config asks for, in the order in which they are made."""
-    asked: list[tuple[Any, str]] = [("saved_model", precision) for precision in config.saved_model]
-    asked += [("tflite", precision) for precision in config.tflite]
-    asked += [("onnx", precision) for precision in config.onnx]
-    return tuple(Planned("train", form, precision) for form, precision in asked)
+def plan(config: Config, models: Sequence[str]) -> tuple[Planned, ...]:
+    """Return the artifacts that a config asks for, in the order in which they are made.
+
+    Args:
+        models: the stages of the recipe that make a model, in their order.
+    """
+    floats = [stage for stage in models if stage != QUANTIZE]
+    quantized = QUANTIZE in models
+    asked = {floats[-1], QUANTIZE} if config.stages is None else set(config.stages)
+    planned: list[Planned] = []
+    for stage in models:
+        if stage not in asked and stage != floats[0]:
+            continue
+        wanted: dict[Any, tuple[str, ...]] = {
+            "saved_model": config.saved_model, "tflite": config.tflite, "onnx": config.onnx
+        }  # fmt: skip
+        for form, precisions in wanted.items():
+            for precision in precisions:
+                if stage == QUANTIZE:
+                    made = precision in ("int8", "fake-quant")
+                elif stage == floats[-1]:
+                    made = precision != "fake-quant" and not (precision == "int8" and quantized)
+                else:
+                    made = precision == "float32"
+                if made:
+                    planned.append(Planned(stage, form, precision))
+    return tuple(planned)
+
+
+def conflicts(config: Config, models: Sequence[str]) -> Iterator[str]:
+    """Yield what a config asks of stages that the recipe does not have."""
+    absent = [stage for stage in config.stages or () if stage not in models]
+    if absent:
+        yield f"export.stages names what the recipe has not: {', '.join(absent)}; it has {', '.join(models)}"
+        return
+    ids = [item.id for item in plan(config, models)]
+    unknown = [name for name in config.optional if name not in ids]
+    if unknown:
+        yield f"export.optional names what is not exported: {', '.join(unknown)}; exported: {', '.join(ids)}"
 
 
 def run(job: Job, *, data: DataConfig, export: Config) -> Result:
-    """Convert the model to every artifact of the plan.
+    """Convert the stages' models to every artifact of the plan.
 
     The folder gets the files under their artifacts' names, and artifacts.json with their sizes or errors.
     """
@@ -95,15 +154,15 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     from pipeline.isolate import Child
     from pipeline.report import document
 
-    model = job.inputs["train"].folder
     calibration = sources.load(data).calibration.x
     made: list[document.Artifact] = []
     attempts = Attempts(NAME, "converter", job.emit)
-    items = plan(export)
+    items = plan(export, list(job.inputs))
     with Child(deadline_s=export.deadline_s, memory_mb=export.memory_mb) as child:
         for done, item in enumerate(items):
             job.emit(Progress(NAME, "artifact", done, len(items), item=item.id))
-            static = item.format == "tflite" and item.precision == "int8"
+            static = item.format == "tflite" and item.precision == "int8" and item.stage != QUANTIZE
+            model = job.inputs[item.stage].folder
             converting = partial(child.call, convert, item, model, job.folder, calibration if static else None)
             described = attempts.attempt(item.id, converting)
             if described is None:
@@ -120,24 +179,28 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
 
     Args:
         item: what to make.
-        model: the artifact folder of the training stage.
+        model: the artifact folder of the stage that made it.
         folder: where the file is written, and where the artifacts it is made from lie.
         calibration: raw samples float32 [n, *input_shape] for static quantization, else None.
 
     Raises:
         ConversionError: a converter refuses the model.
+        PromiseError: the file lacks zeros that the model has, or computes in float what the model has in int8.
     """
     from pipeline.formats import ConversionError, onnx, saved_model, tflite
     from pipeline.measuring import footprint
+    from pipeline.report import document
 
     network, spec = _model(model)
+    (described,) = document.read_models(model)[:1]
     path = folder / item.filename
     match item.format, item.precision:
         case "saved_model", _:
             saved_model.write(network, path, spec)
         case "tflite", precision:
             # from the SavedModel where there is one: the graph is traced once
-            source = folder / Planned(item.stage, "saved_model", "float32").filename
+            twin = "fake-quant" if item.stage == QUANTIZE else "float32"
+            source = folder / Planned(item.stage, "saved_model", twin).filename
             tflite.write(source if source.exists() else network, path, spec, precision, calibration)  # type: ignore[arg-type]
         case "onnx", "int8":
             source = folder / Planned(item.stage, "tflite", "int8").filename
@@ -149,11 +212,36 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
         case "onnx", _:
             onnx.write(network, path, spec)
     size = footprint.size(path)
-    kernels = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}[item.format].kernels(path)
+    form = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}[item.format]
+    kernels, operators = form.kernels(path), form.operators(path)
+    zero, channels = footprint.zero_channels(kernels, operators.channel_axes)
+    graph = document.Operators.model_validate(operators.to_dict() | {"zero_channels": zero, "channels": channels})
+    _require_promises(item, described, model, kernels, graph)
     return _described(
-        item, bytes=size.bytes, gzip_bytes=size.gzip_bytes, parameters=footprint.parameters(network),
-        macs=footprint.macs(network).total, sparsity=footprint.sparsity(kernels),
+        item, bytes=size.bytes, gzip_bytes=size.gzip_bytes, parameters=described.parameters, macs=described.macs,
+        sparsity=footprint.sparsity(kernels), operators=graph,
     )  # fmt: skip
+
+
+def _require_promises(
+    item: Planned, model: document.Model, folder: Path, kernels: dict[str, np.ndarray], graph: document.Operators
+) -> None:
+    """Assert on a file what its stage promised: the zeros, and integer operators where no layer was left float."""
+    aims = {layer.name: layer.target for layer in model.layers if layer.target is not None}
+    if aims:
+        from pipeline.compress import pruning
+        from pipeline.formats import keras_file
+
+        plain, _ = keras_file.read_plain(folder)
+        pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
+    whole = all(layer.precision != "float32" for layer in model.layers)
+    if item.precision == "int8" and item.stage == QUANTIZE and whole and (graph.floating or not graph.first_integer):
+        kinds = ", ".join(f"{kind} x{count}" for kind, count in graph.floating_names.items())
+        raise PromiseError(
+            f"{item.id}: operators compute in float, though every layer was trained for int8",
+            expected="integer operators alone", found=kinds or f"{graph.first} comes first",
+            todo="report this model; without the section quantize it is quantized after training",
+        )  # fmt: skip
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,5 @@
-"""measure: every exported file over the whole test split in its real runtime: accuracy, parity, latency, throughput.
+"""measure: every exported file over the whole test split in its real runtime: accuracy, parity, latency, throughput;
+and every stage's Keras model, for its accuracy and as what the files have to agree with.
 
 Facts only; `judge` compares them with the limits. SavedModels are measured behind a serving target, over every
 protocol. All else runs in one child process whose threads are pinned, and so do the clients of the server: a file that
@@ -7,7 +8,7 @@ kills its runtime is that artifact's error, and the others are measured all the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from pipeline.data import DataConfig
 from pipeline.errors import RunError
 from pipeline.events import Emit
 from pipeline.measuring.latency_config import LatencyConfig
-from pipeline.plan import reference
+from pipeline.plan import reference, to_serve
 from pipeline.stage import Job, Result, Surroundings
 from serving.config import ServingConfig
 
@@ -27,14 +28,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.measuring.facts import Facts, Group
+    from pipeline.measuring.interval import Interval
     from pipeline.report import document
     from serving.target.choose import Choice
     from serving.target.interface import Target
 
 NAME = "measure"
-INPUTS = ("train", "export")
+INPUTS = ("import", "train", "distill", "prune", "quantize", "export")
 CODE = (
     "pipeline/attempt.py",
+    "pipeline/compress/__init__.py",
+    "pipeline/compress/fake_quant.py",
+    "pipeline/compress/kernels.py",
+    "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/ending.py",
     "pipeline/formats",
@@ -49,12 +55,11 @@ CODE = (
     "serving",
 )
 LIBRARIES = (
-    "tensorflow", "tf_keras", "tensorflow-serving-api", "grpcio", "httpx", "ai-edge-litert", "onnxruntime",
+    "tensorflow", "tf_keras", "tensorflow-model-optimization", "tensorflow-serving-api", "grpcio", "httpx", "ai-edge-litert", "onnxruntime",
     "mlcommons-loadgen", "numpy", "scikit-learn", "scipy",
 )  # fmt: skip
 
 LOGITS_FILE = "logits.npz"
-KERAS = "keras"
 
 
 class Config(Frozen):
@@ -98,10 +103,10 @@ def serving_target(around: Surroundings) -> document.Serving | None:
 
 
 def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig | None) -> Result:
-    """Measure every artifact that could be exported.
+    """Measure every stage's model, and every artifact that could be exported.
 
-    The folder gets artifacts.json with each artifact's measurements or error, and logits.npz: artifact id (with
-    @PROTOCOL where it is served), or "keras" for the model that they were made from -> float32 [test samples, classes].
+    The folder gets models.json and artifacts.json with each one's measurements or error, and logits.npz: artifact id
+    (with @PROTOCOL where it is served), or STAGE.keras for a stage's model -> float32 [test samples, classes].
     """
     import numpy as np
 
@@ -116,8 +121,10 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.report import document
 
     splits = sources.load(data)
-    exported = document.read_artifacts(job.inputs["export"].folder)
-    files = {item.id: job.inputs["export"].file(Path(item.path).name) for item in exported if item.path}
+    exports = job.inputs.get("export")
+    exported = document.read_artifacts(exports.folder) if exports else []
+    files = {item.id: exports.file(Path(item.path).name) for item in exported if item.path} if exports else {}
+    made = {name: item.folder for name, item in job.inputs.items() if name != "export"}
     target: Target | None = job.found.target if job.found else None
     served = _served(exported, target)
     local: dict[str, dict[str, Path]] = {}
@@ -137,10 +144,14 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
             places = [Served(supply, protocol) for protocol in supply.protocols]
         there = [group(exported, place, served) for place in places]
         tested = places if target is not None and target.ours else []
-        steps = 1 + sum(len(one.ids) + 2 for one in [*there, *here]) + len(tested) * len(served)
+        steps = len(made) + sum(len(one.ids) + 2 for one in [*there, *here]) + len(tested) * len(served)
         facts = Facts(attempts, splits, *how, measure.latency, steps)
-        facts.step("answers of the Keras model")
-        keras = child.call(runtimes.answer_as_keras, job.inputs["train"].folder, splits.test.x, *how)
+        keras: dict[str, np.ndarray] = {}
+        for name, folder in made.items():
+            facts.step(f"answers of {name}'s Keras model")
+            for model in document.read_models(folder):
+                at = folder / model.variant if model.variant else folder
+                keras[model.key] = child.call(runtimes.answer_as_keras, at, splits.test.x, *how)
         if supply is not None:
             # first, because a target that is not there ends the run; and alone, because a server disturbs the others
             with supply:
@@ -150,10 +161,12 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
         measure_all(here, facts)
     groups = [*here, *there]
 
+    models = [model for folder in made.values() for model in document.read_models(folder)]
+    document.write_models(with_accuracy(models, splits.test.y, keras, measure.resamples), job.folder)
     measured = [_measured(item, reference(exported).id, groups, keras, facts, measure.resamples) for item in exported]
     document.write_artifacts(measured, job.folder)
     named = {f"{name}@{key}" if key else name: found for (name, key), found in facts.logits.items()}
-    np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **{KERAS: keras} | named)
+    np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **keras | named)
     failed = sum(item.error is not None for item in measured)
     metrics = {"artifacts": len(measured) - failed, "failed": failed, "test_samples": len(splits.test.y)}
     transient = list(attempts.transient)
@@ -165,17 +178,18 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
 def _served(exported: Sequence[document.Artifact], target: Target | None) -> tuple[str, ...]:
     """Return the ids of the SavedModels that are measured behind a server.
 
-    A remote server has one model, and nobody but its owner knows which: it is compared with the last SavedModel.
+    A remote server has one model, and nobody but its owner knows which: it is compared with the last float one.
     """
     if target is None:
         return ()
     made = tuple(item.id for item in exported if item.format == "saved_model" and item.path)
-    return made if target.ours else made[-1:]
+    return made if target.ours else tuple(name for name in made if name == to_serve(exported).id)
 
 
 def _measured(
-    item: document.Artifact, reference: str, groups: Sequence[Group], keras: np.ndarray, facts: Facts, resamples: int
-) -> document.Artifact:
+    item: document.Artifact, reference: str, groups: Sequence[Group], keras: Mapping[str, np.ndarray], facts: Facts,
+    resamples: int,
+) -> document.Artifact:  # fmt: skip
     """Return the artifact with a run for each place where it was measured, and the error where one failed."""
     from pipeline.measuring import accuracy, parity
     from pipeline.predictor import LOGITS
@@ -196,7 +210,8 @@ def _measured(
             metrics = accuracy.classification(labels, logits, resamples=resamples)
             if compared_with is not None:
                 metrics["accuracy_drop"] = accuracy.drop(labels, compared_with, logits, resamples=resamples)
-            agreement = parity.compare({LOGITS: keras}, {LOGITS: logits}, against=f"{item.stage}.keras")
+            origin = f"{item.stage}.keras"
+            agreement = parity.compare({LOGITS: keras[origin]}, {LOGITS: logits}, against=origin)
         except RunError as broken:
             error = str(broken)
             continue
@@ -212,3 +227,34 @@ def _measured(
             )
         )
     return item.model_copy(update={"error": error, "transient": passing, "runs": runs})
+
+
+def with_accuracy(
+    models: Sequence[document.Model], labels: np.ndarray, logits: Mapping[str, np.ndarray], resamples: int
+) -> list[document.Model]:
+    """Return the stages' models with what their answers to the test split are worth.
+
+    Args:
+        models: in the order of the stages; the first is the reference.
+        labels: int64 [n].
+        logits: key of a model -> float32 [n, classes].
+    """
+    from pipeline.measuring import accuracy
+
+    def drop(before: document.Model, after: document.Model) -> Interval:
+        return accuracy.drop(labels, logits[before.key], logits[after.key], resamples=resamples)
+
+    measured = []
+    for place, model in enumerate(models):
+        metrics = accuracy.classification(labels, logits[model.key], resamples=resamples)
+        line = [other for other in models[:place] if not other.variant]
+        if line:
+            metrics["accuracy_drop"] = drop(line[0], model)
+            metrics["accuracy_drop_against_previous"] = drop(line[-1], model)
+        alone = next((other for other in models if other.stage == model.stage and other.variant), None)
+        if alone and not model.variant:
+            # both start and learn alike but for the teacher, so what the other lacks is what it was worth
+            metrics["accuracy_gain_by_teaching"] = drop(model, alone)
+        described = {name: document.Interval(**interval.to_dict()) for name, interval in metrics.items()}
+        measured.append(model.model_copy(update={"metrics": described}))
+    return measured

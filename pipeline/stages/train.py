@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from pathlib import Path
-from typing import Any
 
 from models import ModelConfig
 from pipeline.data import DataConfig
 from pipeline.events import Note
-from pipeline.files import write_json
 from pipeline.fit.config import TENSORBOARD, FitConfig
 from pipeline.stage import Job, Result
 
@@ -18,26 +14,27 @@ NAME = "train"
 INPUTS = ()
 CODE = (
     "models",
+    "pipeline/compress/distillation.py",
+    "pipeline/compress/kernels.py",
     "pipeline/data",
     "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
+    "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
+    "pipeline/report/document.py",
     "pipeline/stages/train.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
-
-HISTORY = "history.json"
 
 
 def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, seed: int) -> Result:
     """Build the model and fit it; with early stopping the weights of the best epoch are kept, else the last.
 
-    The folder gets the model (`formats/keras_file.py`), history.json (metric -> one value per epoch) and, if asked
-    for, tensorboard/.
+    The folder gets the model (`formats/keras_file.py`), models.json and, if asked for, tensorboard/.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -47,7 +44,8 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     from pipeline import data as sources
     from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
-    from pipeline.measuring import footprint
+    from pipeline.measuring import anatomy
+    from pipeline.report import document
 
     splits = sources.load(data)
     for note in splits.notes:
@@ -58,21 +56,17 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     if train.tensorboard:
         # copied: until the result is stored, the next call may have to do this again
         shutil.copytree(job.work / TENSORBOARD, job.folder / TENSORBOARD)
-    write_json(job.folder / HISTORY, history.to_json())
     # without early stopping the last weights are kept, whichever were best
     kept = history.best_epoch if train.early_stopping else len(history.epochs["val_loss"])
+    described = anatomy.describe(network, NAME, training=history.epochs)
+    document.write_models([described], job.folder)
     return Result(
         {
-            "parameters": footprint.parameters(network),
-            "macs": footprint.macs(network).total,
+            "parameters": described.parameters,
+            "macs": described.macs,
             "epoch": kept,
             "val_accuracy": history.at(kept)["val_accuracy"],
             "val_loss": history.at(kept)["val_loss"],
         }
     )
 
-
-def curves(folder: Path) -> dict[str, list[float]]:
-    """Return the training curves that `run` stored: metric -> one value per epoch."""
-    stored: dict[str, Any] = json.loads((folder / HISTORY).read_text(encoding="utf-8"))
-    return {name: values for name, values in stored.items() if isinstance(values, list)}

@@ -65,6 +65,30 @@ def test_sparsity_fails_when_there_is_no_kernel_or_nan_in_one(kernels: dict[str,
         footprint.sparsity(kernels)
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes", "empty", "channels"),
+    [
+        ((5, 3, 3, 2), (0,), np.s_[1], 5),  # OHWI, OIHW
+        ((1, 3, 3, 5), (3,), np.s_[..., 1], 5),  # depthwise in TFLite
+        ((3, 3, 2, 5), (3,), np.s_[..., 1], 5),  # HWIO
+        ((3, 3, 5, 2), (2, 3), np.s_[..., 1, 0], 10),  # depthwise in Keras, two filters a channel
+        ((2, 5), (1,), np.s_[:, 1], 5),
+    ],
+)
+def test_channels_are_counted_as_zero_only_when_all_their_weights_are(
+    shape: tuple[int, ...], axes: tuple[int, ...], empty: object, channels: int
+) -> None:
+    kernel = np.ones(shape)
+    kernel[empty] = 0  # type: ignore[index]
+    kernel[(0,) * len(shape)] = 0  # a single weight of another channel
+    others = {"embedding": np.zeros((4, 4)), "bias": np.zeros(5)}
+    assert footprint.zero_channels({"kernel": kernel, **others}, {"kernel": axes, "bias": (0,)}) == (1, channels)
+
+
+def test_there_are_no_channels_when_no_kernel_is_named() -> None:
+    assert footprint.zero_channels({"kernel": np.zeros((2, 2))}, {"other": (0,)}) == (0, 0)
+
+
 def test_measuring_loads_no_tensorflow_when_imported() -> None:
     code = (
         "import sys; from pipeline.measuring import accuracy, footprint, latency, parity; "

@@ -1,0 +1,78 @@
+"""Why a smaller model is not faster, from what is in its files; every number in a sentence is one of the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.report.document import Artifact, Faster, Operators
+from pipeline.report.words import percent, ratio, where
+
+SMALLER = 1.005  # a size ratio above this is shown as more than 1.00
+Pair = tuple[Artifact, Artifact]  # the file of the stage before, and the stage's own
+
+
+def causes(size_ratio: float, macs_ratio: float, faster: Sequence[Faster], pairs: Sequence[Pair]) -> list[str]:
+    """Return a sentence for each fact in the files that explains why the stage's model is not faster somewhere.
+
+    Args:
+        size_ratio, macs_ratio: before over after.
+        faster: each place where both were timed; looked at are those where it is smaller but not faster, or slower.
+        pairs: the files that were timed there.
+    """
+    found: dict[str, list[str]] = {}  # sentence -> places
+    for one in faster:
+        if one.high < 1 or (size_ratio > SMALLER and one.low <= 1):
+            before, after = next(pair for pair in pairs if pair[1].id == one.artifact)
+            place = where(one.runtime, one.protocol)
+            for sentence in _facts(before, after) or [_none(before, after, macs_ratio)]:
+                found.setdefault(sentence, []).append(place)
+    return [f"{', '.join(places)}: {sentence}" for sentence, places in found.items()]
+
+
+def _facts(before: Artifact, after: Artifact) -> list[str]:
+    graph = after.operators
+    if graph is None:
+        return []
+    sentences = []
+    if after.precision == "float32" and (after.sparsity or 0) > (before.sparsity or 0) + 0.005:
+        sentences.append(_zeros(after.sparsity or 0, graph))
+    if graph.fake_quant:
+        sentences.append(
+            f"{graph.fake_quant} fake-quant operations in the graph compute in float what int8 kernels would do"
+        )
+    if after.precision == "int8" and graph.floating:
+        kinds = ", ".join(f"{kind} x{count}" for kind, count in graph.floating_names.items())
+        sentences.append(
+            f"float fallback: {graph.floating} of {graph.floating + graph.integer} operators in the file compute in "
+            f"float: {kinds}"
+        )
+    # in an .onnx the pairs around an operator are its notation, not work
+    if after.format != "onnx" and graph.conversions >= graph.floating + graph.integer:
+        sentences.append(
+            f"{graph.conversions} operators only convert between float and integers, "
+            f"{graph.floating + graph.integer} compute"
+        )
+    return sentences
+
+
+def _zeros(sparsity: float, graph: Operators) -> str:
+    if graph.zero_channels == 0:
+        channels = f"none of the {graph.channels} output channels is all zero"
+    else:
+        only = "only " if graph.zero_channels < sparsity * graph.channels else ""
+        channels = f"{only}{graph.zero_channels} of {graph.channels} output channels are all zero"
+    return f"{percent(sparsity)} % zeros, but {channels}; dense kernels multiply zeros as they multiply anything"
+
+
+def _none(before: Artifact, after: Artifact, macs_ratio: float) -> str:
+    if before.operators is None or after.operators is None:
+        return "the files show no cause: what their graphs consist of is not known"
+    same = "as many MACs as before" if 0.995 < macs_ratio < 1.005 else f"MACs before over after {ratio(macs_ratio)}"
+    old, new = (graph.integer + graph.floating for graph in (before.operators, after.operators))
+    if after.operators.floating or not after.operators.integer:
+        kinds = "in float"
+    elif after.format == "onnx":  # the file does not say what ONNX Runtime makes of it
+        kinds = f"all in integers where the runtime fuses the {after.operators.conversions} conversions around them"
+    else:
+        kinds = "all in integers"
+    return f"the files show no cause: {same}, {old} operators before and {new} now, {kinds}"

@@ -1,0 +1,108 @@
+"""A user's model file: checked before it is loaded, loaded without running code of its author's, cut to logits."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.formats import meaningful_line
+from pipeline.legacy_keras import load as load_keras
+from pipeline.predictor import Spec
+
+_TODO = "save it with tf_keras: model.save('model.keras')"
+
+
+def read(path: Path, spec: Spec) -> tuple[Any, tuple[str, ...]]:
+    """Return the tf_keras model in a file, raw values in and logits out, and notes on what was changed.
+
+    Args:
+        path: a `.keras` file that tf_keras (Keras 2) wrote.
+        spec: what the data wants of a model.
+
+    Raises:
+        InputError: no such file, not a model of Keras 2, code inside of it, or a model for other data.
+    """
+    _require_keras_2(path)
+    keras = load_keras()
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the model file {path} cannot be loaded", expected="layers of Keras alone, without code of their own",
+            found=meaningful_line(error), todo=_TODO,
+        ) from error  # fmt: skip
+    _require_ends(path, model, spec)
+    return _to_logits(model)
+
+
+def _require_keras_2(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(
+            f"there is no model file {path}", expected="a .keras file",
+            found="a folder" if path.is_dir() else "nothing there",
+            todo="export a SavedModel's Keras model first" if path.is_dir() else "correct the path",
+        )  # fmt: skip
+    if path.suffix in (".h5", ".hdf5"):
+        raise InputError(
+            f"the model file {path} is HDF5, which can run code when it is loaded", expected="a .keras file",
+            found=path.suffix, todo=_TODO,
+        )  # fmt: skip
+    try:
+        with zipfile.ZipFile(path) as archive:
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path} is not a model file", expected="a .keras file: a zip archive with metadata.json",
+            found="a damaged or another file", todo=_TODO,
+        ) from error  # fmt: skip
+    if not str(version).startswith("2."):
+        raise InputError(
+            f"the model file {path} is of another Keras", expected="Keras 2 (tf_keras)", found=f"Keras {version}",
+            todo="build the model with tf_keras and save its weights there",
+        )  # fmt: skip
+
+
+def _require_ends(path: Path, model: Any, spec: Spec) -> None:
+    inputs, outputs = [tuple(end.shape) for end in model.inputs], [tuple(end.shape) for end in model.outputs]
+    wanted = [(None, *spec.input_shape)], [(None, len(spec.classes))]
+    free = [[(None, *shape[1:]) for shape in ends] for ends in (inputs, outputs)]
+    if free != [list(ends) for ends in wanted]:
+        raise InputError(
+            f"the model in {path} is not a model for this data",
+            expected=f"an input of shape {spec.input_shape} and an output of {len(spec.classes)} classes",
+            found=f"inputs {[shape[1:] for shape in inputs]}, outputs {[shape[1:] for shape in outputs]}",
+            todo="name the data that it was trained on (data, or --data)",
+        )  # fmt: skip
+
+
+def _to_logits(model: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return the model up to its logits: distillation, parity and quantization want them, exports add probabilities."""
+    keras = load_keras()
+    last = model.layers[-1]
+    function = getattr(getattr(last, "activation", None), "__name__", "")
+    kind = type(last).__name__
+    if kind == "Softmax" or (kind == "Activation" and function == "softmax"):
+        cut = keras.Model(model.inputs, last.input, name=model.name)
+        return _fresh(cut), (f"the model ends in {last.name}: it is cut off, and its input is taken as the logits",)
+    if function == "softmax":
+        return _fresh(model, last.name), (f"the softmax inside {last.name} is taken off: what it is given are the logits",)
+    return _fresh(model), ()
+
+
+def _fresh(model: Any, linear: str = "") -> Any:
+    """Return a functional copy whose layers belong to nothing else, the layer named `linear` without its function."""
+    keras = load_keras()
+    functional = keras.Model(model.inputs, model.outputs, name=model.name)
+
+    def copy(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config(dict(config, activation="linear") if layer.name == linear else config)
+
+    fresh = keras.models.clone_model(functional, clone_function=copy)
+    fresh.set_weights(functional.get_weights())
+    return fresh

@@ -1,0 +1,173 @@
+"""What the terminal and the page say in the same words: numbers, places, captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.report.document import Artifact, Bought, Faster, Interval, Latency, Layer, Model, Report, Run
+
+PROTOCOLS = {"grpc": "gRPC", "rest": "REST"}
+_RUNTIMES = {
+    "litert": "LiteRT",
+    "onnxruntime": "ONNX Runtime",
+    "tflite-micro": "TFLite Micro",
+    "tensorflow": "TensorFlow",
+}
+
+
+def number(value: float) -> str:
+    """Return a count in full, up to a billion, and anything else in four digits."""
+    return f"{value:,.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
+
+
+def kilobytes(count: int | None) -> str:
+    """Return bytes as kB (1000 bytes)."""
+    return "-" if count is None else f"{count / 1000:,.1f}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a number of per cent."""
+    return f"{100 * share:.1f}"
+
+
+def size_ratio(artifact: Artifact, report: Report) -> str:
+    """Return gzipped bytes of the reference over the artifact's."""
+    reference = next((item for item in report.artifacts if item.id == report.reference), None)
+    if reference is None or not reference.gzip_bytes or not artifact.gzip_bytes:
+        return "-"
+    return f"{reference.gzip_bytes / artifact.gzip_bytes:.1f}x"
+
+
+def place(run: Run) -> str:
+    """Return where an artifact ran: the runtime, or the protocol and the target that served it."""
+    return f"{run.protocol}, {run.target}" if run.protocol else run.runtime
+
+
+def serving(report: Report) -> list[str]:
+    """Return sentences on how the SavedModels were served: by what, why not by another target, and what they survived.
+
+    Empty where nothing was served.
+    """
+    if report.serving is None:
+        return []
+    runs = [run for artifact in report.artifacts for run in artifact.runs if run.protocol]
+    if not runs:
+        return [f"To be served by {report.serving.target}: no figures came of it"]
+    lines = [f"Served by {report.serving.target}"]
+    if server := runs[0].server:
+        named = " ".join(part for part in (server["implementation"], server["version"]) if part)
+        image = f" in {server['image']}" if server["image"] else ""
+        over = dict.fromkeys(f"{run.protocol} ({run.encoding})" for run in runs)
+        lines[0] += f": {named}{image}, over {' and '.join(over)}"
+        asked = {"model": "model", "model_version": "version", "label": "label"}
+        if server.get("address"):
+            which = " ".join(f"{word} {server[key]}" for key, word in asked.items() if server.get(key))
+            lines[0] += f"; asked was {which} at {server['address']}"
+        if server["implementation"] == "modelmill":
+            lines[0] += "; these are the figures of our own server, not TF Serving's"
+    lines += [f"Not {name}: {reason}" for name, reason in report.serving.passed_over.items()]
+    checks = [(run, check) for run in runs for check in run.checks]
+    if checks and not any(check.problems for _, check in checks):
+        count = ", ".join(f"{check.requests} over {run.protocol}" for run, check in checks)
+        lines.append(
+            f"Malformed requests ({count}): each got INVALID_ARGUMENT, and the server went on answering as before"
+        )
+    return lines
+
+
+def caption(report: Report) -> str:
+    """Return what the latencies rest on: the load generator, the blocks, the threads and the number of queries."""
+    found = [(run, one) for artifact in report.artifacts for run in artifact.runs if (one := run.single_stream())]
+    if not found:
+        return ""
+    queries = [one.queries for _, one in found]
+    one = found[0][1]
+    counts = {place(run): run.threads for run, _ in found}
+    said = {name: f"{'unknown' if n is None else n} thread{'' if n == 1 else 's'}" for name, n in counts.items()}
+    # one number where all have the same, else each with its own
+    threads = next(iter(said.values())) if len(set(said.values())) == 1 else ", ".join(map(": ".join, said.items()))
+    return (
+        f"p50 and p99 of one sample: {one.scenario} by {one.settings['generator']}, {one.settings['blocks']} blocks "
+        f"that alternate with the other files there, {threads}, "
+        f"{min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file there"
+    )
+
+
+def ratio(value: float) -> str:
+    """Return a ratio with two significant digits or more: "0.85x", "1.02x", "3.4x", "12x"."""
+    return f"{value:.0f}x" if value >= 9.95 else f"{value:.1f}x" if value >= 1.95 else f"{value:.2f}x"
+
+
+def where(runtime: str, protocol: str | None) -> str:
+    """Return the name of a place where files are run: a runtime, or serving over a protocol."""
+    return f"served over {PROTOCOLS[protocol]}" if protocol else _RUNTIMES.get(runtime, runtime)
+
+
+def precision(stage: str, form: str) -> str:
+    """Return the precision in which a stage's model is exported: quantize makes integers, all others floats."""
+    if stage != "quantize":
+        return "float32"
+    return "fake-quant" if form == "saved_model" else "int8"
+
+
+def marks(artifact: Artifact, report: Report) -> list[str]:
+    """Return what there is to say of an artifact's part in the report."""
+    parts = {"reference": report.reference, "final": report.final, "to serve": report.to_serve}
+    return [part for part, name in parts.items() if name == artifact.id] + ["optional"] * artifact.optional
+
+
+def bought_by(model: Model, report: Report) -> Bought | None:
+    """Return what the model's stage bought; None for the first model and for the student alone."""
+    return next((one for one in report.bought if one.stage == model.stage and not model.variant), None)
+
+
+def packed(model: Model, report: Report) -> int | None:
+    """Return gzipped bytes of the file that stands for the model's size: its weights alone where no file does.
+
+    None for a student alone beside models with files: the two could not be compared.
+    """
+    own = next((one.sizes[1] for one in report.bought if one.stage == model.stage and one.sizes), None)
+    following = next((one.sizes[0] for one in report.bought if one.against == model.stage and one.sizes), None)
+    file = next((item for item in report.artifacts if item.id == (own or following)), None)
+    if file is None:
+        return model.gzip_bytes
+    return None if model.variant else file.gzip_bytes
+
+
+def timed(model: Model, report: Report) -> Iterator[tuple[str, Latency, Faster | None]]:
+    """Yield where the files that hold the model itself, and not a rounded copy of it, were timed.
+
+    Yields:
+        (place, latency of one sample, against the stage before where that was timed there too).
+    """
+    for item in report.artifacts:
+        if model.variant or item.stage != model.stage or item.precision != precision(item.stage, item.format):
+            continue
+        for run in item.runs:
+            if latency := run.single_stream():
+                key = (item.id, run.runtime, run.protocol)
+                found = (one for bought in report.bought for one in bought.faster)
+                faster = next((one for one in found if (one.artifact, one.runtime, one.protocol) == key), None)
+                yield where(run.runtime, run.protocol), latency, faster
+
+
+def left_out(report: Report) -> list[tuple[Model, Layer]]:
+    """Return the layers that a technique of the recipe left out, with the model of its stage."""
+    return [(model, layer) for model in report.models for layer in model.layers if layer.reason]
+
+
+def taught(report: Report) -> tuple[Model, Model] | None:
+    """Return the student with a teacher and the one trained alone; None where there are not both."""
+    alone = next((model for model in report.models if model.variant == "alone"), None)
+    if alone is None:
+        return None
+    student = next((one for one in report.models if one.stage == alone.stage and not one.variant), None)
+    return (student, alone) if student else None
+
+
+def gained(gain: Interval) -> str:
+    """Return in a sentence what teaching gained in accuracy."""
+    points = f"{100 * gain.value:+.1f} points of accuracy, 95 % {100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+    if gain.low > 0:
+        return f"The teacher helped: {points}"
+    return f"The teacher did harm: {points}" if gain.high < 0 else f"No effect of the teacher is proven: {points}"

@@ -1,0 +1,116 @@
+"""distill: a smaller student learns from the teacher's logits, and once more alone, to see what the teacher was worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from models import ModelConfig
+from pipeline.data import DataConfig
+from pipeline.errors import InputError
+from pipeline.events import Emit, Note
+from pipeline.files import sha256
+from pipeline.fit.config import FineTuning, TeachConfig
+from pipeline.stage import Job, Result, Surroundings
+
+if TYPE_CHECKING:
+    from pipeline.fine_tune import Tuned
+
+NAME = "distill"
+INPUTS = ("import", "train")
+CODE = (
+    "models",
+    "pipeline/compress/distillation.py",
+    "pipeline/compress/kernels.py",
+    "pipeline/data",
+    "pipeline/fine_tune.py",
+    "pipeline/fit",
+    "pipeline/formats/__init__.py",
+    "pipeline/formats/keras_file.py",
+    "pipeline/formats/model_file.py",
+    "pipeline/legacy_keras.py",
+    "pipeline/measuring/anatomy.py",
+    "pipeline/measuring/footprint.py",
+    "pipeline/measuring/macs.py",
+    "pipeline/predictor.py",
+    "pipeline/report/document.py",
+    "pipeline/stages/distill.py",
+)
+LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
+
+# folder of the student that had no teacher
+ALONE = "alone"
+
+
+class Config(FineTuning):
+    """A student, and how it is taught."""
+
+    student: ModelConfig = Field(description="the architecture of the student, as in the section model")
+    teach: TeachConfig = Field(default=TeachConfig(), description="temperature and weight of the teacher's loss")
+    teachers: tuple[str, ...] = Field(
+        default=(), description="more teachers, .keras files; the softened answers of all are averaged"
+    )
+    alone: bool = Field(
+        default=True, description="train the same student without a teacher too, on the same budget, to compare"
+    )
+
+
+def surroundings(emit: Emit, *, distill: Config) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
+    """Return the content of the further teachers' files."""
+    absent = [path for path in distill.teachers if not Path(path).is_file()]
+    if absent:
+        raise InputError(
+            "distill.teachers names files that are not there", expected=".keras files", found=", ".join(absent),
+            todo="correct the paths",
+        )  # fmt: skip
+    return Surroundings({f"teacher {place}": sha256(Path(path)) for place, path in enumerate(distill.teachers, 2)})
+
+
+def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
+    """Train the student with its teachers, and alone: same start, same order of samples, same number of steps.
+
+    The folder gets the student (`formats/keras_file.py`), the one that learned alone in alone/, and models.json.
+
+    Raises:
+        DivergedError: a loss is not finite.
+        InputError: the student does not fit the data, or a teacher's file is no model for it.
+        PromiseError: the student loses more accuracy than the recipe allows.
+    """
+    import models
+    from pipeline import data as sources
+    from pipeline import fine_tune
+    from pipeline.formats import keras_file, model_file
+    from pipeline.measuring import anatomy
+    from pipeline.report import document
+
+    splits = sources.load(data)
+    more = [model_file.read(Path(path), splits.spec)[0] for path in distill.teachers]
+    teaching = fine_tune.teaching(job.inputs, distill, more)
+    teacher, _ = keras_file.read(fine_tune.last(job.inputs).folder)
+    before = fine_tune.accuracy(teacher, splits)
+
+    def learn(who: str, taught: Any) -> tuple[Any, Tuned]:
+        student = models.build(distill.student, splits.spec, seed)
+        tuned = fine_tune.tune(
+            job, student, splits, distill, data=data, seed=seed, stage=NAME, work=job.work / who, teaching=taught
+        )
+        return student, tuned
+
+    student, tuned = learn("taught", teaching)
+    fine_tune.require_accuracy(job, distill, stage=NAME, before=before, tuned=tuned)
+    keras_file.write(student, splits.spec, job.folder)
+    described = [anatomy.describe(student, NAME, training=tuned.history.epochs)]
+    metrics = {
+        "parameters": described[0].parameters, "macs": described[0].macs, "epoch": tuned.epoch,
+        "val_accuracy": tuned.val_accuracy, "teacher_val_accuracy": before, "teachers": 1 + len(more),
+    }  # fmt: skip
+    if distill.alone:
+        job.emit(Note(NAME, "now the same student without a teacher, on the same budget, to compare"))
+        lone, tuned = learn(ALONE, None)
+        keras_file.write(lone, splits.spec, job.folder / ALONE)
+        described.append(anatomy.describe(lone, NAME, variant=ALONE, training=tuned.history.epochs))
+        metrics["alone_val_accuracy"] = tuned.val_accuracy
+    document.write_models(described, job.folder)
+    return Result(metrics)

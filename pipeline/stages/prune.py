@@ -1,0 +1,155 @@
+"""prune: the smallest weights become zeros, more of them with every few steps, while the rest learns to do without."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config import Frozen
+from pipeline.data import DataConfig
+from pipeline.events import Note
+from pipeline.fit.config import FineTuning
+from pipeline.stage import Job, Result
+
+NAME = "prune"
+INPUTS = ("import", "train", "distill")
+CODE = (
+    "pipeline/compress/__init__.py",
+    "pipeline/compress/distillation.py",
+    "pipeline/compress/kernels.py",
+    "pipeline/compress/pruning.py",
+    "pipeline/compress/support.py",
+    "pipeline/data",
+    "pipeline/fine_tune.py",
+    "pipeline/fit",
+    "pipeline/formats/keras_file.py",
+    "pipeline/legacy_keras.py",
+    "pipeline/measuring/anatomy.py",
+    "pipeline/measuring/footprint.py",
+    "pipeline/measuring/macs.py",
+    "pipeline/predictor.py",
+    "pipeline/report/document.py",
+    "pipeline/stages/prune.py",
+)
+LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
+
+
+class _Ramp(Frozen):
+    begin_epoch: float = Field(default=0.0, ge=0, description="epochs before the first weights become zero")
+    end_epoch: float | None = Field(
+        default=None, gt=0, description="epochs after which the zeros stay where they are; null: two thirds of all"
+    )
+    frequency: int | None = Field(
+        default=None, ge=1, description="steps between two choices of the zeros; null: about ten times an epoch"
+    )
+
+
+class Polynomial(_Ramp):
+    """The share of zeros rises from the initial to the final one, fast at first (Zhu and Gupta, 2017)."""
+
+    name: Literal["polynomial"] = "polynomial"
+    initial_sparsity: float = Field(default=0.0, ge=0, lt=1, description="share of zeros at begin_epoch")
+    power: float = Field(default=3.0, gt=0, description="exponent; 1 is a straight line")
+
+
+class Constant(_Ramp):
+    """The final share of zeros from begin_epoch on; which weights they are is chosen anew until end_epoch."""
+
+    name: Literal["constant"] = "constant"
+
+
+class Config(FineTuning):
+    """How much becomes zero, where and when."""
+
+    final_sparsity: float = Field(default=0.8, gt=0, lt=1, description="share of zeros in each kernel at the end")
+    layers: dict[str, float | None] = Field(
+        default={},
+        description="targets of their own, by a layer's name or a pattern (conv_*): a share, or null to leave it dense",
+    )
+    pruning_schedule: Annotated[Polynomial | Constant, Field(discriminator="name")] = Field(
+        default=Polynomial(), description="one of polynomial constant"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Config:
+        wrong = {name: share for name, share in self.layers.items() if share is not None and not 0 < share < 1}
+        if wrong:
+            raise ValueError(f"layers wants shares between 0 and 1, or null, but has {wrong}")
+        ramp = self.pruning_schedule
+        end = self.end_epoch()
+        if not ramp.begin_epoch < end <= self.epochs:
+            raise ValueError(
+                f"pruning_schedule must begin before it ends, within the epochs ({self.epochs}), but goes from "
+                f"{ramp.begin_epoch:g} to {end:g}"
+            )
+        if isinstance(ramp, Polynomial) and ramp.initial_sparsity > self.final_sparsity:
+            raise ValueError(
+                f"pruning_schedule.initial_sparsity ({ramp.initial_sparsity:g}) is more than final_sparsity "
+                f"({self.final_sparsity:g})"
+            )
+        return self
+
+    def end_epoch(self) -> float:
+        """Return the number of epochs after which the zeros stay where they are."""
+        end = self.pruning_schedule.end_epoch
+        return self.epochs * 2 / 3 if end is None else end
+
+
+def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
+    """Prune a copy of the model that comes in, and assert the zeros on the stripped result.
+
+    The folder gets the model (`formats/keras_file.py`) and models.json, which says of each layer what it aimed at, or
+    why it stayed dense.
+
+    Raises:
+        DivergedError: a loss is not finite.
+        InputError: `layers` names what is not there or cannot be pruned, or nothing is left to prune.
+        PromiseError: too few zeros, or more accuracy lost than the recipe allows.
+    """
+    import math
+
+    from pipeline import data as sources
+    from pipeline import fine_tune
+    from pipeline.compress import pruning, support
+    from pipeline.formats import keras_file
+    from pipeline.measuring import anatomy
+    from pipeline.report import document
+
+    splits = sources.load(data)
+    model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
+    before = fine_tune.accuracy(model, splits)
+    aims = pruning.targets(model, prune.final_sparsity, prune.layers)
+    dense = {
+        layer.name: support.dense(layer) or "the recipe leaves it out (prune.layers)"
+        for layer in model.layers
+        if layer.name not in aims and (support.dense(layer) or support.prunable(layer))
+    }
+    for name, reason in dense.items():
+        job.emit(Note(NAME, f"{name} stays dense: {reason}"))
+    ramp = prune.pruning_schedule
+    steps = math.ceil(len(splits.train.y) / prune.batch_size)
+    when = pruning.schedule(
+        initial_sparsity=ramp.initial_sparsity if isinstance(ramp, Polynomial) else None,
+        begin_epoch=ramp.begin_epoch, end_epoch=prune.end_epoch(),
+        power=ramp.power if isinstance(ramp, Polynomial) else 1.0,
+        frequency=ramp.frequency, steps=steps, epochs=prune.epochs,
+    )  # fmt: skip
+    wrapped = pruning.wrap(model, aims, when)
+    tuned = fine_tune.tune(
+        job, wrapped, splits, prune, data=data, seed=seed, stage=NAME, work=job.work,
+        teaching=fine_tune.teaching(job.inputs, prune), callbacks=[pruning.callback()],
+        from_epoch=math.ceil(when.end_step / steps),
+    )  # fmt: skip
+    pruned = pruning.strip(wrapped)
+    pruning.require(pruned, aims, stage=NAME)
+    fine_tune.require_accuracy(job, prune, stage=NAME, before=before, tuned=tuned)
+    keras_file.write(pruned, splits.spec, job.folder)
+    described = anatomy.describe(pruned, NAME, targets=aims, reasons=dense, training=tuned.history.epochs)
+    document.write_models([described], job.folder)
+    return Result(
+        {
+            "sparsity": described.sparsity, "pruned_layers": len(aims), "dense_layers": len(dense),
+            "epoch": tuned.epoch, "val_accuracy": tuned.val_accuracy, "val_accuracy_before": before,
+        }
+    )  # fmt: skip

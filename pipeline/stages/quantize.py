@@ -1,0 +1,106 @@
+"""quantize: int8 quantization-aware training that keeps the zeros (PQAT)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from pipeline.data import DataConfig
+from pipeline.events import Note
+from pipeline.fit.config import FineTuning
+from pipeline.stage import Job, Result
+
+NAME = "quantize"
+INPUTS = ("import", "train", "distill", "prune")
+CODE = (
+    "pipeline/compress",
+    "pipeline/data",
+    "pipeline/fine_tune.py",
+    "pipeline/fit",
+    "pipeline/formats/keras_file.py",
+    "pipeline/legacy_keras.py",
+    "pipeline/measuring/anatomy.py",
+    "pipeline/measuring/footprint.py",
+    "pipeline/measuring/macs.py",
+    "pipeline/predictor.py",
+    "pipeline/report/document.py",
+    "pipeline/stages/quantize.py",
+)
+LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
+
+
+class Config(FineTuning):
+    """How the model learns to be int8."""
+
+    freeze_ranges_epochs: int = Field(
+        default=0, ge=0, description="last epochs in which the ranges of activations stay where they are"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_move_first(self) -> Config:
+        if self.freeze_ranges_epochs >= self.epochs:
+            raise ValueError(
+                f"freeze_ranges_epochs must be less than epochs ({self.epochs}), but is {self.freeze_ranges_epochs}: "
+                "the ranges would never follow the training"
+            )
+        return self
+
+
+def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
+    """Train a copy of the model that comes in with its rounding imitated, and assert that the zeros are still there.
+
+    The folder gets the model with and without fake quantization (`formats/keras_file.py`), and models.json, which says
+    of each layer how it computes, or why it stays float.
+
+    Raises:
+        DivergedError: a loss is not finite.
+        InputError: no layer with weights can be quantized.
+        PromiseError: zeros are gone, or more accuracy is lost than the recipe allows.
+    """
+    from pipeline import data as sources
+    from pipeline import fine_tune
+    from pipeline.compress import fake_quant, folding, pruning
+    from pipeline.formats import keras_file
+    from pipeline.measuring import anatomy
+    from pipeline.report import document
+
+    splits = sources.load(data)
+    came = fine_tune.last(job.inputs).folder
+    model, _ = keras_file.read(came)
+    aims = {layer.name: layer.target for layer in document.read_models(came)[0].layers if layer.target is not None}
+    before = fine_tune.accuracy(model, splits)
+    model, into = folding.fold(model)
+    left = fake_quant.floating(model)
+    for name, dense in into.items():
+        job.emit(Note(NAME, f"{name} is folded into {dense}"))
+    for name, reason in left.items():
+        job.emit(Note(NAME, f"{name} stays float: {reason}"))
+    built = fake_quant.build(model)
+    fake_quant.calibrate(built, model, splits.calibration.x)
+    frozen = quantize.freeze_ranges_epochs
+    callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
+    tuned = fine_tune.tune(
+        job, built, splits, quantize, data=data, seed=seed, stage=NAME, work=job.work,
+        teaching=fine_tune.teaching(job.inputs, quantize), callbacks=callbacks,
+    )  # fmt: skip
+    plain = fake_quant.plain(built, model)
+    pruning.require(plain, aims, stage=NAME)
+    fine_tune.require_accuracy(job, quantize, stage=NAME, before=before, tuned=tuned)
+    keras_file.write(plain, splits.spec, job.folder, fake_quant=built)
+    wide = fake_quant.per_channel(built)
+    precisions = {
+        layer.name: "int8 per-channel" if wide.get(layer.name) else "int8"
+        for layer in plain.layers
+        if layer.name not in left
+    }
+    described = anatomy.describe(
+        plain, NAME, targets=aims, precisions=precisions, reasons=left, training=tuned.history.epochs
+    )
+    document.write_models([described], job.folder)
+    return Result(
+        {
+            "int8_layers": len(described.layers) - len(left), "float_layers": len(left), "sparsity": described.sparsity,
+            "epoch": tuned.epoch, "val_accuracy": tuned.val_accuracy, "val_accuracy_before": before,
+        }
+    )  # fmt: skip

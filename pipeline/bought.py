@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from pipeline.causes import SMALLER, causes
-from pipeline.report.document import Artifact, Bought, Faster, Interval, Latency, Model, Run
+from pipeline.report.document import Artifact, Bought, Faster, Latency, Run
+from pipeline.report.model import Interval, Model
 from pipeline.report.words import precision, ratio, where
 from pipeline.students_t import geometric_mean
 

@@ -1,4 +1,4 @@
-"""What distillation, pruning and quantization-aware training share: a fit with a teacher, and a bound on what it loses."""
+"""What distillation, pruning and quantization-aware training share: a fit with a teacher, a bound on what it loses."""
 
 from __future__ import annotations
 
@@ -99,5 +99,3 @@ def require_accuracy(job: Job, config: FineTuning, *, stage: str, before: float,
         )  # fmt: skip
     which = f"with epoch {tuned.epoch}, the best" if config.on_regression == "keep_best" else "all the same"
     job.emit(Note(stage, f"goes on {which}: {said}", level="warning"))
-
-

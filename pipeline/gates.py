@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.report.document import Artifact, Gate, Interval, Run
+from pipeline.report.document import Artifact, Gate, Run
+from pipeline.report.model import Interval
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from pipeline.files import sha256
 from pipeline.plan import final, reference, to_serve
 from pipeline.recipe import Recipe, dump
 from pipeline.report import document
+from pipeline.report.model import Model, read_models
 from pipeline.run_folder import RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
 from pipeline.stages import NAMES, distill, export, import_model, judge, measure, prune, quantize, report, train
@@ -277,11 +278,11 @@ def _artifacts(recipe: Recipe, walk: _Walk) -> list[document.Artifact]:
     ]
 
 
-def _models(walk: _Walk) -> list[document.Model]:
+def _models(walk: _Walk) -> list[Model]:
     """Return what is known of the stages' models, from measure where it has looked at them."""
     if measure.NAME in walk.done:
-        return document.read_models(walk.done[measure.NAME].folder)
-    return [model for item in walk.done.values() for model in document.read_models(item.folder)]
+        return read_models(walk.done[measure.NAME].folder)
+    return [model for item in walk.done.values() for model in read_models(item.folder)]
 
 
 def _report(

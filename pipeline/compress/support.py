@@ -16,7 +16,7 @@ class Support:
     """What the techniques can do with a kind of layer.
 
     Attributes:
-        prunable: names of the weights that pruning sets to zero; empty where it has no such weights or `dense` says why.
+        prunable: names of the weights that pruning sets to zero; empty where it has none or `dense` says why.
         dense: why its weights stay dense; empty where they can be pruned or where it has none.
         quantized: how it computes after quantization-aware training: "int8 per-channel" (weights), "int8" (no weights,
             or one range for all), or empty where `floating` says why not.
@@ -34,9 +34,7 @@ _UNKNOWN = Support(
     dense="its code is not Keras': nobody knows which of its weights may be zero",
     floating="its code is not Keras': nobody knows what it computes",
 )
-_RECURRENT = Support(
-    dense="TF-MOT cannot wrap a recurrent layer whose cell keeps its weights", floating=_NO_FAKE_QUANT
-)
+_RECURRENT = Support(dense="TF-MOT cannot wrap a recurrent layer whose cell keeps its weights", floating=_NO_FAKE_QUANT)
 
 
 def _plain(*kinds: str) -> dict[str, Support]:

@@ -185,7 +185,9 @@ class FitConfig(Frozen):
 class TeachConfig(Frozen):
     """Knowledge distillation on logits (Hinton, Vinyals and Dean, 2015)."""
 
-    temperature: float = Field(default=4.0, gt=0, le=100, description="softens the logits of both sides; 1: as they are")
+    temperature: float = Field(
+        default=4.0, gt=0, le=100, description="softens the logits of both sides; 1: as they are"
+    )
     soft_weight: float = Field(
         default=0.9, ge=0, le=1, description="share of the teacher's loss; the labels have the rest"
     )

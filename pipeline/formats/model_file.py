@@ -90,7 +90,7 @@ def _to_logits(model: Any) -> tuple[Any, tuple[str, ...]]:
         cut = keras.Model(model.inputs, last.input, name=model.name)
         return _fresh(cut), (f"the model ends in {last.name}: it is cut off, and its input is taken as the logits",)
     if function == "softmax":
-        return _fresh(model, last.name), (f"the softmax inside {last.name} is taken off: what it is given are the logits",)
+        return _fresh(model, last.name), (f"the softmax inside {last.name} is taken off: its inputs are the logits",)
     return _fresh(model), ()
 
 

@@ -17,7 +17,10 @@ from pipeline.predictor import LOGITS, PROBABILITIES, FormatError, Spec, require
 Precision = Literal["float32", "float16", "dynamic-int8", "int8"]
 
 
-def write(source: Any, path: Path, spec: Spec, precision: Precision, calibration: np.ndarray | None = None) -> None:
+def write(
+    source: Any, path: Path, spec: Spec, precision: Precision, calibration: np.ndarray | None = None, *,
+    fake_quant: bool = False,
+) -> None:  # fmt: skip
     """Write one .tflite file with the signature `serving_default` and float32 ends.
 
     Args:
@@ -27,12 +30,14 @@ def write(source: Any, path: Path, spec: Spec, precision: Precision, calibration
         precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
             `int8` (weights per channel, activations, every operator).
         calibration: raw samples float32 [n, *input_shape], n >= 1, that fix the ranges of activations; `int8` only.
+        fake_quant: the source brings its ranges along, from quantization-aware training; what it computes in float
+            stays float.
 
     Raises:
         ConversionError: the converter refuses the model.
         InputError: `int8` without calibration samples.
     """
-    if precision == "int8" and (calibration is None or len(calibration) == 0):
+    if precision == "int8" and not fake_quant and (calibration is None or len(calibration) == 0):
         raise InputError(
             "an int8 .tflite needs calibration samples",
             expected="at least one sample in the calibration split",
@@ -43,7 +48,7 @@ def write(source: Any, path: Path, spec: Spec, precision: Precision, calibration
         # Beside the target, so that even a killed process leaves nothing elsewhere.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
             saved_model.write(source, Path(folder), spec)
-            write(Path(folder), path, spec, precision, calibration)
+            write(Path(folder), path, spec, precision, calibration, fake_quant=fake_quant)
         return
 
     from pipeline import legacy_keras
@@ -58,7 +63,7 @@ def write(source: Any, path: Path, spec: Spec, precision: Precision, calibration
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if precision == "int8":
+        if precision == "int8" and not fake_quant:
 
             def samples() -> Iterator[dict[str, np.ndarray]]:
                 for sample in np.asarray(calibration, np.float32):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.compress import kernels
 from pipeline.measuring import footprint
-from pipeline.report.document import Histogram, Layer, Model
+from pipeline.report.model import Histogram, Layer, Model
 
 BINS = 40
 
@@ -33,7 +33,7 @@ def describe(
     """
     counted = footprint.macs(model)
     by_layer = {layer.name: layer.macs for layer in counted.layers}
-    weights = b"".join(np.ascontiguousarray(values).tobytes() for values in model.get_weights())
+    weights = b"".join(_stored(layer, (precisions or {}).get(layer.name, "")) for layer in model.layers)
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     packed = len(packer.compress(weights)) + len(packer.flush())
     layers = []
@@ -57,11 +57,24 @@ def describe(
     return Model.model_validate(
         {
             "stage": stage, "variant": variant, "parameters": footprint.parameters(model), "macs": counted.total,
-            "unknown_macs": list(counted.unknown), "sparsity": kernels.sparsity([v for _, _, v in kernels.named(model)]),
+            "unknown_macs": list(counted.unknown),
+            "sparsity": kernels.sparsity([values for _, _, values in kernels.named(model)]),
             "bytes": len(weights), "gzip_bytes": packed, "layers": layers,
             "training": {name: list(values) for name, values in (training or {}).items()},
         }
     )  # fmt: skip
+
+
+def _stored(layer: Any, precision: str) -> bytes:
+    """Return a layer's weights as a file holds them: float32, but kernels as int8 where it computes in int8."""
+    held = []
+    for values in (weight.numpy() for weight in layer.weights):
+        if precision.startswith("int8") and values.ndim >= 2:
+            axes = tuple(range(values.ndim - 1)) if precision == "int8 per-channel" else None
+            largest = np.abs(values).max(axis=axes, keepdims=True)
+            values = np.rint(values / np.where(largest > 0, largest, 1) * 127).astype(np.int8)
+        held.append(np.ascontiguousarray(values).tobytes())
+    return b"".join(held)
 
 
 def histogram(arrays: Sequence[np.ndarray]) -> Histogram:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.document import Histogram, Model, Report
+from pipeline.report.document import Report
+from pipeline.report.model import Histogram, Model
 
 
 @dataclass(frozen=True)

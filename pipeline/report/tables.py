@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.report import words
-from pipeline.report.document import Interval, Report, Speedup
+from pipeline.report.document import Report, Speedup
+from pipeline.report.model import Interval
 from pipeline.report.words import kilobytes, number
 
 __all__ = ["kilobytes", "number", "show"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.report.document import Artifact, Bought, Faster, Interval, Latency, Layer, Model, Report, Run
+from pipeline.report.document import Artifact, Bought, Faster, Latency, Report, Run
+from pipeline.report.model import Interval, Layer, Model
 
 PROTOCOLS = {"grpc": "gRPC", "rest": "REST"}
 _RUNTIMES = {

@@ -1,4 +1,4 @@
-"""distill: a smaller student learns from the teacher's logits, and once more alone, to see what the teacher was worth."""
+"""distill: a smaller student learns from the teacher's logits, and once more alone: what was the teacher worth?"""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CODE = (
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
-    "pipeline/report/document.py",
+    "pipeline/report/model.py",
     "pipeline/stages/distill.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
@@ -83,7 +83,7 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     from pipeline import fine_tune
     from pipeline.formats import keras_file, model_file
     from pipeline.measuring import anatomy
-    from pipeline.report import document
+    from pipeline.report.model import write_models
 
     splits = sources.load(data)
     more = [model_file.read(Path(path), splits.spec)[0] for path in distill.teachers]
@@ -112,5 +112,5 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
         keras_file.write(lone, splits.spec, job.folder / ALONE)
         described.append(anatomy.describe(lone, NAME, variant=ALONE, training=tuned.history.epochs))
         metrics["alone_val_accuracy"] = tuned.val_accuracy
-    document.write_models(described, job.folder)
+    write_models(described, job.folder)
     return Result(metrics)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.report import document
+    from pipeline.report.model import Model
 
 NAME = "export"
 INPUTS = ("import", "train", "distill", "prune", "quantize")
@@ -48,6 +49,7 @@ CODE = (
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/document.py",
+    "pipeline/report/model.py",
 )
 LIBRARIES = (
     "tensorflow", "tf_keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "ai-edge-litert", "numpy",
@@ -190,9 +192,10 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
     from pipeline.formats import ConversionError, onnx, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
+    from pipeline.report.model import read_models
 
     network, spec = _model(model)
-    (described,) = document.read_models(model)[:1]
+    (described,) = read_models(model)[:1]
     path = folder / item.filename
     match item.format, item.precision:
         case "saved_model", _:
@@ -201,7 +204,10 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
             # from the SavedModel where there is one: the graph is traced once
             twin = "fake-quant" if item.stage == QUANTIZE else "float32"
             source = folder / Planned(item.stage, "saved_model", twin).filename
-            tflite.write(source if source.exists() else network, path, spec, precision, calibration)  # type: ignore[arg-type]
+            tflite.write(
+                source if source.exists() else network, path, spec, precision,  # type: ignore[arg-type]
+                calibration, fake_quant=item.stage == QUANTIZE,
+            )  # fmt: skip
         case "onnx", "int8":
             source = folder / Planned(item.stage, "tflite", "int8").filename
             if not source.exists():
@@ -224,7 +230,7 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
 
 
 def _require_promises(
-    item: Planned, model: document.Model, folder: Path, kernels: dict[str, np.ndarray], graph: document.Operators
+    item: Planned, model: Model, folder: Path, kernels: dict[str, np.ndarray], graph: document.Operators
 ) -> None:
     """Assert on a file what its stage promised: the zeros, and integer operators where no layer was left float."""
     aims = {layer.name: layer.target for layer in model.layers if layer.target is not None}
@@ -235,7 +241,9 @@ def _require_promises(
         plain, _ = keras_file.read_plain(folder)
         pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
     whole = all(layer.precision != "float32" for layer in model.layers)
-    if item.precision == "int8" and item.stage == QUANTIZE and whole and (graph.floating or not graph.first_integer):
+    # what an .onnx computes in integers is the runtime's decision; its operators say what ONNX Runtime can fuse
+    trained = item.stage == QUANTIZE and item.format == "tflite"
+    if trained and whole and (graph.floating or not graph.first_integer):
         kinds = ", ".join(f"{kind} x{count}" for kind, count in graph.floating_names.items())
         raise PromiseError(
             f"{item.id}: operators compute in float, though every layer was trained for int8",

@@ -19,7 +19,6 @@ INPUTS = ()
 CODE = (
     "pipeline/compress/kernels.py",
     "pipeline/data",
-    "pipeline/files.py",
     "pipeline/formats/__init__.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/model_file.py",
@@ -28,7 +27,7 @@ CODE = (
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
-    "pipeline/report/document.py",
+    "pipeline/report/model.py",
     "pipeline/stages/import_model.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
@@ -61,7 +60,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     from pipeline import data as sources
     from pipeline.formats import keras_file, model_file
     from pipeline.measuring import anatomy
-    from pipeline.report import document
+    from pipeline.report.model import write_models
 
     splits = sources.load(data)
     network, notes = model_file.read(Path(model.path), splits.spec)
@@ -78,5 +77,5 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         job.emit(Note(NAME, text, level="warning"))
     keras_file.write(network, splits.spec, job.folder)
     described = anatomy.describe(network, NAME)
-    document.write_models([described], job.folder)
+    write_models([described], job.folder)
     return Result({"parameters": described.parameters, "macs": described.macs, "val_accuracy": accuracy})

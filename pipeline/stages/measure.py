@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.measuring.facts import Facts, Group
     from pipeline.measuring.interval import Interval
     from pipeline.report import document
+    from pipeline.report.model import Model
     from serving.target.choose import Choice
     from serving.target.interface import Target
 
@@ -51,12 +52,13 @@ CODE = (
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/document.py",
+    "pipeline/report/model.py",
     "pipeline/stages/measure.py",
     "serving",
 )
 LIBRARIES = (
-    "tensorflow", "tf_keras", "tensorflow-model-optimization", "tensorflow-serving-api", "grpcio", "httpx", "ai-edge-litert", "onnxruntime",
-    "mlcommons-loadgen", "numpy", "scikit-learn", "scipy",
+    "tensorflow", "tf_keras", "tensorflow-model-optimization", "tensorflow-serving-api", "grpcio", "httpx",
+    "ai-edge-litert", "onnxruntime", "mlcommons-loadgen", "numpy", "scikit-learn", "scipy",
 )  # fmt: skip
 
 LOGITS_FILE = "logits.npz"
@@ -119,6 +121,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.measuring.places import Local
     from pipeline.measuring.served import Served, Supply
     from pipeline.report import document
+    from pipeline.report.model import read_models, write_models
 
     splits = sources.load(data)
     exports = job.inputs.get("export")
@@ -149,7 +152,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
         keras: dict[str, np.ndarray] = {}
         for name, folder in made.items():
             facts.step(f"answers of {name}'s Keras model")
-            for model in document.read_models(folder):
+            for model in read_models(folder):
                 at = folder / model.variant if model.variant else folder
                 keras[model.key] = child.call(runtimes.answer_as_keras, at, splits.test.x, *how)
         if supply is not None:
@@ -161,8 +164,8 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
         measure_all(here, facts)
     groups = [*here, *there]
 
-    models = [model for folder in made.values() for model in document.read_models(folder)]
-    document.write_models(with_accuracy(models, splits.test.y, keras, measure.resamples), job.folder)
+    networks = [model for folder in made.values() for model in read_models(folder)]
+    write_models(with_accuracy(networks, splits.test.y, keras, measure.resamples), job.folder)
     measured = [_measured(item, reference(exported).id, groups, keras, facts, measure.resamples) for item in exported]
     document.write_artifacts(measured, job.folder)
     named = {f"{name}@{key}" if key else name: found for (name, key), found in facts.logits.items()}
@@ -230,8 +233,8 @@ def _measured(
 
 
 def with_accuracy(
-    models: Sequence[document.Model], labels: np.ndarray, logits: Mapping[str, np.ndarray], resamples: int
-) -> list[document.Model]:
+    models: Sequence[Model], labels: np.ndarray, logits: Mapping[str, np.ndarray], resamples: int
+) -> list[Model]:
     """Return the stages' models with what their answers to the test split are worth.
 
     Args:
@@ -240,8 +243,9 @@ def with_accuracy(
         logits: key of a model -> float32 [n, classes].
     """
     from pipeline.measuring import accuracy
+    from pipeline.report.model import Interval as Described
 
-    def drop(before: document.Model, after: document.Model) -> Interval:
+    def drop(before: Model, after: Model) -> Interval:
         return accuracy.drop(labels, logits[before.key], logits[after.key], resamples=resamples)
 
     measured = []
@@ -255,6 +259,6 @@ def with_accuracy(
         if alone and not model.variant:
             # both start and learn alike but for the teacher, so what the other lacks is what it was worth
             metrics["accuracy_gain_by_teaching"] = drop(model, alone)
-        described = {name: document.Interval(**interval.to_dict()) for name, interval in metrics.items()}
+        described = {name: Described(**interval.to_dict()) for name, interval in metrics.items()}
         measured.append(model.model_copy(update={"metrics": described}))
     return measured

@@ -29,7 +29,7 @@ CODE = (
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
-    "pipeline/report/document.py",
+    "pipeline/report/model.py",
     "pipeline/stages/prune.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
@@ -114,7 +114,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     from pipeline.compress import pruning, support
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
-    from pipeline.report import document
+    from pipeline.report.model import write_models
 
     splits = sources.load(data)
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
@@ -146,7 +146,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     fine_tune.require_accuracy(job, prune, stage=NAME, before=before, tuned=tuned)
     keras_file.write(pruned, splits.spec, job.folder)
     described = anatomy.describe(pruned, NAME, targets=aims, reasons=dense, training=tuned.history.epochs)
-    document.write_models([described], job.folder)
+    write_models([described], job.folder)
     return Result(
         {
             "sparsity": described.sparsity, "pruned_layers": len(aims), "dense_layers": len(dense),

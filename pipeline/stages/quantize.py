@@ -24,7 +24,7 @@ CODE = (
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
-    "pipeline/report/document.py",
+    "pipeline/report/model.py",
     "pipeline/stages/quantize.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
@@ -63,12 +63,12 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     from pipeline.compress import fake_quant, folding, pruning
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
-    from pipeline.report import document
+    from pipeline.report.model import read_models, write_models
 
     splits = sources.load(data)
     came = fine_tune.last(job.inputs).folder
     model, _ = keras_file.read(came)
-    aims = {layer.name: layer.target for layer in document.read_models(came)[0].layers if layer.target is not None}
+    aims = {layer.name: layer.target for layer in read_models(came)[0].layers if layer.target is not None}
     before = fine_tune.accuracy(model, splits)
     model, into = folding.fold(model)
     left = fake_quant.floating(model)
@@ -97,7 +97,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     described = anatomy.describe(
         plain, NAME, targets=aims, precisions=precisions, reasons=left, training=tuned.history.epochs
     )
-    document.write_models([described], job.folder)
+    write_models([described], job.folder)
     return Result(
         {
             "int8_layers": len(described.layers) - len(left), "float_layers": len(left), "sparsity": described.sparsity,

@@ -25,7 +25,7 @@ CODE = (
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
-    "pipeline/report/document.py",
+    "pipeline/report/model.py",
     "pipeline/stages/train.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
@@ -45,7 +45,7 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
-    from pipeline.report import document
+    from pipeline.report.model import write_models
 
     splits = sources.load(data)
     for note in splits.notes:
@@ -59,7 +59,7 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     # without early stopping the last weights are kept, whichever were best
     kept = history.best_epoch if train.early_stopping else len(history.epochs["val_loss"])
     described = anatomy.describe(network, NAME, training=history.epochs)
-    document.write_models([described], job.folder)
+    write_models([described], job.folder)
     return Result(
         {
             "parameters": described.parameters,
@@ -69,4 +69,3 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
             "val_loss": history.at(kept)["val_loss"],
         }
     )
-

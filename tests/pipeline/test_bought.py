@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.bought import bought
-from pipeline.report.document import Artifact, Bought, Model
+from pipeline.report.document import Artifact, Bought
+from pipeline.report.model import Model
 from tests.pipeline.stages.test_judge import latency, run
 
 BLOCKS = [1.00, 1.02, 0.98, 1.01, 0.99]

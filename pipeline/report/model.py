@@ -1,0 +1,100 @@
+"""What the report says of a stage's Keras model, as types; a stage writes it beside the model.
+
+Apart from the rest of the report, so that a change there trains nothing anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, TypeAdapter
+
+from pipeline.config import Frozen
+from pipeline.files import write_json
+
+MODELS = "models.json"
+
+
+class Interval(Frozen):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Histogram(Frozen):
+    """Weights that are not zero, counted in bins of equal width from `low` to `high`; `zeros` are counted apart."""
+
+    low: float
+    high: float
+    counts: list[int]
+    zeros: int
+
+
+class Layer(Frozen):
+    """One layer of a stage's Keras model.
+
+    `sparsity` is the share of exact zeros in its kernels and `histogram` their values, both null where it has none.
+    `target` is the sparsity that pruning aimed at, null where it was not to be pruned. `precision` is how it computes
+    ("float32", "int8", "int8 per-channel"). `reason` says why a technique of the recipe left it out.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    macs: int | None
+    sparsity: float | None = None
+    target: float | None = None
+    precision: str = "float32"
+    reason: str = ""
+    histogram: Histogram | None = None
+
+
+class Model(Frozen):
+    """The Keras model that a stage made.
+
+    `variant` is "" or "alone": the student that distill trained without a teacher, on the same budget. `sparsity` is
+    the share of zeros in all kernels, `bytes` and `gzip_bytes` are those of its weights alone: float32 arrays, kernels
+    of int8 layers as int8. `metrics` are over the test split; the drops are paired, both models see the same samples:
+    `accuracy_drop` against the first model, `accuracy_drop_against_previous` against the stage before,
+    `accuracy_gain_by_teaching` of the student over the one that learned alone. Empty where nothing was measured.
+    `training` has a value per epoch.
+    """
+
+    stage: str
+    variant: Literal["", "alone"] = ""
+    parameters: int
+    macs: int
+    unknown_macs: list[str] = Field(default_factory=list)
+    sparsity: float
+    bytes: int
+    gzip_bytes: int
+    metrics: dict[str, Interval] = Field(default_factory=dict)
+    layers: list[Layer] = Field(default_factory=list)
+    training: dict[str, list[float]] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage} ({self.variant})" if self.variant else self.stage
+
+    @property
+    def key(self) -> str:
+        """Its name in files: distill.keras, distill.alone.keras."""
+        return f"{self.stage}.{self.variant}.keras" if self.variant else f"{self.stage}.keras"
+
+
+_MODELS = TypeAdapter(list[Model])
+
+
+def write_models(models: Iterable[Model], folder: Path) -> None:
+    """Write what is known of a stage's Keras models into its folder."""
+    write_json(folder / MODELS, _MODELS.dump_python(list(models), mode="json"))
+
+
+def read_models(folder: Path) -> list[Model]:
+    """Return what a stage's folder knows of its Keras models; none where it made none."""
+    path = folder / MODELS
+    return _MODELS.validate_json(path.read_bytes()) if path.exists() else []

@@ -32,7 +32,7 @@ class Operators(Frozen):
     names the latter's kinds with their counts. `conversions` count those that only go from one to the other (QUANTIZE,
     DEQUANTIZE, QuantizeLinear, ...), `fake_quant` those that imitate quantization in float. `zero_channels` counts
     output channels of kernels whose weights are all zero, of `channels`: only such zeros could be left out of the
-    computation. `first` is the kind of the first operator that computes, `first_integer` whether it does so in integers.
+    computation. `first` is the kind of the first operator that computes, `first_integer` whether it does in integers.
     """
 
     integer: int

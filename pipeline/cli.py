@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 from pipeline.stages import NAMES
+
+if TYPE_CHECKING:
+    from pipeline.recipe import Recipe
 
 # each command imports what it needs: --help needs none of it
 
@@ -35,8 +39,15 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )  # fmt: skip
 
-RecipeName = Annotated[
-    str, typer.Argument(metavar="[RECIPE]", help="A YAML file, or a built-in recipe (`modelmill recipes` lists them).")
+RecipeArgument = typer.Argument(
+    metavar="[RECIPE]", help="A YAML file, or a built-in recipe (`modelmill recipes` lists them)."
+)
+RecipeName = Annotated[str, RecipeArgument]
+ModelPath = Annotated[
+    Path | None, typer.Option("--model", metavar="FILE", help="A .keras file of Keras 2 instead of a recipe.")
+]
+DataName = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="What it is for: digits, or an .npz in the Keras layout.")
 ]
 Assignments = Annotated[
     list[str] | None,
@@ -67,8 +78,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only; t
 
 
 def _make(
-    source: str, assignments: list[str] | None, out: Path | None, store: Path, *, first: str | None = None,
-    until: str | None = None, trust: bool = False, as_json: bool = False, quiet: bool = False,
+    wanted: Callable[[], Recipe], out: Path | None, store: Path, *, first: str | None = None,
+    until: str | None = None, as_json: bool = False, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
@@ -77,12 +88,10 @@ def _make(
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
             signal.signal(number, signal.default_int_handler)
     try:
-        from pipeline import recipe as recipes
-
         for option, name in (("--from", first), ("--until", until)):
             if name is not None and name not in NAMES:
                 raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
-        recipe = recipes.load(source, assignments or (), trusted=trust)
+        recipe = wanted()
 
         from pipeline import run as runs
         from pipeline.artifact import Store
@@ -115,6 +124,8 @@ def _make(
 
         console = Console(highlight=False)
         tables.show(report, console)
+        if folder.artifacts.is_dir():
+            console.print(f"files:  {folder.artifacts}/", soft_wrap=True)
         console.print(f"report: {folder.path / PAGE}\n        {folder.report}", soft_wrap=True)
     raise typer.Exit(code)
 
@@ -124,11 +135,34 @@ def run(
     recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
     first: First = None, until: Until = None, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Run a whole recipe: train, export, measure, judge, report.
+    """Run a whole recipe: train, distill, prune, quantize, export, measure, judge, report.
 
     What an earlier run has made under the same settings, data, code and versions is reused, and said so.
     """
-    _make(recipe, set_, out, store, first=first, until=until, trust=trust, as_json=as_json, quiet=quiet)
+    _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+
+
+def _recipe(source: str, assignments: list[str] | None, trust: bool) -> Callable[[], Recipe]:
+    def load() -> Recipe:
+        from pipeline import recipe as recipes
+
+        return recipes.load(source, assignments or (), trusted=trust)
+
+    return load
+
+
+def _step(verb: str, model: Path | None, data: str | None, assignments: list[str] | None) -> Callable[[], Recipe]:
+    def load() -> Recipe:
+        from pipeline import recipe as recipes
+
+        if model is None or data is None:
+            raise InputError(
+                "a single step on a file needs both the model and its data", expected="--model FILE.keras --data DATA",
+                found="--model alone" if model else "--data alone", todo="name the other; or name a recipe and neither",
+            )  # fmt: skip
+        return recipes.for_step(verb, model, data, assignments or ())
+
+    return load
 
 
 def _verb(name: str, until: str | None, text: str) -> None:
@@ -137,14 +171,42 @@ def _verb(name: str, until: str | None, text: str) -> None:
         store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False, as_json: AsJson = False,
         quiet: Quiet = False,
     ) -> None:  # fmt: skip
-        _make(recipe, set_, out, store, first=first, until=until, trust=trust, as_json=as_json, quiet=quiet)
+        _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
 
     app.command(name, help=text, epilog=EXIT_CODES)(command)
 
 
+def _verb_on_a_file(name: str, until: str, text: str) -> None:
+    def command(
+        recipe: Annotated[str | None, RecipeArgument] = None, model: ModelPath = None, data: DataName = None,
+        set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"), first: First = None,
+        trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
+    ) -> None:  # fmt: skip
+        if model is None and data is None:
+            found, last = _recipe(recipe or DEFAULT, set_, trust), until
+        elif recipe is not None:
+            raise InputError(
+                f"{name} takes a recipe, or --model and --data", found=f"both, the recipe being {recipe}",
+                todo="leave one of them out; a recipe names its model as model.path",
+            )  # fmt: skip
+        else:
+            found, last = _step(name, model, data, set_), None
+        _make(found, out, store, first=first, until=last, as_json=as_json, quiet=quiet)
+
+    text += f"\n\nOn a model file, without a recipe: [bold]modelmill {name} --model FILE.keras --data DATA --out DIR[/]"
+    app.command(name, help=text, epilog=EXIT_CODES)(command)
+
+
 _verb("train", "train", "Train the recipe's model; nothing else.")
-_verb("export", "export", "Export the trained model to SavedModel, TFLite and ONNX; training is reused or done first.")
-_verb("validate", "measure", "Measure every exported artifact in its runtime and judge it against the recipe's limits.")
+_verb_on_a_file("distill", "distill", "Let a smaller student learn from the teacher; what it needs is reused or made.")
+_verb_on_a_file("prune", "prune", "Set the smallest weights to zero while the rest learns on; the same before it.")
+_verb_on_a_file("quantize", "quantize", "Train for int8 (QAT), zeros kept; the same before it.")
+_verb_on_a_file(
+    "export", "export", "Export the models to SavedModel, TFLite and ONNX; what it needs is reused or made."
+)
+_verb_on_a_file(
+    "validate", "measure", "Measure every exported artifact in its runtime and judge it against the recipe's limits."
+)
 _verb("report", None, "Write report.json and report.html; what they need is reused or made first.")
 
 

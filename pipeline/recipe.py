@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 import models
 from models import ModelConfig
+from pipeline import single_step
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shape
 from pipeline.errors import InputError
@@ -166,6 +167,15 @@ def load(source: str, overrides: Iterable[str] = (), *, trusted: bool = False) -
             todo="if you know it: --trust, or say it yourself with --set",
         )  # fmt: skip
     return check(override(document, overrides), source)
+
+
+def for_step(verb: str, model: Path, data: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Return the recipe of a single step on a model file; see `single_step.document`.
+
+    Raises:
+        InputError: as `load`.
+    """
+    return check(override(single_step.document(verb, model, data), overrides), f"{verb} --model {model}")
 
 
 def _risks(document: Mapping[str, Any]) -> list[str]:

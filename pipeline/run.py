@@ -131,6 +131,8 @@ def _stages(
             walk.done[stage.NAME] = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
             if stage.NAME == export.NAME and recipe.export:
                 folder.publish(walk.done[stage.NAME], [item.filename for item in recipe.plan()])
+            if recipe.models()[-1] == stage.NAME and not recipe.export:
+                folder.publish_model(walk.done[stage.NAME], stage.NAME)
     walk.at = None
 
 

@@ -34,6 +34,10 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / LOG
 
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Make the folder, keep other runs out, and remove an older run's report and artifacts.
@@ -88,9 +92,14 @@ class RunFolder:
         for stage in stages:
             (self.path / "stages" / stage).unlink(missing_ok=True)
 
+    def publish_model(self, made: Artifact, stage: str) -> None:
+        """Put a stage's Keras model into artifacts/, as STAGE.keras: what a run without exported files is there for."""
+        self.artifacts.mkdir(exist_ok=True)
+        link_or_copy(str(made.file("model.keras")), str(self.artifacts / f"{stage}.keras"))
+
     def publish(self, exported: Artifact | None, names: Iterable[str]) -> None:
         """Fill artifacts/ with hard links to the exported files, or copies where links cannot be."""
-        target = self.path / "artifacts"
+        target = self.artifacts
         if target.exists():
             shutil.rmtree(target)
         if exported is None:

@@ -196,6 +196,7 @@ class TeachConfig(Frozen):
 class FineTuning(FitConfig):
     """How a model that comes in is fitted on, and what it must not lose."""
 
+    epochs: int = Field(default=20, ge=1, description="passes over the training split at most")
     teach: TeachConfig | None = Field(default=None, description="the first model goes on teaching; null: labels alone")
     max_accuracy_loss: float = Field(
         default=0.02,

@@ -46,8 +46,13 @@ def _facts(before: Artifact, after: Artifact) -> list[str]:
             f"float fallback: {graph.floating} of {graph.floating + graph.integer} operators in the file compute in "
             f"float: {kinds}"
         )
-    # in an .onnx the pairs around an operator are its notation, not work
-    if after.format != "onnx" and graph.conversions >= graph.floating + graph.integer:
+    # in an .onnx the pairs around an operator are its notation, and work only where the runtime does not fuse them
+    if after.format == "onnx" and after.precision == "int8":
+        sentences.append(
+            f"{graph.conversions} QuantizeLinear and DequantizeLinear stand around {graph.floating + graph.integer} "
+            "operators that compute: what ONNX Runtime does not fuse with them it runs in float"
+        )
+    elif graph.conversions >= graph.floating + graph.integer:
         sentences.append(
             f"{graph.conversions} operators only convert between float and integers, "
             f"{graph.floating + graph.integer} compute"
@@ -69,10 +74,5 @@ def _none(before: Artifact, after: Artifact, macs_ratio: float) -> str:
         return "the files show no cause: what their graphs consist of is not known"
     same = "as many MACs as before" if 0.995 < macs_ratio < 1.005 else f"MACs before over after {ratio(macs_ratio)}"
     old, new = (graph.integer + graph.floating for graph in (before.operators, after.operators))
-    if after.operators.floating or not after.operators.integer:
-        kinds = "in float"
-    elif after.format == "onnx":  # the file does not say what ONNX Runtime makes of it
-        kinds = f"all in integers where the runtime fuses the {after.operators.conversions} conversions around them"
-    else:
-        kinds = "all in integers"
+    kinds = "in float" if after.operators.floating or not after.operators.integer else "all in integers"
     return f"the files show no cause: {same}, {old} operators before and {new} now, {kinds}"

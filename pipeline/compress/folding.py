@@ -33,7 +33,7 @@ def fold(model: Any) -> tuple[Any, dict[str, str]]:
     folded = keras.Model.from_config(config)
     for layer in folded.layers:
         if layer.name not in into.values():
-            layer.set_weights(model.get_layer(layer.name).get_weights())
+            layer.set_weights(functional.get_layer(layer.name).get_weights())
     for name, dense in pairs.items():
         folded.get_layer(dense.name).set_weights(_scaled(dense, model.get_layer(name)))
     return folded, into

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from pipeline.report.document import Artifact, Bought, Faster, Latency, Report, Run
@@ -69,7 +70,10 @@ def serving(report: Report) -> list[str]:
     lines += [f"Not {name}: {reason}" for name, reason in report.serving.passed_over.items()]
     checks = [(run, check) for run in runs for check in run.checks]
     if checks and not any(check.problems for _, check in checks):
-        count = ", ".join(f"{check.requests} over {run.protocol}" for run, check in checks)
+        sums = Counter[str | None]()
+        for run, check in checks:
+            sums[run.protocol] += check.requests
+        count = ", ".join(f"{requests} over {protocol}" for protocol, requests in sums.items())
         lines.append(
             f"Malformed requests ({count}): each got INVALID_ARGUMENT, and the server went on answering as before"
         )

@@ -22,8 +22,11 @@ NAME = "distill"
 INPUTS = ("import", "train")
 CODE = (
     "models",
+    "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
+    "pipeline/compress/fake_quant.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/fine_tune.py",
     "pipeline/fit",

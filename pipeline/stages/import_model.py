@@ -17,7 +17,10 @@ from pipeline.stage import Job, Result, Surroundings
 NAME = "import"
 INPUTS = ()
 CODE = (
+    "pipeline/compress/__init__.py",
+    "pipeline/compress/fake_quant.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/formats/__init__.py",
     "pipeline/formats/keras_file.py",

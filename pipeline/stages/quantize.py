@@ -18,6 +18,7 @@ CODE = (
     "pipeline/data",
     "pipeline/fine_tune.py",
     "pipeline/fit",
+    "pipeline/formats/__init__.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",

@@ -14,8 +14,11 @@ NAME = "train"
 INPUTS = ()
 CODE = (
     "models",
+    "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
+    "pipeline/compress/fake_quant.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/fit",
     "pipeline/formats/__init__.py",

@@ -17,6 +17,8 @@ MODELMILL = str(Path(sys.executable).with_name("modelmill"))
 FAST = ("train.epochs=2", "measure.latency.min_block_ms=10", "measure.latency.batch_min_block_ms=10",
         "measure.resamples=100", "judge={gates: {min_size_ratio: 2}}")  # fmt: skip
 
+# one model and nothing made smaller, for what is not about those stages: its files are train.*
+ONLY_TRAIN = ("distill=null", "prune=null", "quantize=null", "export.stages=null")
 
 # where no test asks for one: whether this machine has a Docker engine must not decide what `auto` finds
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
@@ -27,10 +29,12 @@ def options(overrides: Iterable[str]) -> list[str]:
     return [part for override in overrides for part in ("--set", override)]
 
 
-def modelmill(*arguments: str, cwd: Path, prefix: Sequence[str] = (), **environment: str) -> Any:
+def modelmill(
+    *arguments: str, cwd: Path, prefix: Sequence[str] = (), timeout_s: float = 600, **environment: str
+) -> Any:
     """Run the command to its end in a folder and return the finished process, output as text."""
     return subprocess.run(
-        [*prefix, MODELMILL, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=600,
+        [*prefix, MODELMILL, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=timeout_s,
         env=os.environ | NO_ENGINE | {"COLUMNS": "200"} | environment,
     )  # fmt: skip
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline import recipe as recipes
+from pipeline import single_step
 from pipeline.errors import InputError
 from pipeline.recipe_text import commented
+from pipeline.stages.import_model import Config as ModelFile
 
 
 @pytest.fixture
@@ -77,7 +81,10 @@ def test_unknown_choice_is_refused_with_the_choices_and_the_nearest() -> None:
     text = message("digits", "train.early_stopping.monitor=val_acuracy")
     assert "train.early_stopping.monitor: expected one of val_loss, val_accuracy" in text
     assert "found 'val_acuracy'; did you mean val_accuracy?" in text
-    assert "model.architecture: expected one of cnn, mlp, found 'cnnn'" in message("digits", "model.architecture=cnnn")
+    text = message("digits", "model.architecture=cnnn")
+    assert "model.architecture: expected one of cnn, mlp, file, found 'cnnn'; did you mean cnn?" in text
+    text = message("digits", "prune.on_regression=keep_bets")
+    assert "prune.on_regression: expected one of stop, keep_best, continue, found 'keep_bets'" in text
     text = message("digits", "export.tflite=[float8]")
     assert "export.tflite.0: expected one of float32, float16, dynamic-int8, int8, found 'float8'" in text
 
@@ -94,25 +101,142 @@ def test_all_problems_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("export=null", "measure needs an export section"),
-        ("measure=null", "judge needs a measure section"),
+        ("export=null", "judge needs the sections export and measure: limits are compared with measurements"),
+        ("measure=null", "judge needs the sections export and measure: limits are compared with measurements"),
         ("judge.final=train.tflite.int4", "judge.final names 'train.tflite.int4', which is not exported; exported: "),
         ("export.tflite=[float32]", "onnx int8 is made from the int8 .tflite: add int8 to export.tflite"),
-        ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16"),
-        ("export={tflite: [int8], onnx: []}", "min_speedup of train.tflite.int8 needs another tflite artifact of "),
+        ("export.saved_model=[fake-quant]", "saved_model lacks float32: everything is compared with the first model's"),
+        ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16; exported: "
+         "train.saved_model.float32, train.tflite.float32, train.onnx.float32, distill.saved_model.float32"),
+        ("export={tflite: [int8], onnx: []}", "min_speedup of quantize.tflite.int8 needs another tflite artifact of "),
+        ("prune=null", "export.stages names what the recipe has not: prune; it has train, distill, quantize"),
         ("data.split.test=0.9", "data.split: "),
         ("serving.batching.max_batch_size=64", "measure.batch_size is 256, but a server with serving.batching."),
         ("serving.batching.max_batch_size=16", "measure.latency.batch_size is 32, but a server with "),
+        ("train=null", "train: expected a section, found nothing; an architecture has to be trained, a file has "),
+        ("model={path: x.keras}", "train has nothing to do with model.path: the file is taken as it is; leave one of "),
     ],
 )  # fmt: skip
 def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected: str) -> None:
     assert expected in message("digits", "judge.artifacts={}", override)
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("prune.layers={conv_2: 1.5, logits: null}",
+         "prune: layers wants shares between 0 and 1, or null, but has {'conv_2': 1.5}"),
+        ("prune.layers={conv_2: 0}", "prune: layers wants shares between 0 and 1, or null, but has {'conv_2': 0.0}"),
+        ("prune.final_sparsity=1", "prune.final_sparsity: expected less than 1, found 1"),
+        ("prune.pruning_schedule={name: polynomial, end_epoch: 21}",
+         "prune: pruning_schedule must begin before it ends, within the epochs (20), but goes from 0 to 21"),
+        ("prune.pruning_schedule={name: constant, begin_epoch: 15}",
+         "prune: pruning_schedule must begin before it ends, within the epochs (20), but goes from 15 to 13.3"),
+        ("prune.pruning_schedule={name: constant, begin_epoch: 4, end_epoch: 4}", "but goes from 4 to 4"),
+        ("prune.pruning_schedule={name: polynomial, initial_sparsity: 0.9}",
+         "prune: pruning_schedule.initial_sparsity (0.9) is more than final_sparsity (0.8)"),
+        ("prune.pruning_schedule={name: linear}",
+         "prune.pruning_schedule.name: expected one of polynomial, constant, found 'linear'"),
+        ("quantize.freeze_ranges_epochs=10", "quantize: freeze_ranges_epochs must be less than epochs (10), but is 10: "
+         "the ranges would never follow the training"),
+        ("distill={}", "distill.student: expected a value, found nothing"),
+        ("distill.teach=null", "distill.teach: expected a section with keys, found None"),
+        ("distill.student={architecture: cnn, filters: [8, 8, 8, 8]}",
+         "distill.student: distill.student.filters has too many blocks for the size of the images"),
+        ("distill.student.poolings=3", "distill.student.poolings is more than there are blocks; expected: at most 2, "),
+        ("distill.student.filter=[8]", "distill.student.filter: unknown key; did you mean distill.student.filters?"),
+        ("model={architecture: file}", "model.path: expected a value, found nothing"),
+    ],
+)  # fmt: skip
+def test_section_of_a_stage_that_is_impossible_is_refused(override: str, expected: str) -> None:
+    text = message("digits", override)
+    assert "has a problem" in text
+    assert expected in text
+
+
+@pytest.mark.parametrize("form", ["saved_model", "tflite", "onnx"])
+def test_precision_that_is_named_twice_is_refused(form: str) -> None:
+    text = message("digits", "export.onnx=[]", f"export.{form}=[float32, float32]")
+    assert f"export: {form} names a precision twice: float32, float32" in text
+
+
 def test_limit_for_another_artifact_is_set_with_a_quoted_id() -> None:
-    recipe = recipes.load("digits", ['judge.artifacts."train.onnx.int8".min_parity=0.5'])
+    recipe = recipes.load("digits", ['judge.artifacts."quantize.onnx.int8".min_parity=0.5'])
     assert recipe.judge is not None
-    assert recipe.judge.artifacts["train.onnx.int8"].min_parity == 0.5
+    assert recipe.judge.artifacts["quantize.onnx.int8"].min_parity == 0.5
+
+
+IMPORTED = ("model={path: x.keras}", "train=null", "judge.artifacts={}")
+
+
+def test_model_with_a_path_is_a_file_that_is_imported_and_not_trained() -> None:
+    recipe = recipes.load("digits", IMPORTED)
+    assert recipe.model == ModelFile(architecture="file", path="x.keras")
+    assert recipe.stages() == ("import", "distill", "prune", "quantize", "export", "measure")
+    assert recipe.models() == ("import", "distill", "prune", "quantize")
+    assert recipe.plan()[0].id == "import.saved_model.float32"
+
+
+def test_stage_is_there_when_its_section_is() -> None:
+    sets = ["judge=null", "measure=null", "export=null"]
+    for absent in ("distill", "prune", "quantize"):
+        sets.append(f"{absent}=null")
+        assert absent not in recipes.load("digits", sets).stages()
+    recipe = recipes.load("digits", sets)
+    assert recipe.stages() == recipe.models() == ("train",)
+    assert recipe.plan() == ()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        IMPORTED,
+        ["judge=null", "export=null"],
+        ["distill.teachers=[a.keras, b.keras]", "distill.alone=false", "distill.student={architecture: mlp}"],
+        ["prune.layers={'conv_*': 0.5, logits: null}", "prune.pruning_schedule={name: constant, end_epoch: 3.5}"],
+        ["prune.teach=null", "prune.on_regression=keep_best", "quantize.max_accuracy_loss=0.5", "quantize.teach=null"],
+        ["export.stages=null", "export.optional=[quantize.onnx.int8]"],
+    ],
+)
+def test_recipe_with_every_section_is_equal_after_dump_and_load(overrides: list[str], tmp_path: Path) -> None:
+    recipe = recipes.load("digits", overrides)
+    assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe
+    assert recipes.load(written(tmp_path, commented(recipe, "digits"))) == recipe
+
+
+def test_schema_of_a_recipe_is_json_and_knows_every_section_and_kind_of_model() -> None:
+    schema = json.loads(json.dumps(recipes.Recipe.model_json_schema()))
+    assert set(schema["properties"]) == set(recipes.Recipe.model_fields)
+    assert set(schema["properties"]["model"]["discriminator"]["mapping"]) == {"cnn", "mlp", "file"}
+    for section in ("distill", "prune", "quantize"):
+        assert schema["properties"][section]["anyOf"][1] == {"type": "null"}
+    inner = re.findall(r"#/\$defs/([^\"]+)", json.dumps(schema))
+    assert set(inner) <= set(schema["$defs"])
+
+
+@pytest.mark.parametrize("verb", single_step.VERBS)
+def test_single_step_is_a_recipe_of_the_file_and_that_step(verb: str, tmp_path: Path) -> None:
+    sets = ["distill.student={architecture: mlp}"] if verb == "distill" else []
+    recipe = recipes.for_step(verb, Path("my model.keras"), "digits", sets)
+    assert recipe.name == f"{verb}-my-model"
+    assert recipe.model == ModelFile(path="my model.keras")
+    wanted = {
+        "distill": ("import", "distill", "measure"),
+        "prune": ("import", "prune", "measure"),
+        "quantize": ("import", "quantize", "export", "measure"),
+        "export": ("import", "export"),
+        "validate": ("import", "export", "measure"),
+    }
+    assert recipe.stages() == wanted[verb]
+    assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe
+
+
+def test_single_step_reads_arrays_of_the_users_own() -> None:
+    assert recipes.for_step("prune", Path("x.keras"), "mine.npz").data.path == "mine.npz"
+    with pytest.raises(InputError) as caught:
+        recipes.for_step("prune", Path("x.keras"), "mnist")
+    assert str(caught.value).startswith("--data mnist: no such data\n  expected: digits, or the path of an .npz file")
 
 
 @pytest.mark.parametrize("value", ["true", "yes", "'7'", "[3]", "2.5", "null"])
@@ -138,7 +262,7 @@ def test_model_and_augmentation_that_do_not_fit_the_data_are_refused(override: s
 
 def test_limit_on_p99_is_refused_when_the_blocks_are_too_short_for_it() -> None:
     text = message("digits", "judge.gates.max_p99_ms=5", "measure.latency.percentile=0.9")
-    assert "max_p99_ms of train.tflite.int8 needs measure.latency.percentile of at least 0.99, but it is 0.9" in text
+    assert "max_p99_ms of quantize.tflite.int8 needs measure.latency.percentile of at least 0.99, but it is 0.9" in text
 
 
 @pytest.mark.parametrize("assignment", ["train.epochs", "=3", "train..epochs=3", ""])

@@ -15,12 +15,24 @@ from pipeline import recipe as recipes
 from pipeline import run as runs
 from pipeline.artifact import Store
 from pipeline.data import DataConfig
-from pipeline.errors import BusyError, DiskError, DivergedError, InputError, MissingError, RunError, StoppedError
+from pipeline.errors import (
+    BusyError,
+    DiskError,
+    DivergedError,
+    InputError,
+    MissingError,
+    PromiseError,
+    RunError,
+    StoppedError,
+)
 from pipeline.events import Emit, Event, Note, StageReused, StageStarted
 from pipeline.fit.config import FitConfig
+from pipeline.report import document
+from pipeline.report.model import Interval, Model, write_models
 from pipeline.run_folder import RunFolder
 from pipeline.stage import Job, Result, Surroundings
 from pipeline.stages import export
+from tests.end_to_end.command import ONLY_TRAIN
 
 
 class Line:
@@ -51,11 +63,12 @@ class Line:
             for name, inputs, run in (("train", (), train_run), ("export", ("train",), export_run))
         )
         monkeypatch.setattr(runs, "STAGES", stages)
+        monkeypatch.setattr(runs, "NAMES", tuple(stage.NAME for stage in stages))
 
     def go(self, *overrides: str, **options: Any) -> Any:
         self.events.clear()
         self.calls.clear()
-        recipe = recipes.load("digits", ["judge=null", "measure=null", *overrides])
+        recipe = recipes.load("digits", [*ONLY_TRAIN, "judge=null", "measure=null", *overrides])
         with self.folder.held():
             return runs.run(recipe, self.folder, self.store, self.events.append, **options)
 
@@ -283,3 +296,114 @@ def test_file_in_the_place_of_the_folder_is_refused(line: Line) -> None:
     line.folder.path.write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be a run's folder"):
         line.go()
+
+
+def model(stage: str, **facts: Any) -> Model:
+    known = {"stage": stage, "parameters": 1000, "macs": 5000, "sparsity": 0.0, "bytes": 4000, "gzip_bytes": 3000}
+    return Model.model_validate(known | facts)
+
+
+TEACHER = model("train", training={"loss": [2.0, 1.0]})
+STUDENTS = [model("distill", parameters=250, gzip_bytes=1000), model("distill", variant="alone", parameters=250)]
+PRUNED = model("prune", parameters=250, gzip_bytes=500, sparsity=0.8)
+
+
+@pytest.fixture
+def models(line: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
+    """A line of stages that make a model each, and of measure."""
+
+    def makes(made: list[Model]) -> Callable[..., Result]:
+        def run(job: Job) -> Result:
+            line.calls.append(made[0].stage)
+            (job.folder / "model.keras").write_text(f"the weights of {made[0].stage}", encoding="utf-8")
+            write_models(made, job.folder)
+            return Result()
+
+        return run
+
+    def measure_run(job: Job) -> Result:
+        accuracy = {"accuracy": Interval(value=0.9, low=0.8, high=1.0)}
+        write_models([one.model_copy(update={"metrics": accuracy}) for one in (TEACHER, *STUDENTS, PRUNED)], job.folder)
+        document.write_artifacts([], job.folder)
+        return Result()
+
+    steps: dict[str, Any] = {"train": makes([TEACHER]), "distill": makes(STUDENTS), "prune": makes([PRUNED])}
+    names = (*steps, "measure")
+    stages = tuple(
+        SimpleNamespace(
+            NAME=name, INPUTS=names[:place], CODE=("pipeline/errors.py",), LIBRARIES=("pydantic",),
+            run=steps.get(name, measure_run),
+        )
+        for place, name in enumerate(names)
+    )  # fmt: skip
+    monkeypatch.setattr(runs, "STAGES", stages)
+    monkeypatch.setattr(runs, "NAMES", names)
+    return line
+
+
+STUDENT = "distill.student={architecture: mlp}"
+UNEXPORTED = ("export=null", STUDENT, "prune.final_sparsity=0.8")
+
+
+def test_last_model_is_a_hard_link_in_artifacts_when_nothing_is_exported(models: Line) -> None:
+    models.go(*UNEXPORTED)
+    (published,) = (models.folder.path / "artifacts").iterdir()
+    assert published.name == "prune.keras"
+    assert published.read_text(encoding="utf-8") == "the weights of prune"
+    assert published.stat().st_nlink == 2
+    models.go("export=null", STUDENT)
+    assert [path.name for path in models.folder.artifacts.iterdir()] == ["distill.keras"]
+
+
+def test_report_has_the_models_and_what_each_stage_bought_when_nothing_was_measured(models: Line) -> None:
+    report = models.go(*UNEXPORTED)
+    assert report.models == [TEACHER, *STUDENTS, PRUNED]
+    assert report.training == {"loss": [2.0, 1.0]}
+    assert (report.reference, report.final, report.to_serve) == (None, None, None)
+    assert [(one.stage, one.against, one.parameters_ratio, one.size_ratio) for one in report.bought] == [
+        ("distill", "train", 4.0, 3.0), ("prune", "distill", 1.0, 2.0)
+    ]  # fmt: skip
+    written = models.report()
+    assert [(one["stage"], one["variant"]) for one in written["models"]] == [
+        ("train", ""), ("distill", ""), ("distill", "alone"), ("prune", "")
+    ]  # fmt: skip
+
+
+def test_report_has_the_models_as_they_were_measured(models: Line) -> None:
+    report = models.go(*UNEXPORTED, "measure={}")
+    assert [one.metrics["accuracy"].value for one in report.models] == [0.9] * 4
+    assert report.verdict == "incomplete"
+
+
+def test_report_says_what_is_the_reference_the_result_and_what_is_to_be_served(line: Line) -> None:
+    assert line.go().to_serve == line.go().reference == "train.saved_model.float32"
+    report = line.go("prune.final_sparsity=0.8", "quantize.epochs=1", until="train")
+    assert report.reference == "train.saved_model.float32"
+    assert report.to_serve == "prune.saved_model.float32"
+    assert report.final == "quantize.tflite.int8"
+
+
+def test_models_of_the_stages_that_succeeded_are_in_the_report_when_a_later_one_fails(models: Line) -> None:
+    def run(_job: Job) -> Result:
+        raise PromiseError("prune: kernels have fewer zeros than were promised")
+
+    runs.STAGES[2].run = run  # type: ignore[misc]
+    with pytest.raises(PromiseError):
+        models.go(*UNEXPORTED)
+    report = models.report()
+    assert report["verdict"] == "error"
+    assert report["failure"]["stage"] == "prune"
+    assert [one["stage"] for one in report["models"]] == ["train", "distill", "distill"]
+    assert [one["status"] for one in report["stages"]] == ["run", "run", "failed"]
+    assert not models.folder.artifacts.exists()
+
+
+def test_stage_that_is_new_between_two_others_reuses_those_before_it(models: Line) -> None:
+    models.go("export=null", "prune.final_sparsity=0.8")
+    assert models.calls == ["train", "prune"]
+    models.go(*UNEXPORTED)
+    assert models.calls == ["distill", "prune"]
+    assert models.reasons()["prune"] == "its input distill changed"
+    models.go("export=null", "prune.final_sparsity=0.8")
+    assert models.calls == []
+    assert {path.name for path in (models.folder.path / "stages").iterdir()} == {"train", "prune"}

@@ -6,6 +6,7 @@ import sys
 import pytest
 from scipy import special
 
+from pipeline import students_t
 from pipeline.measuring import interval
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.bought import bought
 from pipeline.report import document, figures, page, tables, words
+from pipeline.report.model import Histogram
 from tests.pipeline.report.test_page import Balance, report, terminal
 from tests.pipeline.test_bought import artifact
 
@@ -205,7 +206,7 @@ def test_a_ratio_has_two_digits_or_more(value: float, said: str) -> None:
     ],
 )
 def test_outline_of_a_histogram_is_as_high_as_the_area(counts: list[int], path: str) -> None:
-    assert figures.outline(document.Histogram(low=-1, high=1, counts=counts, zeros=0), 30, 40) == path
+    assert figures.outline(Histogram(low=-1, high=1, counts=counts, zeros=0), 30, 40) == path
 
 
 def test_rounded_copies_of_a_model_are_not_its_latency() -> None:

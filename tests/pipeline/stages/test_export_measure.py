@@ -15,9 +15,10 @@ from pipeline.artifact import Artifact, Manifest
 from pipeline.events import Event, Note
 from pipeline.formats import keras_file
 from pipeline.isolate import Child
-from pipeline.measuring import runtimes
+from pipeline.measuring import anatomy, runtimes
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.report import document
+from pipeline.report.model import read_models, write_models
 from pipeline.stage import Job, Result
 from pipeline.stages import export, measure
 from serving.config import ServingConfig
@@ -48,6 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = data.load(DATA).spec
     network = models.build(models.mlp.Config(architecture="mlp", dense=(16,)), spec, seed=0)
     keras_file.write(network, spec, folder)
+    write_models([anatomy.describe(network, "train")], folder)
     return folder
 
 
@@ -72,7 +74,7 @@ def by_id(folder: Path) -> dict[str, document.Artifact]:
 
 def test_export_makes_every_planned_file_and_describes_it(exported: Path) -> None:
     found = by_id(exported)
-    assert list(found) == [item.id for item in export.plan(SMALL)]
+    assert list(found) == [item.id for item in export.plan(SMALL, ["train"])]
     for artifact in found.values():
         assert artifact.error is None
         assert exported.joinpath(Path(str(artifact.path)).name).exists()

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.artifact import Artifact
 from pipeline.compress.distillation import Teaching
 from pipeline.errors import PromiseError
-from pipeline.events import Note
+from pipeline.events import Emit, Note
 from pipeline.fit.config import EarlyStopping, FineTuning
 from pipeline.fit.loop import EVALUATION_BATCH, History, fit
 from pipeline.formats import keras_file
@@ -81,21 +81,26 @@ def accuracy(model: Any, splits: Splits) -> float:
     return float(np.mean(logits.argmax(axis=1) == splits.validation.y))
 
 
-def require_accuracy(job: Job, config: FineTuning, *, stage: str, before: float, tuned: Tuned) -> None:
+def require_accuracy(metrics: Mapping[str, float], config: FineTuning, *, stage: str, emit: Emit) -> None:
     """Hold a stage to what it may lose on the validation split against the model that came in.
 
+    Args:
+        metrics: the stage's, with `val_accuracy`, `val_accuracy_before` and `epoch`.
+
     Raises:
-        PromiseError: more was lost, and the recipe says `stop`.
+        PromiseError: more was lost, and the recipe says `stop`. The result is kept: with another bound the run goes on.
     """
-    lost = before - tuned.val_accuracy
-    if lost <= config.max_accuracy_loss + 1e-9:
+    after, before = metrics["val_accuracy"], metrics["val_accuracy_before"]
+    if before - after <= config.max_accuracy_loss + 1e-9:
         return
-    said = f"{tuned.val_accuracy:.2%} on the validation split, the model that came in had {before:.2%}"
+    said = f"{after:.2%} on the validation split, the model that came in had {before:.2%}"
     if config.on_regression == "stop":
         raise PromiseError(
             f"{stage}: more accuracy is lost than the recipe allows",
             expected=f"at most {100 * config.max_accuracy_loss:g} points ({stage}.max_accuracy_loss)",
-            found=said, todo=f"{stage}.epochs or {stage}.teach, a milder {stage}, or {stage}.on_regression: keep_best",
+            found=said,
+            todo=f"a milder {stage}, {stage}.teach or more {stage}.epochs; or take it as it is, with nothing trained again: "
+            f"{stage}.max_accuracy_loss or {stage}.on_regression=continue",
         )  # fmt: skip
-    which = f"with epoch {tuned.epoch}, the best" if config.on_regression == "keep_best" else "all the same"
-    job.emit(Note(stage, f"goes on {which}: {said}", level="warning"))
+    which = f"with epoch {metrics['epoch']:.0f}, the best" if config.on_regression == "keep_best" else "all the same"
+    emit(Note(stage, f"goes on {which}: {said}", level="warning"))

@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +128,10 @@ def _stages(
         if stage.NAME not in walk.around:
             walk.tell(stage.NAME, "skipped")
         else:
-            walk.done[stage.NAME] = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
+            made = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
+            walk.done[stage.NAME] = made
+            if hasattr(stage, "assess"):
+                stage.assess(made.manifest.metrics, emit, **_sections(recipe, stage.assess))
             if stage.NAME == export.NAME and recipe.export:
                 folder.publish(walk.done[stage.NAME], [item.filename for item in recipe.plan()])
             if recipe.models()[-1] == stage.NAME and not recipe.export:
@@ -142,7 +145,7 @@ def _reuse_or_run(
     """Return a stage's result; its lock is shared until the run has ended, so that nobody replaces what we read."""
     name = stage.NAME
     inputs = {needed: walk.done[needed] for needed in stage.INPUTS if needed in walk.done}
-    chosen = {section: getattr(recipe, section) for section in sections(stage.run)}
+    chosen = _sections(recipe, stage.run)
     around = walk.around[name]
     basis = _basis(stage, chosen, inputs, around)
     key = artifacts.fingerprint(basis)
@@ -194,10 +197,13 @@ def _reuse_or_run(
 def _surroundings(stage: Stage, recipe: Recipe, emit: Emit) -> Surroundings:
     if not hasattr(stage, "surroundings"):
         return Surroundings()
-    found: Surroundings = stage.surroundings(
-        emit, **{section: getattr(recipe, section) for section in sections(stage.surroundings)}
-    )
+    found: Surroundings = stage.surroundings(emit, **_sections(recipe, stage.surroundings))
     return found
+
+
+def _sections(recipe: Recipe, function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the recipe's sections that a stage's function reads."""
+    return {section: getattr(recipe, section) for section in sections(function)}
 
 
 def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact], around: Surroundings) -> Basis:

@@ -12,7 +12,8 @@ A stage module has these names:
                what its fingerprint does not know.
 
 and may have `surroundings(emit, *, section, ...) -> Surroundings`: what else decides its result, such as the machine
-that measures.
+that measures; and `assess(metrics, emit, *, section, ...) -> None`, which holds a result, stored or new, to the bounds
+of the recipe and raises where the run has to end.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@ add to it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Frozen
+from pipeline.config import NEUTRAL, Frozen
 
 # folder of the TensorBoard logs, beside the checkpoints
 TENSORBOARD = "tensorboard"
@@ -198,13 +198,18 @@ class FineTuning(FitConfig):
 
     epochs: int = Field(default=20, ge=1, description="passes over the training split at most")
     teach: TeachConfig | None = Field(default=None, description="the first model goes on teaching; null: labels alone")
-    max_accuracy_loss: float = Field(
+    # the bound and what follows from it are looked at anew in every run, so that another bound trains nothing again
+    max_accuracy_loss: Annotated[float, NEUTRAL] = Field(
         default=0.02,
         ge=0,
         le=1,
         description="most that may be lost on the validation split against the model that came in; 0.02 is two points",
     )
-    on_regression: Literal["stop", "keep_best", "continue"] = Field(
+    on_regression: Annotated[Literal["stop", "keep_best", "continue"], NEUTRAL] = Field(
         default="stop",
         description="where more is lost: end with exit 4, go on with the best epoch, or go on as it is; both are said",
     )
+
+    def decisive(self) -> dict[str, Any]:
+        """Return what the weights depend on: of `on_regression` only whether the best epoch's are kept."""
+        return super().decisive() | {"keeps_best": self.on_regression == "keep_best"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.config import Frozen
 from pipeline.data import DataConfig
-from pipeline.events import Note
+from pipeline.events import Emit, Note
 from pipeline.fit.config import FineTuning
 from pipeline.stage import Job, Result
 
@@ -107,7 +108,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     Raises:
         DivergedError: a loss is not finite.
         InputError: `layers` names what is not there or cannot be pruned, or nothing is left to prune.
-        PromiseError: too few zeros, or more accuracy lost than the recipe allows.
+        PromiseError: too few zeros.
     """
     import math
 
@@ -145,7 +146,6 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     )  # fmt: skip
     pruned = pruning.strip(wrapped)
     pruning.require(pruned, aims, stage=NAME)
-    fine_tune.require_accuracy(job, prune, stage=NAME, before=before, tuned=tuned)
     keras_file.write(pruned, splits.spec, job.folder)
     described = anatomy.describe(pruned, NAME, targets=aims, reasons=dense, training=tuned.history.epochs)
     write_models([described], job.folder)
@@ -155,3 +155,10 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
             "epoch": tuned.epoch, "val_accuracy": tuned.val_accuracy, "val_accuracy_before": before,
         }
     )  # fmt: skip
+
+
+def assess(metrics: Mapping[str, float], emit: Emit, *, prune: Config) -> None:
+    """Hold the result to the accuracy that it may lose; see `fine_tune.require_accuracy`."""
+    from pipeline import fine_tune
+
+    fine_tune.require_accuracy(metrics, prune, stage=NAME, emit=emit)

@@ -130,7 +130,42 @@ def test_runtime_that_dies_is_that_artifacts_error_and_the_others_are_measured(
     assert result.metrics["failed"] == 1
     assert warnings(events) == [f"train.onnx.float32 failed: {failed.error}"]
     with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
-        assert set(logits) == {"keras", *found}
+        assert set(logits) == {"train.keras", *found}
+
+
+def test_models_of_the_stages_are_measured_in_keras_when_nothing_was_exported(trained: Path, tmp_path: Path) -> None:
+    student = tmp_path / "student"
+    shutil.copytree(trained, student)
+    network, _ = keras_file.read(trained)
+    write_models([anatomy.describe(network, "distill")], student)
+    result = measure.run(
+        job(tmp_path / "m", [], train=trained, distill=student), data=DATA, measure=MEASURE, serving=None
+    )
+    first, second = read_models(tmp_path / "m")
+    assert set(first.metrics) == {"accuracy", "precision", "recall", "f1"}
+    assert first.metrics["accuracy"].low <= first.metrics["accuracy"].value <= first.metrics["accuracy"].high
+    # the same network twice: every sample is the same
+    for name in ("accuracy_drop", "accuracy_drop_against_previous"):
+        assert (second.metrics[name].low, second.metrics[name].value, second.metrics[name].high) == (0, 0, 0)
+    assert (result.metrics["artifacts"], result.metrics["failed"]) == (0, 0)
+    with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
+        assert set(logits) == {"train.keras", "distill.keras"}
+
+
+def test_file_that_lacks_the_zeros_that_its_stage_promised_is_that_artifacts_error(
+    trained: Path, tmp_path: Path
+) -> None:
+    dense = tmp_path / "dense"
+    shutil.copytree(trained, dense)
+    network, _ = keras_file.read(dense)
+    write_models([anatomy.describe(network, "train", targets={"dense_1": 0.9})], dense)
+    config = export.Config(tflite=("float32",), onnx=())
+    result = export.run(job(tmp_path / "e", [], train=dense), data=DATA, export=config)
+    for artifact in by_id(tmp_path / "e").values():
+        assert str(artifact.error).startswith(f"{artifact.id}: the file lacks zeros that the model has")
+        assert "found: dense_1/kernel has " in str(artifact.error)
+        assert not (tmp_path / "e" / Path(artifact.id)).exists()
+    assert (result.metrics, result.transient) == ({"artifacts": 0, "failed": 2}, ())
 
 
 def test_runtime_that_dies_under_load_is_found_among_its_neighbours(
@@ -194,8 +229,8 @@ def test_served_model_has_a_run_for_each_protocol_and_survives_malformed_request
         assert [latency.scenario for latency in run.latency] == ["SingleStream", "MultiStream"]
         assert [(check.name, check.problems) for check in run.checks] == [("malformed-requests", [])]
     with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
-        assert set(logits) == {"keras", f"{SAVED_MODEL}@grpc", f"{SAVED_MODEL}@rest"}
-    assert {path.name for path in (tmp_path / "m").iterdir()} == {"artifacts.json", "logits.npz"}
+        assert set(logits) == {"train.keras", f"{SAVED_MODEL}@grpc", f"{SAVED_MODEL}@rest"}
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {"artifacts.json", "logits.npz", "models.json"}
 
 
 def test_served_model_that_answers_malformed_requests_fails_and_keeps_its_figures(

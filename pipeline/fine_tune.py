@@ -99,7 +99,7 @@ def require_accuracy(metrics: Mapping[str, float], config: FineTuning, *, stage:
             f"{stage}: more accuracy is lost than the recipe allows",
             expected=f"at most {100 * config.max_accuracy_loss:g} points ({stage}.max_accuracy_loss)",
             found=said,
-            todo=f"a milder {stage}, {stage}.teach or more {stage}.epochs; or take it as it is, with nothing trained again: "
+            todo=f"a milder {stage}, {stage}.teach or more {stage}.epochs; or take it as it is, trained already: "
             f"{stage}.max_accuracy_loss or {stage}.on_regression=continue",
         )  # fmt: skip
     which = f"with epoch {metrics['epoch']:.0f}, the best" if config.on_regression == "keep_best" else "all the same"

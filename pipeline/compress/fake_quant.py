@@ -58,7 +58,7 @@ def build(model: Any) -> Any:
     annotated = keras.models.clone_model(model, clone_function=annotate)
     annotated.set_weights(model.get_weights())
     with tfmot.quantization.keras.quantize_scope():
-        built = tfmot.quantization.keras.quantize_apply(annotated, _scheme())
+        built = tfmot.quantization.keras.quantize_apply(annotated, _scheme(left, _rounded(model, left)))
     for wrapper in _wrappers(built):
         wrapper._weight_vars = [
             (weight, _ZeroKeeping(quantizer, weight), ranges) for weight, quantizer, ranges in wrapper._weight_vars
@@ -143,7 +143,12 @@ def plain(built: Any, model: Any) -> Any:
     copy = keras.models.clone_model(model)
     trained = {_inner(layer).name: layer for layer in built.layers}
     for layer in copy.layers:
-        if layer.weights and layer.name in trained:
+        if not layer.weights or layer.name not in trained:
+            continue
+        if not getattr(trained[layer.name], "_weight_vars", None):
+            # by place: several weights of a layer inside a layer may have one name
+            layer.set_weights(_inner(trained[layer.name]).get_weights())
+        else:
             # the wrapper has them all; inside of it, a tensor stands where the kernel was
             found = {kernels.short(weight): weight.numpy() for weight in trained[layer.name].weights}
             layer.set_weights([found[kernels.short(weight)] for weight in layer.weights])
@@ -204,8 +209,29 @@ class _ZeroKeeping:
         return self._quantizer(inputs * self._mask if training else inputs, training, weights, **kwargs)
 
 
-def _scheme() -> Any:
-    """Return TF-MOT's 8-bit scheme, mended where it drops the quantization of kernels."""
+# what TF-MOT's wrapper cannot call
+_NOT_WRAPPED = ("MultiHeadAttention", "SlicingOpLambda", "TFOpLambda")
+
+
+def _rounded(model: Any, left: Mapping[str, str]) -> set[str]:
+    """Return the names of the layers that stay float and can round what they hand to an int8 layer behind them."""
+    return {
+        layer.name
+        for layer in model.layers
+        if layer.name in left
+        and len(layer._inbound_nodes) == 1
+        and not hasattr(layer, "layers")
+        and type(layer).__name__ not in _NOT_WRAPPED
+    }
+
+
+def _scheme(left: Mapping[str, str], rounded: set[str]) -> Any:
+    """Return TF-MOT's 8-bit scheme, mended where it drops the quantization of kernels or of what comes to them.
+
+    Args:
+        left: names of the layers that stay float.
+        rounded: those of them whose output is rounded where an int8 layer takes it: that one would stay float, too.
+    """
     from tensorflow_model_optimization.python.core.quantization.keras import quantize_aware_activation
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_quantize_configs,
@@ -226,8 +252,20 @@ def _scheme() -> Any:
                     layer.activation = quantize_aware_activation.NoOpActivation()
             return transformed, configs
 
+    class Registry(default_8bit_quantize_registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
+        def supports(self, layer: Any) -> bool:
+            return layer.name in rounded or (layer.name not in left and super().supports(layer))
+
+        def get_quantize_config(self, layer: Any) -> Any:
+            if layer.name in rounded:
+                return default_8bit_quantize_configs.Default8BitOutputQuantizeConfig()
+            return super().get_quantize_config(layer)
+
     class Scheme(default_8bit_quantize_scheme.Default8BitQuantizeScheme):  # type: ignore[misc]
         def get_layout_transformer(self) -> Any:
             return Layout()
+
+        def get_quantize_registry(self) -> Any:
+            return Registry()
 
     return Scheme()

@@ -34,7 +34,8 @@ _UNKNOWN = Support(
     dense="its code is not Keras': nobody knows which of its weights may be zero",
     floating="its code is not Keras': nobody knows what it computes",
 )
-_RECURRENT = Support(dense="TF-MOT cannot wrap a recurrent layer whose cell keeps its weights", floating=_NO_FAKE_QUANT)
+_RECURRENT = Support(prunable=("kernel", "recurrent_kernel"), floating=_NO_FAKE_QUANT)
+_NOT_WRAPPED = Support(dense="TF-MOT cannot wrap this kind of recurrent layer", floating=_NO_FAKE_QUANT)
 
 
 def _plain(*kinds: str) -> dict[str, Support]:
@@ -65,7 +66,9 @@ TABLE: dict[str, Support] = {
     "MultiHeadAttention": Support(
         dense="its projections are layers inside a layer, which TF-MOT cannot wrap", floating=_NO_FAKE_QUANT
     ),
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "Bidirectional", "ConvLSTM2D", "RNN"), _RECURRENT),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), _RECURRENT),
+    **dict.fromkeys(("Bidirectional", "ConvLSTM2D"), _NOT_WRAPPED),
+    "RNN": Support(dense="its cell may be of any kind, or several in a stack", floating=_NO_FAKE_QUANT),
     # only behind the layer whose scale it becomes: see `floating`
     "BatchNormalization": Support(quantized="int8"),
     # by a quantize config of our own, so that the first operator of an int8 file is int8

@@ -45,6 +45,11 @@ def report(cwd: Path, name: str = "digits") -> dict[str, Any]:
     return loaded
 
 
+def statuses(cwd: Path, name: str = "digits") -> list[str]:
+    """Return what became of the stages that the recipe of a run has, in their order."""
+    return [stage["status"] for stage in report(cwd, name)["stages"] if stage["status"] != "skipped"]
+
+
 def interrupted(
     arguments: Sequence[str], cwd: Path, *, when: Any, by: signal.Signals | Callable[[], object] = signal.SIGINT,
     **environment: str,

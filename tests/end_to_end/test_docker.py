@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.command import FAST, interrupted, modelmill, options, report
+from tests.end_to_end.command import FAST, ONLY_TRAIN, interrupted, modelmill, options, report, statuses
 
 IMAGE = os.environ.get("MODELMILL_TEST_IMAGE", "")
 ENGINE = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
 SMALL = ["model={architecture: mlp, dense: [16]}", "data.augment=null", "export={tflite: [], onnx: []}",
          "judge={gates: {min_parity: 1.0}}", f"serving.image={IMAGE}"]  # fmt: skip
-ARGUMENTS = ["run", "digits", *options([*FAST, *SMALL, "serving.target=docker"])]
+ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, *FAST, *SMALL, "serving.target=docker"])]
 LONG = [*ARGUMENTS, "--set", "measure.latency.min_block_ms=2000"]
 
 pytestmark = pytest.mark.skipif(
@@ -65,7 +65,7 @@ def test_auto_takes_the_engine_when_it_has_the_image(cwd: Path) -> None:
     done = modelmill(*ARGUMENTS, "--set", "serving.target=auto", cwd=cwd, **ENGINE)
     assert done.returncode == 0, done.stderr
     assert "measure: serving target: docker" in done.stderr
-    assert [stage["status"] for stage in report(cwd)["stages"]] == ["reused"] * 3
+    assert statuses(cwd) == ["reused"] * 3
 
 
 def test_container_killed_during_a_measurement_is_told_removed_and_not_stored(cwd: Path) -> None:
@@ -93,7 +93,7 @@ def test_container_of_a_killed_run_is_removed_by_the_next_which_goes_on(cwd: Pat
 
     done = modelmill(*arguments, cwd=cwd, **ENGINE)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [stage["status"] for stage in report(cwd, "dies")["stages"]] == ["reused", "reused", "run"]
+    assert statuses(cwd, "dies") == ["reused", "reused", "run"]
     assert containers(cwd) == []
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.command import FAST, modelmill, options, report
+from tests.end_to_end.command import FAST, ONLY_TRAIN, modelmill, options, report, statuses
 
 ALL = [
     "train.saved_model.float32", "train.tflite.float32", "train.tflite.float16", "train.tflite.dynamic-int8",
     "train.tflite.int8", "train.onnx.float32", "train.onnx.int8",
 ]  # fmt: skip
-ARGUMENTS = ["run", "digits", *options(FAST)]
+EVERY = "export.tflite=[float32, float16, dynamic-int8, int8]"
+ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, EVERY, *FAST])]
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +128,14 @@ def at_once(arguments: list[str], cwd: Path) -> int:
 
 def test_second_run_reuses_everything_at_once(first: Any, cwd: Path) -> None:  # noqa: ARG001
     assert at_once(ARGUMENTS, cwd) == 0
-    assert [stage["status"] for stage in report(cwd)["stages"]] == ["reused"] * 3
+    assert statuses(cwd) == ["reused"] * 3
 
 
 def test_changed_limit_measures_nothing_again_and_decides_anew(first: Any, cwd: Path) -> None:  # noqa: ARG001
     assert at_once([*ARGUMENTS, "--set", "judge={gates: {min_size_ratio: 1000}}"], cwd) == 1
     found = report(cwd)
     assert found["verdict"] == "fail"
-    assert [stage["status"] for stage in found["stages"]] == ["reused"] * 3
+    assert statuses(cwd) == ["reused"] * 3
     (gate,) = found["gates"]
     assert (gate["name"], gate["artifact"], gate["passed"]) == ("min_size_ratio", "train.tflite.int8", False)
     assert "limit at least 1000: the whole interval misses it; try a smaller model" in gate["message"]
@@ -173,4 +174,4 @@ def test_gc_keeps_a_run_and_removes_it_when_its_folder_is_gone(first: Any, cwd: 
     (name,) = json.loads(done.stdout)["removed"]
     assert name.startswith("train-")
     assert modelmill(*ARGUMENTS, "--quiet", cwd=cwd).returncode == 0
-    assert [stage["status"] for stage in report(cwd)["stages"]] == ["reused"] * 3
+    assert statuses(cwd) == ["reused"] * 3

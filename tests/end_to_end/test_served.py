@@ -15,12 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.end_to_end.command import FAST, interrupted, modelmill, options, report
+from tests.end_to_end.command import FAST, ONLY_TRAIN, interrupted, modelmill, options, report, statuses
 
 SAVED_MODEL = "train.saved_model.float32"
 SMALL = ["model={architecture: mlp, dense: [16]}", "data.augment=null", "export={tflite: [], onnx: []}",
          "judge={gates: {min_parity: 1.0}}"]  # fmt: skip
-ARGUMENTS = ["run", "digits", *options([*FAST, *SMALL])]
+ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, *FAST, *SMALL])]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_auto_serves_with_the_embedded_server_and_says_why(first: Any, cwd: Path
 def test_target_that_is_named_reuses_what_auto_found(cwd: Path) -> None:
     assert modelmill(*ARGUMENTS, "--set", "serving.target=embedded", cwd=cwd).returncode == 0
     found = report(cwd)
-    assert [stage["status"] for stage in found["stages"]] == ["reused"] * 3
+    assert statuses(cwd) == ["reused"] * 3
     assert found["serving"] == {"asked": "embedded", "target": "embedded", "passed_over": {}}
 
 
@@ -156,7 +156,7 @@ def test_server_that_dies_during_a_measurement_is_told_and_not_stored_and_the_ne
 
     done = modelmill(*arguments, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [stage["status"] for stage in report(cwd, "dies")["stages"]] == ["reused", "reused", "run"]
+    assert statuses(cwd, "dies") == ["reused", "reused", "run"]
     assert report(cwd, "dies")["artifacts"][0]["error"] is None
 
 
@@ -197,7 +197,7 @@ def test_remote_server_is_validated_anew_each_time_and_never_put_to_the_test(
         done = modelmill("validate", *ARGUMENTS[1:], *options(overrides), "--out", "runs/remote", cwd=cwd)
         assert done.returncode == 0, done.stdout + done.stderr
         found = report(cwd, "remote")
-        assert [stage["status"] for stage in found["stages"]] == ["reused", "reused", "run"]
+        assert statuses(cwd, "remote") == ["reused", "reused", "run"]
         assert found["serving"] == {"asked": "remote", "target": "remote", "passed_over": {}}
         here, *there = found["artifacts"][0]["runs"]
         assert here["target"] == "in-process"  # what the remote one is compared with

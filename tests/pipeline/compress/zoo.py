@@ -135,8 +135,10 @@ def samples(model: Any, count: int = 16) -> np.ndarray:
     """Return samples, float32 [count, *input_shape], that an embedding understands too."""
     shape = model.input_shape[1:]
     random = np.random.default_rng(3)
-    return random.integers(0, 10, (count, *shape)).astype(np.float32) if shape == WORDS else (
-        random.uniform(-1, 1, (count, *shape)).astype(np.float32)
+    return (
+        random.integers(0, 10, (count, *shape)).astype(np.float32)
+        if shape == WORDS
+        else (random.uniform(-1, 1, (count, *shape)).astype(np.float32))
     )
 
 

@@ -144,9 +144,9 @@ def test_models_of_the_stages_are_measured_in_keras_when_nothing_was_exported(tr
     first, second = read_models(tmp_path / "m")
     assert set(first.metrics) == {"accuracy", "precision", "recall", "f1"}
     assert first.metrics["accuracy"].low <= first.metrics["accuracy"].value <= first.metrics["accuracy"].high
-    # the same network twice: every sample is the same
     for name in ("accuracy_drop", "accuracy_drop_against_previous"):
-        assert (second.metrics[name].low, second.metrics[name].value, second.metrics[name].high) == (0, 0, 0)
+        assert second.metrics[name].value == 0  # the same network twice
+        assert second.metrics[name].low < 0 < second.metrics[name].high
     assert (result.metrics["artifacts"], result.metrics["failed"]) == (0, 0)
     with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
         assert set(logits) == {"train.keras", "distill.keras"}

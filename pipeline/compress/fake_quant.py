@@ -22,14 +22,13 @@ from pipeline.compress import kernels, support
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
 
-_PREFIX = "quant_"
-
 
 def build(model: Any) -> Any:
     """Return a copy of a float model, weights included, that imitates int8 wherever `support` says it can.
 
     Args:
-        model: plain layers, batch normalizations behind dense layers folded (`folding.fold`).
+        model: plain layers, two-step layers split and batch normalizations behind dense layers folded
+            (`splitting.split`, `folding.fold`).
 
     Raises:
         InputError: no layer with a kernel can be quantized.
@@ -78,7 +77,7 @@ def floating(model: Any) -> dict[str, str]:
 def per_channel(built: Any) -> dict[str, bool]:
     """Return layer name -> whether its weights have a range per output channel, for layers whose weights are int8."""
     return {
-        wrapper.layer.name: any(ranges["min_var"].shape.rank for _, _, ranges in wrapper._weight_vars)
+        wrapper.layer.name: any(ranges["min_var"].shape.num_elements() > 1 for _, _, ranges in wrapper._weight_vars)
         for wrapper in _wrappers(built)
         if wrapper._weight_vars
     }
@@ -92,7 +91,8 @@ def calibrate(built: Any, model: Any, samples: np.ndarray) -> None:
         samples: raw samples float32 [n, *input_shape], n >= 1.
     """
     keras = load_keras()
-    names = [layer.name for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    known = {layer.name for layer in model.layers}
+    names = [name for name, _ in _activation_ranges(built) if name in known]
     probe = keras.Model(model.inputs, {name: model.get_layer(name).output for name in names})
     answers = probe.predict(samples, batch_size=256, verbose=0)
     for name, ranges in _activation_ranges(built):
@@ -103,6 +103,11 @@ def calibrate(built: Any, model: Any, samples: np.ndarray) -> None:
     for layer in built.layers:
         if type(layer).__name__ == "QuantizeLayer":
             layer.quantizer(samples, True, layer.quantizer_vars)
+    settle(built)
+
+
+def settle(built: Any) -> None:
+    """Let the ranges of weights be those of the weights as they are; in training they lag by a step."""
     for wrapper in _wrappers(built):
         for weight, quantizer, ranges in wrapper._weight_vars:
             quantizer(weight, True, ranges)

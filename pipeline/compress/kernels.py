@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,15 @@ import numpy as np
 
 
 def of(layer: Any) -> dict[str, np.ndarray]:
-    """Return a layer's weights of rank 2 and more, by their name within the layer."""
-    return {short(weight): weight.numpy() for weight in layer.weights if len(weight.shape) >= 2}
+    """Return a layer's weights of rank 2 and more, by their name within the layer; a second of one name is `NAME_2`."""
+    found: dict[str, np.ndarray] = {}
+    seen = Counter[str]()
+    for weight in layer.weights:
+        if len(weight.shape) >= 2:
+            name = short(weight)
+            seen[name] += 1
+            found[f"{name}_{seen[name]}" if seen[name] > 1 else name] = weight.numpy()
+    return found
 
 
 def short(weight: Any) -> str:

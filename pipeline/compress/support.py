@@ -90,8 +90,9 @@ TABLE: dict[str, Support] = {
 
 # what may stand before a BatchNormalization that becomes part of it
 _FOLDS_INTO = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
-# functions inside a layer that TF-MOT's fake quantization knows
-_ACTIVATIONS = ("linear", "relu", "relu6", "softmax", "sigmoid", "tanh", "swish", "gelu")
+# functions that TF-MOT's fake quantization knows, inside a layer with weights and as a layer of their own
+_INSIDE = ("linear", "relu", "softmax", "sigmoid", "tanh", "gelu")
+_ALONE = (*_INSIDE, "relu6", "swish")
 
 
 def row(layer: Any) -> Support:
@@ -127,11 +128,19 @@ def floating(layer: Any) -> str:
     if len(layer._inbound_nodes) > 1:
         return "it is called at several places, and TF-MOT gives each layer one range"
     name = _function(layer)
-    if name not in _ACTIVATIONS:
-        return f"TF-MOT has no fake quantization for the function {name}"
+    if name not in (_ALONE if type(layer).__name__ == "Activation" else _INSIDE):
+        return f"TF-MOT has no fake quantization for the function {name} inside a layer"
+    if any(getattr(end, "_keras_mask", None) is not None for end in _inputs(layer)):
+        return "it is given a mask, which TF-MOT's wrapper does not take"
+    if type(layer).__name__ == "Dense" and len(layer.input_shape) > 2:
+        return "a dense layer over more than one dimension becomes operators of which TF-MOT knows nothing"
     if type(layer).__name__ == "BatchNormalization":
         return _not_folded(layer)
     return ""
+
+
+def _inputs(layer: Any) -> list[Any]:
+    return layer.input if isinstance(layer.input, list) else [layer.input]
 
 
 def _function(layer: Any) -> str:

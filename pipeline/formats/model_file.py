@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def read(path: Path, spec: Spec) -> tuple[Any, tuple[str, ...]]:
         InputError: no such file, not a model of Keras 2, code inside of it, or a model for other data.
     """
     _require_keras_2(path)
+    _require_known_layers(path)
     keras = load_keras()
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
@@ -65,6 +67,40 @@ def _require_keras_2(path: Path) -> None:
             f"the model file {path} is of another Keras", expected="Keras 2 (tf_keras)", found=f"Keras {version}",
             todo="build the model with tf_keras and save its weights there",
         )  # fmt: skip
+
+
+def _require_known_layers(path: Path) -> None:
+    """Refuse code of the author's before anything is loaded: layers that are not Keras' own, and Lambda."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a model file", expected="a .keras file: a zip archive with config.json",
+            found="a damaged or another file", todo=_TODO,
+        ) from error  # fmt: skip
+    foreign = sorted(set(_foreign(config)))
+    if foreign:
+        raise InputError(
+            f"the model file {path} holds code of its author's", expected="layers of Keras alone",
+            found=", ".join(foreign), todo="rebuild the model from Keras' own layers",
+        )  # fmt: skip
+
+
+def _foreign(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for inner in node:
+            yield from _foreign(inner)
+    elif isinstance(node, dict):
+        name, module = node.get("class_name"), node.get("module")
+        if name in ("Lambda", "__lambda__"):
+            yield "a Lambda"
+        elif (
+            isinstance(name, str) and "module" in node and not str(module).startswith(("keras", "tf_keras", "builtins"))
+        ):
+            yield f"{node.get('registered_name') or name} (module {module})"
+        for inner in node.values():
+            yield from _foreign(inner)
 
 
 def _require_ends(path: Path, model: Any, spec: Spec) -> None:

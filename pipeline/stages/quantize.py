@@ -62,7 +62,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import fake_quant, folding, pruning
+    from pipeline.compress import fake_quant, folding, pruning, splitting
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import read_models, write_models
@@ -72,8 +72,11 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     model, _ = keras_file.read(came)
     aims = {layer.name: layer.target for layer in read_models(came)[0].layers if layer.target is not None}
     before = fine_tune.accuracy(model, splits)
+    model, halves = splitting.split(model)
     model, into = folding.fold(model)
     left = fake_quant.floating(model)
+    for name, first in halves.items():
+        job.emit(Note(NAME, f"{name} computes in two steps, and becomes {first} and {name}"))
     for name, dense in into.items():
         job.emit(Note(NAME, f"{name} is folded into {dense}"))
     for name, reason in left.items():
@@ -86,6 +89,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
         job, built, splits, quantize, data=data, seed=seed, stage=NAME, work=job.work,
         teaching=fine_tune.teaching(job.inputs, quantize), callbacks=callbacks,
     )  # fmt: skip
+    fake_quant.settle(built)
     plain = fake_quant.plain(built, model)
     pruning.require(plain, aims, stage=NAME)
     keras_file.write(plain, splits.spec, job.folder, fake_quant=built)

@@ -235,7 +235,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FILE = ["--model", "good.keras", "--data", "digits"]
-NO_CODE = "expected: layers of Keras alone, without code of their own"
+NO_CODE = "expected: layers of Keras alone"
 
 
 @pytest.mark.parametrize(
@@ -288,9 +288,10 @@ def test_code_inside_a_model_file_is_refused_and_does_not_run(name: str, bad: Pa
     folders = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
     done = modelmill("prune", "--model", f"{name}.keras", "--data", "digits", *folders, cwd=bad)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert f"the model file {name}.keras cannot be loaded" in done.stderr
-    assert NO_CODE in done.stderr
     assert not (bad / f"{name}-ran").exists()
+    assert f"the model file {name}.keras " in done.stderr
+    assert NO_CODE in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_module_that_a_model_file_names_is_not_imported(bad: Path, tmp_path: Path) -> None:
@@ -299,28 +300,34 @@ def test_module_that_a_model_file_names_is_not_imported(bad: Path, tmp_path: Pat
     assert "The Zen of Python" not in (tmp_path / "out/log.txt").read_text(encoding="utf-8")
 
 
-def test_broken_promise_ends_with_exit_4_and_says_what_to_do(cwd: Path) -> None:
-    sets = options(["prune.epochs=1", "prune.final_sparsity=0.95", *QUICK])
-    done = modelmill("prune", "--model", "tiny.keras", "--data", "digits", "--out", "broken", *sets, cwd=cwd)
+BROKEN = [
+    "prune", "--model", "tiny.keras", "--data", "digits", "--out", "broken",
+    *options(["prune.epochs=1", "prune.final_sparsity=0.95", "measure=null"]),
+]  # fmt: skip
+
+
+def test_broken_promise_ends_with_exit_4_and_says_what_to_do_without_training_again(cwd: Path) -> None:
+    done = modelmill(*BROKEN, cwd=cwd)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "prune: more accuracy is lost than the recipe allows" in done.stderr
     assert "expected: at most 2 points (prune.max_accuracy_loss)" in done.stderr
     assert re.search(r"found: \d\d\.\d\d% on the validation split, the model that came in had 9\d\.\d\d%", done.stderr)
-    assert "what to do: prune.epochs or prune.teach, a milder prune, or prune.on_regression: keep_best" in done.stderr
+    todo = "what to do: a milder prune, prune.teach or more prune.epochs; or take it as it is, trained already: "
+    assert todo + "prune.max_accuracy_loss or prune.on_regression=continue" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     found = report(cwd / "broken")
     assert found["verdict"] == "error"
     assert (found["failure"]["stage"], found["failure"]["exit_code"]) == ("prune", 4)
-    assert [model["stage"] for model in found["models"]] == ["import"]
+    assert [model["stage"] for model in found["models"]] == ["import", "prune"]
     assert not (cwd / "broken/artifacts").exists()
 
-
-def test_step_goes_on_and_says_so_when_more_is_lost_than_allowed_and_the_user_wants_it(cwd: Path) -> None:
-    sets = options(["prune.epochs=1", "prune.final_sparsity=0.95", "prune.on_regression=continue", "measure=null"])
-    done = modelmill("prune", "--model", "tiny.keras", "--data", "digits", "--out", "goes-on", *sets, cwd=cwd)
+    # the same again, but the user takes it as it is
+    done = modelmill(*BROKEN, "--set", "prune.on_regression=continue", cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "prune: goes on all the same: " in done.stderr
-    assert (cwd / "goes-on/artifacts/prune.keras").exists()
+    assert [path.name for path in (cwd / "broken/artifacts").iterdir()] == ["prune.keras"]
+    statuses = {stage["name"]: stage["status"] for stage in report(cwd / "broken")["stages"]}
+    assert (statuses["import"], statuses["prune"]) == ("reused", "reused")
 
 
 # the three stages after each other on the file, with everything that a checkpoint has to bring back: augmentation,
@@ -365,16 +372,17 @@ def straight(cwd: Path) -> dict[str, Any]:
 
 def test_killed_stages_go_on_and_end_with_the_same_weights(straight: dict[str, Any], cwd: Path) -> None:
     arguments = [*LINE, "--out", "killed", "--store", "killed-store"]
-    # (stage, epochs that are done, of which of its fits): in the second epoch, and distill again in the second fit
     said = []
-    for stage, done, fits in (("distill", 1, 1), ("distill", 1, 2), ("prune", 1, 1), ("quantize", 2, 1)):
-        ended = 0
+    # in the second epoch, once in each of distill's fits; quantize when its ranges are frozen already
+    for stage, done, alone in (("distill", 1, False), ("distill", 1, True), ("prune", 1, True), ("quantize", 2, True)):
+        second_fit = not alone
 
-        def reached(event: dict[str, Any], stage: str = stage, done: int = done, fits: int = fits) -> bool:
-            nonlocal ended
-            ended += event["event"] == "note" and "now the same student without a teacher" in event["text"]
+        def reached(event: dict[str, Any], stage: str = stage, done: int = done) -> bool:
+            nonlocal second_fit
+            second_fit |= event["event"] == "note" and "now the same student without a teacher" in event["text"]
+            second_fit |= event["event"] == "stage_reused" and event["stage"] == "distill"
             epoch = event["event"] == "progress" and event["stage"] == stage and event["unit"] == "epoch"
-            return epoch and event["done"] == done and ended == fits - 1
+            return epoch and event["done"] == done and second_fit
 
         code, events, errors = interrupted(arguments, cwd, when=reached, by=signal.SIGKILL)
         assert code == -signal.SIGKILL, errors

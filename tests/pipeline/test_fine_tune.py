@@ -37,27 +37,29 @@ def test_accuracy_is_that_of_the_epoch_whose_weights_are_kept() -> None:
     assert _tuned(0.5, 0.9, 0.7, epoch=2).val_accuracy == 0.9
 
 
+def _metrics(before: float, after: float) -> dict[str, float]:
+    return {"val_accuracy_before": before, "val_accuracy": after, "epoch": 3, "sparsity": 0.8}
+
+
 @pytest.mark.parametrize("rule", ["stop", "keep_best", "continue"])
 @pytest.mark.parametrize("after", [0.88, 0.9, 1.0])
-def test_nothing_is_said_when_no_more_is_lost_than_the_recipe_allows(tmp_path: Path, rule: str, after: float) -> None:
+def test_nothing_is_said_when_no_more_is_lost_than_the_recipe_allows(rule: str, after: float) -> None:
     told: list[Event] = []
     config = _config(max_accuracy_loss=0.02, on_regression=rule)
-    require_accuracy(_job(tmp_path, told), config, stage="prune", before=0.9, tuned=_tuned(after, epoch=1))
+    require_accuracy(_metrics(0.9, after), config, stage="prune", emit=told.append)
     assert told == []
 
 
-def test_promise_is_broken_when_more_is_lost_and_the_recipe_says_stop(tmp_path: Path) -> None:
+def test_promise_is_broken_when_more_is_lost_and_the_recipe_says_stop() -> None:
     told: list[Event] = []
     with pytest.raises(PromiseError) as broken:
-        require_accuracy(
-            _job(tmp_path, told), _config(max_accuracy_loss=0.025), stage="prune", before=0.9,
-            tuned=_tuned(0.95, 0.87, epoch=2),
-        )  # fmt: skip
+        require_accuracy(_metrics(0.9, 0.87), _config(max_accuracy_loss=0.025), stage="prune", emit=told.append)
     assert str(broken.value) == (
         "prune: more accuracy is lost than the recipe allows\n"
         "  expected: at most 2.5 points (prune.max_accuracy_loss)\n"
         "  found: 87.00% on the validation split, the model that came in had 90.00%\n"
-        "  what to do: prune.epochs or prune.teach, a milder prune, or prune.on_regression: keep_best"
+        "  what to do: a milder prune, prune.teach or more prune.epochs; or take it as it is, trained already: "
+        "prune.max_accuracy_loss or prune.on_regression=continue"
     )
     assert broken.value.exit_code == 4
     assert told == []
@@ -66,14 +68,14 @@ def test_promise_is_broken_when_more_is_lost_and_the_recipe_says_stop(tmp_path: 
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        ("keep_best", "goes on with epoch 1, the best: 80.00% on the validation split, the model that came in had "),
+        ("keep_best", "goes on with epoch 3, the best: 80.00% on the validation split, the model that came in had "),
         ("continue", "goes on all the same: 80.00% on the validation split, the model that came in had "),
     ],
 )
-def test_loss_is_said_when_the_recipe_goes_on(tmp_path: Path, rule: str, text: str) -> None:
+def test_loss_is_said_when_the_recipe_goes_on(rule: str, text: str) -> None:
     told: list[Event] = []
     config = _config(max_accuracy_loss=0, on_regression=rule)
-    require_accuracy(_job(tmp_path, told), config, stage="quantize", before=0.9, tuned=_tuned(0.8, 0.7, epoch=1))
+    require_accuracy(_metrics(0.9, 0.8), config, stage="quantize", emit=told.append)
     assert told == [Note("quantize", f"{text}90.00%", level="warning")]
 
 

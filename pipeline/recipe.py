@@ -381,7 +381,9 @@ def _unknown(path: list[str], location: tuple[int | str, ...]) -> str:
     if nearest:
         nearest = ".".join([*path[:-1], nearest])
     else:
-        elsewhere = (known for known in _paths(Recipe) if known.rsplit(".", 1)[-1] == path[-1])
-        nearest = next((known for known in elsewhere if known != ".".join(path)), None)
+        known = list(_paths(Recipe))
+        # a key of another choice (another architecture's) is at the right place
+        elsewhere = [] if ".".join(path) in known else [key for key in known if key.rsplit(".", 1)[-1] == path[-1]]
+        nearest = elsewhere[0] if elsewhere else None
     todo = f"did you mean {nearest}?" if nearest else f"known here: {', '.join(names)}"
     return f"{'.'.join(path)}: unknown key; {todo}"

@@ -110,8 +110,14 @@ def test_arithmetic_rooms_do_not_import_the_wiring() -> None:
     wiring = ("pipeline.stages", "pipeline.run", "pipeline.cli", "pipeline.recipe", "pipeline.console")
     for name in modules():
         if name.startswith(
-            ("pipeline.compress", "pipeline.formats", "pipeline.measuring", "pipeline.data", "pipeline.fit",
-             "pipeline.report")
+            (
+                "pipeline.compress",
+                "pipeline.formats",
+                "pipeline.measuring",
+                "pipeline.data",
+                "pipeline.fit",
+                "pipeline.report",
+            )
         ):
             assert not [other for other in imports(name) if other.startswith(wiring)], name
 

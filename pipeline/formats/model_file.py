@@ -11,8 +11,14 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.formats import meaningful_line
 from pipeline.legacy_keras import load as load_keras
+from pipeline.measuring.macs import FREE_OPERATIONS
 from pipeline.predictor import Spec
 
+# what tf_keras names in the files that it writes
+_MODULES = (
+    "keras", "keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints", "keras.activations",
+    "keras.models", "tf_keras.src.engine.functional", "tf_keras.src.engine.sequential",
+)  # fmt: skip
 _TODO = "save it with tf_keras: model.save('model.keras')"
 
 
@@ -79,6 +85,9 @@ def _require_known_layers(path: Path) -> None:
             f"{path} is not a model file", expected="a .keras file: a zip archive with config.json",
             found="a damaged or another file", todo=_TODO,
         ) from error  # fmt: skip
+    if not isinstance(config, dict):
+        config = {"class_name": type(config).__name__, "module": None}
+    config.pop("compile_config", None)  # it is not loaded, and may well name a loss of the user's own
     foreign = sorted(set(_foreign(config)))
     if foreign:
         raise InputError(
@@ -88,16 +97,27 @@ def _require_known_layers(path: Path) -> None:
 
 
 def _foreign(node: Any) -> Iterator[str]:
+    """Yield what in a model's config is not a layer (or initializer, ...) of Keras' own.
+
+    Keras imports whatever module a config names and calls functions with what it says, in safe mode too; so nothing is
+    left to it to decide.
+    """
     if isinstance(node, list):
+        if node[:1] == ["_CONSTANT_VALUE"] and any(isinstance(value, str) for value in node):
+            constants = [value for value in node[1:] if isinstance(value, str)]
+            if constants:
+                yield f"a text as a layer's argument ({constants[0]!r})"
         for inner in node:
             yield from _foreign(inner)
     elif isinstance(node, dict):
-        name, module = node.get("class_name"), node.get("module")
-        if name in ("Lambda", "__lambda__"):
-            yield "a Lambda"
-        elif (
-            isinstance(name, str) and "module" in node and not str(module).startswith(("keras", "tf_keras", "builtins"))
-        ):
+        name, module, options = node.get("class_name"), node.get("module"), node.get("config")
+        if name in ("TFOpLambda", "SlicingOpLambda"):
+            operation = options.get("function") if isinstance(options, dict) else None
+            if operation not in FREE_OPERATIONS:
+                yield f"the operation {operation}"
+        elif name in ("Lambda", "__lambda__", "function"):
+            yield f"a {name.strip('_')}"
+        elif isinstance(name, str) and "module" in node and module not in _MODULES:
             yield f"{node.get('registered_name') or name} (module {module})"
         for inner in node.values():
             yield from _foreign(inner)

@@ -81,10 +81,10 @@ def answer_as_keras(model: Path, samples: np.ndarray, threads: int, batch_size: 
     Returns:
         float32 [n, classes].
     """
-    from pipeline.formats import keras_file, saved_model
+    from pipeline.formats import fake_quant_file, keras_file, saved_model
 
     saved_model.pin_threads(threads)
-    network, _ = keras_file.read(model)
+    network, _ = fake_quant_file.read(model)
     return _in_batches(keras_file.KerasPredictor(network), samples, batch_size)
 
 

@@ -67,9 +67,10 @@ class Config(Frozen):
     quantize, or by post-training quantization of the last float stage where the recipe has no such section.
     """
 
-    stages: tuple[Literal["train", "distill", "prune", "quantize"], ...] | None = Field(
+    stages: tuple[Literal["train", "distill", "prune", "quantize"], ...] | Literal["all"] | None = Field(
         default=None,
-        description="whose models are exported besides the first one's; null: the last float stage's and quantize's",
+        description="whose models are exported besides the first one's: a list, or all of the recipe's; null: the last "
+        "float stage's and quantize's",
     )
     saved_model: tuple[Literal["float32", "fake-quant"], ...] = Field(
         default=("float32", "fake-quant"),
@@ -96,7 +97,7 @@ class Config(Frozen):
     def _possible(self) -> Config:
         if "int8" in self.onnx and "int8" not in self.tflite:
             raise ValueError("onnx int8 is made from the int8 .tflite: add int8 to export.tflite")
-        for name in ("tflite", "onnx"):
+        for name in ("saved_model", "tflite", "onnx"):
             asked = getattr(self, name)
             if len(set(asked)) != len(asked):
                 raise ValueError(f"{name} names a precision twice: {', '.join(asked)}")
@@ -113,7 +114,13 @@ def plan(config: Config, models: Sequence[str]) -> tuple[Planned, ...]:
     """
     floats = [stage for stage in models if stage != QUANTIZE]
     quantized = QUANTIZE in models
-    asked = {floats[-1], QUANTIZE} if config.stages is None else set(config.stages)
+    match config.stages:
+        case None:
+            asked = {floats[-1], QUANTIZE}
+        case "all":
+            asked = set(models)
+        case listed:
+            asked = set(listed)
     planned: list[Planned] = []
     for stage in models:
         if stage not in asked and stage != floats[0]:
@@ -136,10 +143,13 @@ def plan(config: Config, models: Sequence[str]) -> tuple[Planned, ...]:
 
 def conflicts(config: Config, models: Sequence[str]) -> Iterator[str]:
     """Yield what a config asks of stages that the recipe does not have."""
-    absent = [stage for stage in config.stages or () if stage not in models]
+    listed = config.stages if isinstance(config.stages, tuple) else models
+    absent = [stage for stage in listed if stage not in models]
     if absent:
-        yield f"export.stages names what the recipe has not: {', '.join(absent)}; it has {', '.join(models)}"
+        yield f"export.stages names what the recipe has not: {', '.join(absent)}; it has {', '.join(models)} (or all)"
         return
+    if QUANTIZE in models and QUANTIZE not in listed and "int8" in (*config.tflite, *config.onnx):
+        yield "export asks for int8, which quantize makes, but export.stages leaves quantize out: add it, or drop int8"
     ids = [item.id for item in plan(config, models)]
     unknown = [name for name in config.optional if name not in ids]
     if unknown:
@@ -238,7 +248,7 @@ def _require_promises(
         from pipeline.compress import pruning
         from pipeline.formats import keras_file
 
-        plain, _ = keras_file.read_plain(folder)
+        plain, _ = keras_file.read(folder)
         pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
     whole = all(layer.precision != "float32" for layer in model.layers)
     # what an .onnx computes in integers is the runtime's decision; its operators say what ONNX Runtime can fuse
@@ -254,9 +264,9 @@ def _require_promises(
 
 @lru_cache(maxsize=1)
 def _model(folder: Path) -> Any:
-    from pipeline.formats import keras_file
+    from pipeline.formats import fake_quant_file
 
-    return keras_file.read(folder)
+    return fake_quant_file.read(folder)
 
 
 def _described(item: Planned, **facts: Any) -> document.Artifact:

@@ -18,9 +18,7 @@ NAME = "import"
 INPUTS = ()
 CODE = (
     "pipeline/compress/__init__.py",
-    "pipeline/compress/fake_quant.py",
     "pipeline/compress/kernels.py",
-    "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/formats/__init__.py",
     "pipeline/formats/keras_file.py",

@@ -18,7 +18,6 @@ INPUTS = ("import", "train", "distill")
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
-    "pipeline/compress/fake_quant.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/pruning.py",
     "pipeline/compress/support.py",

@@ -20,6 +20,7 @@ CODE = (
     "pipeline/fine_tune.py",
     "pipeline/fit",
     "pipeline/formats/__init__.py",
+    "pipeline/formats/fake_quant_file.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
@@ -52,8 +53,8 @@ class Config(FineTuning):
 def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     """Train a copy of the model that comes in with its rounding imitated, and assert that the zeros are still there.
 
-    The folder gets the model with and without fake quantization (`formats/keras_file.py`), and models.json, which says
-    of each layer how it computes, or why it stays float.
+    The folder gets the model with and without fake quantization (`formats/fake_quant_file.py`), and models.json, which
+    says of each layer how it computes, or why it stays float.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -63,7 +64,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     from pipeline import data as sources
     from pipeline import fine_tune
     from pipeline.compress import fake_quant, folding, pruning, splitting
-    from pipeline.formats import keras_file
+    from pipeline.formats import fake_quant_file, keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import read_models, write_models
 
@@ -92,7 +93,8 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     fake_quant.settle(built)
     plain = fake_quant.plain(built, model)
     pruning.require(plain, aims, stage=NAME)
-    keras_file.write(plain, splits.spec, job.folder, fake_quant=built)
+    keras_file.write(plain, splits.spec, job.folder)
+    fake_quant_file.write(built, job.folder)
     wide = fake_quant.per_channel(built)
     precisions = {
         layer.name: "int8 per-channel" if wide.get(layer.name) else "int8"

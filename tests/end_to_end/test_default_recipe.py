@@ -115,7 +115,7 @@ def test_five_seeds_end_within_a_point_of_their_teachers_in_the_mean(tmp_path: P
         assert artifacts["quantize.tflite.int8"]["gzip_bytes"] <= 1000 * KILOBYTES
         print(f"seed {seed}: teacher {teachers[seed]:.4f}, int8 {finals[seed]:.4f}", flush=True)
     means = statistics.mean(teachers.values()), statistics.mean(finals.values())
-    print("means: teacher %.4f, int8 %.4f" % means)
+    print("means: teacher {:.4f}, int8 {:.4f}".format(*means))
     assert means[0] >= 0.98
     assert means[1] >= means[0] - 0.01
 

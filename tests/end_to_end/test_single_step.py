@@ -353,7 +353,7 @@ def results(run: Path) -> dict[str, Any]:
     for stage in STAGES:
         entry = run / "stages" / stage
         for folder in [entry, entry / "alone"] if stage == "distill" else [entry]:
-            model, _ = keras_file.read_plain(folder)
+            model, _ = keras_file.read(folder)
             found[f"{stage} {folder.name}"] = model.get_weights()
         found[f"{stage} models"] = (entry / "models.json").read_text(encoding="utf-8")
         found[f"{stage} metrics"] = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["metrics"]

@@ -210,7 +210,7 @@ def test_conversions_are_the_cause_when_they_are_work_and_no_notation(form: str)
     expected = {
         "tflite": "LiteRT: 5 operators only convert between float and integers, 4 compute",
         "onnx": "ONNX Runtime: 5 QuantizeLinear and DequantizeLinear stand around 4 operators that compute: what ONNX "
-            "Runtime does not fuse with them it runs in float",
+        "Runtime does not fuse with them it runs in float",
     }
     assert cause == expected[form]
 

@@ -99,7 +99,7 @@ def test_no_artifact_is_planned_twice_and_an_onnx_comes_after_its_tflite(models:
 
 def test_stage_that_the_recipe_lacks_is_a_conflict_with_those_it_has() -> None:
     (text,) = export.conflicts(export.Config(stages=("prune", "quantize")), ("import", "distill"))
-    assert text == "export.stages names what the recipe has not: prune, quantize; it has import, distill"
+    assert text == "export.stages names what the recipe has not: prune, quantize; it has import, distill (or all)"
 
 
 def test_optional_artifact_that_is_not_exported_is_a_conflict_with_those_that_are() -> None:

@@ -109,7 +109,7 @@ def test_all_problems_are_told_at_once() -> None:
         ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16; exported: "
          "train.saved_model.float32, train.tflite.float32, train.onnx.float32, distill.saved_model.float32"),
         ("export={tflite: [int8], onnx: []}", "min_speedup of quantize.tflite.int8 needs another tflite artifact of "),
-        ("prune=null", "export.stages names what the recipe has not: prune; it has train, distill, quantize"),
+        ("export.stages=[prune]", "export asks for int8, which quantize makes, but export.stages leaves quantize out"),
         ("data.split.test=0.9", "data.split: "),
         ("serving.batching.max_batch_size=64", "measure.batch_size is 256, but a server with serving.batching."),
         ("serving.batching.max_batch_size=16", "measure.latency.batch_size is 32, but a server with "),

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.compress import fake_quant
 from pipeline.formats import keras_file
 from tests.pipeline.compress import tiny
 
@@ -16,22 +15,6 @@ def test_model_and_spec_are_read_back_as_they_were_written(tmp_path: Path) -> No
     assert spec == tiny.SPEC
     assert np.array_equal(tiny.answers(found), tiny.answers(model))
     assert sorted(path.name for path in (tmp_path / "entry").iterdir()) == ["model.keras", "spec.json"]
-
-
-def test_quantization_aware_model_answers_bit_for_bit_as_before_when_it_is_read_back(tmp_path: Path) -> None:
-    model = tiny.cnn()
-    built = fake_quant.build(model)
-    fake_quant.calibrate(built, model, tiny.SPLITS.calibration.x)
-    tiny.tune(built, tmp_path / "work")
-    plain = fake_quant.plain(built, model)
-    keras_file.write(plain, tiny.SPEC, tmp_path / "entry", fake_quant=built)
-    found, spec = keras_file.read(tmp_path / "entry")
-    assert spec == tiny.SPEC
-    assert np.array_equal(tiny.answers(found), tiny.answers(built))
-    assert fake_quant.ranges(found) == fake_quant.ranges(built)
-    without, _ = keras_file.read_plain(tmp_path / "entry")
-    assert np.array_equal(tiny.answers(without), tiny.answers(plain))
-    assert not np.array_equal(tiny.answers(without), tiny.answers(found))
 
 
 def test_predictor_gives_logits_and_their_softmax() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from pipeline.artifact import Artifact
 from pipeline.compress.distillation import Teaching
 from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
-from pipeline.fit.config import EarlyStopping, FineTuning
+from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning
 from pipeline.fit.loop import EVALUATION_BATCH, History, fit
 from pipeline.formats import keras_file
 
@@ -72,6 +73,8 @@ def tune(
         model, splits, config, data=data, seed=seed, stage=stage, work=work, emit=job.emit, teaching=teaching,
         callbacks=callbacks,
     )  # fmt: skip
+    if config.tensorboard:
+        shutil.copytree(work / TENSORBOARD, job.folder / TENSORBOARD / work.name)
     return Tuned(history, history.best_epoch if chosen else len(history.epochs["val_loss"]))
 
 

@@ -197,6 +197,7 @@ class FineTuning(FitConfig):
     """How a model that comes in is fitted on, and what it must not lose."""
 
     epochs: int = Field(default=20, ge=1, description="passes over the training split at most")
+    tensorboard: bool = Field(default=False, description="write TensorBoard logs beside the model")
     teach: TeachConfig | None = Field(default=None, description="the first model goes on teaching; null: labels alone")
     # the bound and what follows from it are looked at anew in every run, so that another bound trains nothing again
     max_accuracy_loss: Annotated[float, NEUTRAL] = Field(

@@ -131,7 +131,11 @@ def _stages(
             made = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
             walk.done[stage.NAME] = made
             if hasattr(stage, "assess"):
-                stage.assess(made.manifest.metrics, emit, **_sections(recipe, stage.assess))
+                try:
+                    stage.assess(made.manifest.metrics, emit, **_sections(recipe, stage.assess))
+                except ModelmillError:
+                    walk.stages[-1] = walk.stages[-1].model_copy(update={"status": "failed"})
+                    raise
             if stage.NAME == export.NAME and recipe.export:
                 folder.publish(walk.done[stage.NAME], [item.filename for item in recipe.plan()])
             if recipe.models()[-1] == stage.NAME and not recipe.export:

@@ -42,6 +42,6 @@ def document(verb: str, model: Path, data: str) -> dict[str, Any]:
             f"--data {data}: no such data", expected=f"{', '.join(bare)}, or the path of an .npz file", found=data,
             todo="correct it; a recipe can say more of its data",
         )  # fmt: skip
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{verb}-{model.stem}")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{verb}-{model.stem}")[:100]
     found: dict[str, Any] = {"name": name, "data": source, "model": {"path": str(model)}, **_SECTIONS[verb]}
     return found if verb == "validate" else found | {"serving": None}

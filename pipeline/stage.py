@@ -90,6 +90,6 @@ class Stage(Protocol):
 
 
 def sections(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the recipe's sections that a stage's `run` or `surroundings` reads: its keyword-only parameters."""
+    """Return the recipe's sections that a function of a stage reads: its keyword-only parameters."""
     parameters = inspect.signature(function).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)

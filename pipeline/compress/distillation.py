@@ -43,10 +43,10 @@ def soft_loss(targets: Any, logits: Any, temperature: float) -> Any:
     """
     import tensorflow as tf
 
-    keras_kl = tf.reduce_sum(
+    divergence = tf.reduce_sum(
         tf.math.xlogy(targets, targets) - targets * tf.nn.log_softmax(logits / temperature), axis=-1
     )
-    return temperature**2 * tf.reduce_mean(keras_kl)
+    return temperature**2 * tf.reduce_mean(divergence)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ in float, such that zeros stay zeros (PQAT).
 Weights are symmetric, per output channel in convolutions, activations asymmetric and per tensor, as LiteRT's 8-bit
 specification has them. What differs from TF-MOT's own schemes:
 
-* Ranges start at what the float model has on calibration samples. TF-MOT starts each at -6..6 and moves it by a
-  thousandth a step, so that short trainings end with the ranges they started with.
+* Ranges behind layers start at what the float model has on calibration samples. TF-MOT starts each at -6..6 and moves
+  it by a thousandth a step, so that short trainings end with the ranges they started with.
 * Zeros are kept by a mask that acts in training only. TF-MOT's scheme for that bakes the mask into the exported graph.
 * Kernels that a ReLU layer follows without a batch normalization between are quantized; TF-MOT leaves them float.
 * Rescaling has a quantize config, so that the first operator of the file is an integer one.
@@ -83,8 +83,11 @@ def per_channel(built: Any) -> dict[str, bool]:
     }
 
 
-def calibrate(built: Any, model: Any, samples: np.ndarray) -> None:
+def calibrate(built: Any, model: Any, samples: np.ndarray) -> list[str]:
     """Start all ranges where the float model's are: of the input, of activations and of weights.
+
+    Returns the names of the layers with a range that stays where TF-MOT starts it: one inside of the layer, before its
+    function, which no output of the float model shows.
 
     Args:
         built: what `build` made of `model`.
@@ -104,6 +107,12 @@ def calibrate(built: Any, model: Any, samples: np.ndarray) -> None:
         if type(layer).__name__ == "QuantizeLayer":
             layer.quantizer(samples, True, layer.quantizer_vars)
     settle(built)
+    return [
+        wrapper.layer.name
+        for wrapper in _wrappers(built)
+        if (wrapper._output_quantizers and wrapper.layer.name not in known)
+        or any(hasattr(activation, "_pre_activation_vars") for activation in wrapper._quantize_activations)
+    ]
 
 
 def settle(built: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.compress import support
 from pipeline.legacy_keras import load as load_keras
 
 
@@ -46,7 +47,7 @@ def _folds(layer: Any) -> bool:
     return (
         type(before).__name__ == "Dense"
         and len(before._outbound_nodes) == 1
-        and before.activation.__name__ == "linear"
+        and support.function(before) == "linear"
         and tuple(layer.axis) == (len(layer.input_shape) - 1,)
     )
 

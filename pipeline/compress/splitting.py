@@ -55,10 +55,12 @@ def _halves(layer: Any) -> tuple[Any, Any] | None:
             depthwise = keras.layers.DepthwiseConv2D(
                 layer.kernel_size, strides=layer.strides, padding=layer.padding, data_format=layer.data_format,
                 depth_multiplier=layer.depth_multiplier, dilation_rate=layer.dilation_rate, use_bias=False,
+                depthwise_regularizer=layer.depthwise_regularizer,
                 name=f"{layer.name}_depthwise",
             )  # fmt: skip
             pointwise = keras.layers.Conv2D(
                 layer.filters, 1, data_format=layer.data_format, activation=layer.activation, use_bias=layer.use_bias,
+                kernel_regularizer=layer.pointwise_regularizer,
                 name=layer.name,
             )  # fmt: skip
             return depthwise, pointwise

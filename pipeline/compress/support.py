@@ -127,7 +127,7 @@ def floating(layer: Any) -> str:
         return found.floating
     if len(layer._inbound_nodes) > 1:
         return "it is called at several places, and TF-MOT gives each layer one range"
-    name = _function(layer)
+    name = function(layer)
     if name not in (_ALONE if type(layer).__name__ == "Activation" else _INSIDE):
         return f"TF-MOT has no fake quantization for the function {name} inside a layer"
     if any(getattr(end, "_keras_mask", None) is not None for end in _inputs(layer)):
@@ -143,9 +143,10 @@ def _inputs(layer: Any) -> list[Any]:
     return layer.input if isinstance(layer.input, list) else [layer.input]
 
 
-def _function(layer: Any) -> str:
-    function = getattr(layer, "activation", None)
-    return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__))
+def function(layer: Any) -> str:
+    """Return the name of the activation function inside a layer; "linear" where it has none."""
+    found = getattr(layer, "activation", None)
+    return "linear" if found is None else str(getattr(found, "__name__", type(found).__name__))
 
 
 def _not_folded(layer: Any) -> str:
@@ -153,6 +154,6 @@ def _not_folded(layer: Any) -> str:
     alone = not isinstance(before, list) and len(before._outbound_nodes) == 1
     if not alone or type(before).__name__ not in _FOLDS_INTO:
         return "it does not directly follow a convolution or dense layer of its own, whose scale it could become"
-    if _function(before) != "linear":
-        return f"the function {_function(before)} stands between it and the layer whose scale it could become"
+    if function(before) != "linear":
+        return f"the function {function(before)} stands between it and the layer whose scale it could become"
     return floating(before) and f"{before.name} before it stays float"

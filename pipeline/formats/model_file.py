@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.formats import meaningful_line
@@ -14,10 +15,21 @@ from pipeline.legacy_keras import load as load_keras
 from pipeline.measuring.macs import FREE_OPERATIONS
 from pipeline.predictor import Spec
 
+if TYPE_CHECKING:
+    import numpy as np
+
 # what tf_keras names in the files that it writes
 _MODULES = (
     "keras", "keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints", "keras.activations",
     "keras.models", "tf_keras.src.engine.functional", "tf_keras.src.engine.sequential",
+)  # fmt: skip
+# what calls something that the file names
+_CODE = ("Lambda", "__lambda__", "function", "ClassMethod", "InstanceMethod", "InstanceProperty")
+_ZIP = b"PK\x03\x04"
+_LARGEST = 2**26
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, OSError, RuntimeError, NotImplementedError,
+    RecursionError,
 )  # fmt: skip
 _TODO = "save it with tf_keras: model.save('model.keras')"
 
@@ -55,19 +67,16 @@ def _require_keras_2(path: Path) -> None:
             found="a folder" if path.is_dir() else "nothing there",
             todo="export a SavedModel's Keras model first" if path.is_dir() else "correct the path",
         )  # fmt: skip
-    if path.suffix in (".h5", ".hdf5"):
+    if path.suffix != ".keras":
+        # by the name alone Keras decides whether it reads HDF5, whose code runs when it is loaded
         raise InputError(
-            f"the model file {path} is HDF5, which can run code when it is loaded", expected="a .keras file",
-            found=path.suffix, todo=_TODO,
+            f"the model file {path} is not named as one", expected="a .keras file",
+            found=f"{path.suffix or 'no ending'}; HDF5, for one, can run code when it is loaded", todo=_TODO,
         )  # fmt: skip
-    try:
-        with zipfile.ZipFile(path) as archive:
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path} is not a model file", expected="a .keras file: a zip archive with metadata.json",
-            found="a damaged or another file", todo=_TODO,
-        ) from error  # fmt: skip
+    metadata = _document(path, "metadata.json")
+    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    if version is None:
+        raise _damaged(path, "metadata.json")
     if not str(version).startswith("2."):
         raise InputError(
             f"the model file {path} is of another Keras", expected="Keras 2 (tf_keras)", found=f"Keras {version}",
@@ -75,16 +84,47 @@ def _require_keras_2(path: Path) -> None:
         )  # fmt: skip
 
 
+def _document(path: Path, name: str) -> Any:
+    """Return a JSON document inside of the file."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != _ZIP:  # an archive may have anything before it, HDF5 for one
+                raise zipfile.BadZipFile("it does not begin as an archive")
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(name).file_size > _LARGEST:
+                raise ValueError(f"{name} is larger than {_LARGEST} bytes")
+            return json.loads(archive.read(name))
+    except _DAMAGED as error:
+        raise _damaged(path, name) from error
+
+
+def _damaged(path: Path, name: str) -> InputError:
+    return InputError(
+        f"{path} is not a model file", expected=f"a .keras file: a zip archive with {name}",
+        found="a damaged or another file", todo=_TODO,
+    )  # fmt: skip
+
+
+def require_logits(path: Path, answers: np.ndarray) -> None:
+    """Refuse a model whose answers are no logits, though it ends in no softmax that could be taken off.
+
+    Args:
+        answers: [n, classes], to samples of the data.
+
+    Raises:
+        InputError: all answers lie in [0, 1].
+    """
+    if answers.min() >= 0 and answers.max() <= 1:
+        raise InputError(
+            f"the model in {path} answers probabilities", expected="logits, or a softmax as its last layer",
+            found=f"values from {answers.min():.3g} to {answers.max():.3g}",
+            todo="save the model without its last function: probabilities are added when it is exported",
+        )  # fmt: skip
+
+
 def _require_known_layers(path: Path) -> None:
     """Refuse code of the author's before anything is loaded: layers that are not Keras' own, and Lambda."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a model file", expected="a .keras file: a zip archive with config.json",
-            found="a damaged or another file", todo=_TODO,
-        ) from error  # fmt: skip
+    config = _document(path, "config.json")
     if not isinstance(config, dict):
         config = {"class_name": type(config).__name__, "module": None}
     config.pop("compile_config", None)  # it is not loaded, and may well name a loss of the user's own
@@ -115,8 +155,10 @@ def _foreign(node: Any) -> Iterator[str]:
             operation = options.get("function") if isinstance(options, dict) else None
             if operation not in FREE_OPERATIONS:
                 yield f"the operation {operation}"
-        elif name in ("Lambda", "__lambda__", "function"):
+        elif name in _CODE:
             yield f"a {name.strip('_')}"
+        elif isinstance(options, dict) and isinstance(options.get("vocabulary"), str):
+            yield f"a file of this machine ({options['vocabulary']})"
         elif isinstance(name, str) and "module" in node and module not in _MODULES:
             yield f"{node.get('registered_name') or name} (module {module})"
         for inner in node.values():

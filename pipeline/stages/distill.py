@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from models import ModelConfig
+from pipeline.config import NEUTRAL
 from pipeline.data import DataConfig
 from pipeline.errors import InputError
 from pipeline.events import Emit, Note
@@ -51,7 +52,8 @@ class Config(FineTuning):
 
     student: ModelConfig = Field(description="the architecture of the student, as in the section model")
     teach: TeachConfig = Field(default=TeachConfig(), description="temperature and weight of the teacher's loss")
-    teachers: tuple[str, ...] = Field(
+    # what decides is their content: see `surroundings`
+    teachers: Annotated[tuple[str, ...], NEUTRAL] = Field(
         default=(), description="more teachers, .keras files; the softened answers of all are averaged"
     )
     alone: bool = Field(
@@ -87,7 +89,13 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
-    more = [model_file.read(Path(path), splits.spec)[0] for path in distill.teachers]
+    more = []
+    for path in distill.teachers:
+        another, notes = model_file.read(Path(path), splits.spec)
+        model_file.require_logits(Path(path), another.predict(splits.validation.x, batch_size=256, verbose=0))
+        more.append(another)
+        for note in notes:
+            job.emit(Note(NAME, f"{path}: {note}"))
     teaching = fine_tune.teaching(job.inputs, distill, more)
     teacher, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     before = fine_tune.accuracy(teacher, splits)

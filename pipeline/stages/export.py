@@ -251,6 +251,15 @@ def _require_promises(
         plain, _ = keras_file.read(folder)
         pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
     whole = all(layer.precision != "float32" for layer in model.layers)
+    if item.stage == QUANTIZE and item.format == "tflite":
+        wanted = sum(layer.precision != "float32" and layer.histogram is not None for layer in model.layers)
+        held = sum(array.dtype == "int8" for array in kernels.values())
+        if held < wanted:
+            raise PromiseError(
+                f"{item.id}: kernels that were trained for int8 are float in the file",
+                expected=f"{wanted} int8 kernels", found=f"{held}",
+                todo="report this model; without the section quantize it is quantized after training",
+            )  # fmt: skip
     # what an .onnx computes in integers is the runtime's decision; its operators say what ONNX Runtime can fuse
     trained = item.stage == QUANTIZE and item.format == "tflite"
     if trained and whole and (graph.floating or not graph.first_integer):

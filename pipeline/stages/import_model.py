@@ -68,6 +68,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     for note in (*splits.notes, *notes):
         job.emit(Note(NAME, note))
     logits = network.predict(splits.validation.x, batch_size=256, verbose=0)
+    model_file.require_logits(Path(model.path), logits)
     accuracy = float((logits.argmax(axis=1) == splits.validation.y).mean())
     if accuracy < 2 / len(splits.spec.classes):
         low, high = splits.spec.value_range

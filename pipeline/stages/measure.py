@@ -251,7 +251,7 @@ def with_accuracy(
     measured = []
     for place, model in enumerate(models):
         metrics = accuracy.classification(labels, logits[model.key], resamples=resamples)
-        line = [other for other in models[:place] if not other.variant]
+        line = [other for other in models[:place] if not other.variant and other.stage != model.stage]
         if line:
             metrics["accuracy_drop"] = drop(line[0], model)
             metrics["accuracy_drop_against_previous"] = drop(line[-1], model)

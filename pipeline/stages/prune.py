@@ -151,7 +151,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     return Result(
         {
             "sparsity": described.sparsity, "pruned_layers": len(aims), "dense_layers": len(dense),
-            "epoch": tuned.epoch, "val_accuracy": tuned.val_accuracy, "val_accuracy_before": before,
+            "epoch": tuned.epoch, "val_accuracy": fine_tune.accuracy(pruned, splits), "val_accuracy_before": before,
         }
     )  # fmt: skip
 

@@ -72,6 +72,8 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     came = fine_tune.last(job.inputs).folder
     model, _ = keras_file.read(came)
     aims = {layer.name: layer.target for layer in read_models(came)[0].layers if layer.target is not None}
+    # zeros that an imported model brings along are to be kept as well as those of a stage before
+    aims = pruning.found_zeros(model) | aims
     before = fine_tune.accuracy(model, splits)
     model, halves = splitting.split(model)
     model, into = folding.fold(model)
@@ -83,7 +85,8 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     for name, reason in left.items():
         job.emit(Note(NAME, f"{name} stays float: {reason}"))
     built = fake_quant.build(model)
-    fake_quant.calibrate(built, model, splits.calibration.x)
+    for name in fake_quant.calibrate(built, model, splits.calibration.x):
+        job.emit(Note(NAME, f"the range inside {name} is not calibrated: it starts at -6..6 and follows the training"))
     frozen = quantize.freeze_ranges_epochs
     callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
     tuned = fine_tune.tune(
@@ -93,6 +96,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     fake_quant.settle(built)
     plain = fake_quant.plain(built, model)
     pruning.require(plain, aims, stage=NAME)
+    pruning.require_kept(model, plain, stage=NAME)
     keras_file.write(plain, splits.spec, job.folder)
     fake_quant_file.write(built, job.folder)
     wide = fake_quant.per_channel(built)
@@ -108,7 +112,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     return Result(
         {
             "int8_layers": len(described.layers) - len(left), "float_layers": len(left), "sparsity": described.sparsity,
-            "epoch": tuned.epoch, "val_accuracy": tuned.val_accuracy, "val_accuracy_before": before,
+            "epoch": tuned.epoch, "val_accuracy": fine_tune.accuracy(built, splits), "val_accuracy_before": before,
         }
     )  # fmt: skip
 

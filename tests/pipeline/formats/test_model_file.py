@@ -183,9 +183,47 @@ def test_path_to_nothing_is_refused(tmp_path: Path) -> None:
 def test_hdf5_is_refused_without_being_opened(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     path.write_bytes(b"whatever")
-    with pytest.raises(InputError, match="is HDF5, which can run code when it is loaded") as refused:
+    with pytest.raises(InputError, match="is not named as one") as refused:
         model_file.read(path, tiny.SPEC)
     assert refused.value.todo == "save it with tf_keras: model.save('model.keras')"
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.keras"])
+def test_hdf5_with_an_archive_behind_it_is_refused(tmp_path: Path, name: str) -> None:
+    # Keras reads such a file as HDF5 where its name does not end in .keras, and zip readers take the archive
+    whole = _saved(tiny.cnn(), tmp_path).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + whole)
+    with pytest.raises(InputError, match=r"is not named as one|is not a model file"):
+        model_file.read(path, tiny.SPEC)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"class_name": "InstanceMethod", "module": "keras.layers", "config": {}},
+        {"class_name": "StringLookup", "module": "keras.layers", "config": {"vocabulary": "/etc/passwd"}},
+        {"class_name": "TFOpLambda", "module": "keras.layers", "config": {"function": "io.write_file"}},
+        {"class_name": "Dense", "module": "keras_of_the_author", "config": {}},
+        {"class_name": "function", "module": "subprocess", "config": "getoutput"},
+    ],
+    ids=lambda entry: entry["class_name"],
+)
+def test_what_calls_or_reads_something_that_the_file_names_is_refused(tmp_path: Path, entry: dict[str, Any]) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.21.0"}))
+        archive.writestr("config.json", json.dumps({"config": {"layers": [entry]}}))
+    with pytest.raises(InputError, match="holds code of its author's"):
+        model_file.read(path, tiny.SPEC)
+
+
+@pytest.mark.parametrize("answers", [[[0.2, 0.8]], [[0.0, 1.0]]])
+def test_answers_that_are_probabilities_are_refused(answers: list[list[float]]) -> None:
+    with pytest.raises(InputError, match="answers probabilities") as refused:
+        model_file.require_logits(Path("x.keras"), np.array(answers))
+    assert "without its last function" in refused.value.todo
+    model_file.require_logits(Path("x.keras"), np.array([[-0.1, 0.4]]))
 
 
 def test_model_of_keras_3_is_refused(tmp_path: Path) -> None:

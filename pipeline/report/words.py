@@ -127,7 +127,13 @@ def bought_by(model: Model, report: Report) -> Bought | None:
 
 
 def packed(model: Model, report: Report) -> int | None:
-    """Return gzipped bytes of the file that stands for the model's size: its weights alone where no file does.
+    """Return the gzipped bytes of what `sized` gives."""
+    found = sized(model, report)
+    return found.gzip_bytes if found else None
+
+
+def sized(model: Model, report: Report) -> Artifact | Model | None:
+    """Return the file that stands for the model's size: the model, for its weights alone, where no file does.
 
     None for a student alone beside models with files: the two could not be compared.
     """
@@ -135,8 +141,8 @@ def packed(model: Model, report: Report) -> int | None:
     following = next((one.sizes[0] for one in report.bought if one.against == model.stage and one.sizes), None)
     file = next((item for item in report.artifacts if item.id == (own or following)), None)
     if file is None:
-        return model.gzip_bytes
-    return None if model.variant else file.gzip_bytes
+        return model
+    return None if model.variant else file
 
 
 def timed(model: Model, report: Report) -> Iterator[tuple[str, Latency, Faster | None]]:

@@ -189,12 +189,16 @@ def require_in_file(
     for array in sorted(found.values(), key=_zeros):
         by_size.setdefault(array.size, []).append(_zeros(array))
     missing, split = [], 0
-    for kernel, (values, _) in sorted(promised.items(), key=lambda item: -_zeros(item[1][0])):
-        same = by_size.get(values.size)
+    wanted = {
+        kernel: (values.size, max(_zeros(values), _promised(values, target)))
+        for kernel, (values, target) in promised.items()
+    }
+    for kernel, (size, zeros) in sorted(wanted.items(), key=lambda item: -item[1][1]):
+        same = by_size.get(size)
         if not same:
-            split += _zeros(values)  # a format may cut a kernel up, as LiteRT a recurrent one by its gates
-        elif (has := same.pop()) < _zeros(values):
-            missing.append(f"{kernel} has {has} of {_zeros(values)} zeros")
+            split += zeros  # a format may cut a kernel up, as LiteRT a recurrent one by its gates
+        elif (has := same.pop()) < zeros:
+            missing.append(f"{kernel} has {has} of {zeros} zeros")
     if split > sum(sum(left) for left in by_size.values()):
         missing.append(f"kernels that are not there as a whole have fewer than their {split} zeros")
     if missing:

@@ -112,4 +112,7 @@ def _verdict(size: float, faster: Sequence[Faster], unsound: Sequence[str], drop
     points = f"{abs(100 * drop.value):.1f} points"
     if drop.low > 0:
         return f"{text}; less accurate ({points})"
-    return f"{text}; more accurate ({points})" if drop.high < 0 else f"{text}; no loss of accuracy seen"
+    if drop.high < 0:
+        return f"{text}; more accurate ({points})"
+    low, high = 100 * drop.low, 100 * drop.high
+    return f"{text}; no loss of accuracy proven ({100 * drop.value:.1f} points, 95 % {low:.1f} to {high:.1f})"

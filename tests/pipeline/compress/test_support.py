@@ -180,7 +180,7 @@ MIXED: dict[str, tuple[Callable[[Any], Any], dict[str, str], set[str]]] = {
     "squeeze-excite": (_squeeze_excite, {"scale": "no fake quantization"}, set()),
     "norm-after-relu": (_norm_after_relu, {"norm": "does not directly follow a convolution"}, {"MUL", "ADD"}),
     "elu-inside": (_elu_inside, {"elu": "for the function elu"}, {"CONV_2D", "ELU"}),
-    "relu6-inside": (_relu6_inside, {}, set()),
+    "relu6-inside": (_relu6_inside, {"relu6": "the function relu6 inside a layer"}, {"CONV_2D"}),
     "bilinear": (_bilinear, {}, set()),
     "called-twice": (_twice, {"shared": "called at several places"}, {"CONV_2D"}),
     "nested": (_nested, {"inner": "a model inside the model"}, {"CONV_2D"}),
@@ -189,6 +189,7 @@ MIXED: dict[str, tuple[Callable[[Any], Any], dict[str, str], set[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MIXED)
 def test_net_with_a_layer_that_stays_float_is_built_converted_and_answers(tmp_path: Path, name: str) -> None:
     make, left, may_float = MIXED[name]
@@ -213,6 +214,7 @@ def test_convolution_behind_a_float_layer_computes_in_integers(tmp_path: Path, n
     assert "FULLY_CONNECTED" not in operators.floating_names
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("function", support._INSIDE)
 @pytest.mark.parametrize("kind", ["Conv2D", "Dense"])
 def test_functions_inside_a_layer_compute_in_integers(tmp_path: Path, kind: str, function: str) -> None:

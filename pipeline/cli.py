@@ -313,7 +313,7 @@ def gc(
     """Remove from the store what no existing run refers to."""
     from pipeline.artifact import Store
     from pipeline.garbage import collect
-    from pipeline.report.tables import kilobytes
+    from pipeline.report.words import kilobytes
 
     removed = collect(Store(store), dry_run=dry_run)
     total = sum(size for _, size in removed)

@@ -27,7 +27,7 @@ from rich.table import Column
 
 from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted
 from pipeline.events import Progress as Step
-from pipeline.report.tables import number
+from pipeline.report.words import number
 
 Mode = Literal["auto", "json", "quiet"]
 

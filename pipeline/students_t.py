@@ -11,8 +11,6 @@ _SHARE = 0.975  # of the distribution below the interval's upper limit: 95 % lie
 def geometric_mean(ratios: Sequence[float]) -> tuple[float, float, float]:
     """Return the geometric mean of positive numbers and the 95 % limits, from Student's t over their logarithms.
 
-    The same as `pipeline.measuring.interval.geometric_mean`.
-
     Args:
         ratios: n >= 2 of them, each > 0, taken as independent.
     """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from pipeline import students_t
 from pipeline.errors import RunError
 
 CONFIDENCE = 0.95
@@ -70,7 +71,4 @@ def geometric_mean(values: Sequence[float] | np.ndarray) -> Interval:
             found=f"{array.size} blocks: {np.array2string(array, precision=4, threshold=8)}",
             todo="measure again with more blocks",
         )
-    logs = np.log(array)
-    mean = float(logs.mean())
-    half = float(special.stdtrit(array.size - 1, 1 - _TAIL)) * float(logs.std(ddof=1)) / float(np.sqrt(array.size))
-    return Interval(float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)))
+    return Interval(*students_t.geometric_mean(array.tolist()))

@@ -13,8 +13,6 @@ from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
 from pipeline.report.words import kilobytes, number
 
-__all__ = ["kilobytes", "number", "show"]
-
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
 
 

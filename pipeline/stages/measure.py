@@ -54,6 +54,7 @@ CODE = (
     "pipeline/report/document.py",
     "pipeline/report/model.py",
     "pipeline/stages/measure.py",
+    "pipeline/students_t.py",
     "serving",
 )
 LIBRARIES = (

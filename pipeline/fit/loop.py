@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,26 +169,33 @@ class _Loop:
             self._curves.close()
 
     def resume(self) -> None:
-        """Take up the last whole checkpoint, if there is one and it is of this model."""
-        stored = checkpoint.load(self.folder)
-        if stored is None:
-            return
-        arrays, facts = stored
+        """Take up the newest checkpoint that is whole and of this model; says so, and which ones it could not use."""
+        found = checkpoint.epochs(self.folder)
+        for epoch, before in zip_longest(found, found[1:]):
+            try:
+                self._take_up(checkpoint.load(self.folder, epoch))
+            except checkpoint.DamagedError as damaged:
+                instead = f"falling back to the one after epoch {before}" if before else "training starts anew"
+                text = f"the checkpoint after epoch {epoch} cannot be used ({damaged}): {instead}"
+                self.emit(Note(self.stage, text, level="warning"))
+            else:
+                self.emit(Note(self.stage, f"goes on after epoch {epoch} of {self.config.epochs}, from its checkpoint"))
+                return
+
+    def _take_up(self, stored: checkpoint.Checkpoint) -> None:
         variables = list(self.model.optimizer.variables)
+        groups, facts = stored.groups, stored.facts
         fits = all(
-            [array.shape for array in group] == [tuple(variable.shape) for variable in wanted]
-            for group, wanted in ((arrays["weights"], self.model.weights), (arrays["optimizer"], variables))
+            [array.shape for array in groups.get(name, ())] == [tuple(variable.shape) for variable in wanted]
+            for name, wanted in (("weights", self.model.weights), ("optimizer", variables))
         )
         if not fits:
-            text = f"the checkpoint in {self.folder} is of another model: it is left alone and training starts anew"
-            self.emit(Note(self.stage, text, level="warning"))
-            return
-        self.model.set_weights(arrays["weights"])
-        for variable, array in zip(variables, arrays["optimizer"], strict=True):
+            raise checkpoint.DamagedError("it is of another model")
+        self.model.set_weights(groups["weights"])
+        for variable, array in zip(variables, groups["optimizer"], strict=True):
             variable.assign(array)
-        self.best = arrays["best"] or arrays["weights"]
-        self.epoch, self.watch, self.metrics = facts["epoch"], Watch(**facts["watch"]), facts["metrics"]
-        self.emit(Note(self.stage, f"goes on after epoch {self.epoch} of {self.config.epochs}, from its checkpoint"))
+        self.best = groups["best"] or groups["weights"]
+        self.epoch, self.watch, self.metrics = stored.epoch, Watch(**facts["watch"]), facts["metrics"]
 
     def as_callback(self) -> Any:
         return load_keras().callbacks.LambdaCallback(

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline import legacy_keras
-from pipeline.files import write_json
+from pipeline.files import canonical, write_json
 from pipeline.predictor import LOGITS, PROBABILITIES, Spec
 
 MODEL, SPEC = "model.keras", "spec.json"
 
 
 def write(model: Any, spec: Spec, folder: Path) -> None:
-    """Write a tf_keras model and its spec into an artifact's folder, which is made where it is not there."""
+    """Write a tf_keras model and its spec into an artifact's folder, which is made where it is not there.
+
+    Equal models become equal bytes, whenever they are written.
+    """
     folder.mkdir(exist_ok=True)
-    model.save(folder / MODEL, save_format="keras")
+    dated = folder / f"dated.{MODEL}"
+    try:
+        model.save(dated, save_format="keras")
+        _copy_without_dates(dated, folder / MODEL)
+    finally:
+        dated.unlink(missing_ok=True)
     write_json(folder / SPEC, dataclasses.asdict(spec))
+
+
+def _copy_without_dates(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as dated, zipfile.ZipFile(target, "w") as undated:
+        for name in dated.namelist():
+            content = dated.read(name)
+            if name == "metadata.json":
+                content = canonical(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}).encode()
+            undated.writestr(zipfile.ZipInfo(name), content)  # dated 1980-01-01, as far back as an archive can
 
 
 def read(folder: Path) -> tuple[Any, Spec]:

@@ -246,16 +246,41 @@ def test_training_stops_when_the_validation_loss_is_not_finite(tmp_path: Path) -
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_checkpoint_of_another_model_is_left_alone_and_said(tmp_path: Path) -> None:
+def test_checkpoint_of_another_model_is_not_used_and_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _fit(_cnn(), tmp_path, emit=_killed_after(1))
     events: list[Event] = []
     fresh, clean = _model(), _model()
     _fit(fresh, tmp_path, emit=events.append)
-    assert isinstance(events[0], Note)
-    assert (events[0].level, "is of another model" in events[0].text) == ("warning", True)
+    text = "the checkpoint after epoch 1 cannot be used (it is of another model): training starts anew"
+    assert events[0] == Note("train", text, level="warning")
     _fit(clean, tmp_path / "clean")
     assert _same(fresh, clean)
+
+
+@pytest.mark.parametrize(("damaged", "goes_on"), [((3,), 2), ((3, 2), None)], ids=["the newest", "both"])
+def test_weights_are_bit_equal_when_a_checkpoint_was_damaged_and_that_is_said(
+    tmp_path: Path, damaged: tuple[int, ...], goes_on: int | None
+) -> None:
+    whole, resumed = _cnn(), _cnn()
+    history = _fit(whole, tmp_path / "whole", config={"epochs": 4})
+    with pytest.raises(KeyboardInterrupt):
+        _fit(_cnn(), tmp_path, emit=_killed_after(3), config={"epochs": 4})
+    for epoch in damaged:
+        with (tmp_path / f"checkpoints/epoch-{epoch:06d}.npz").open("r+b") as file:
+            file.seek(200)
+            file.write(b"damage")
+    told: list[Event] = []
+    assert _fit(resumed, tmp_path, emit=told.append, config={"epochs": 4}) == history
+    assert _same(whole, resumed)
+    notes = [(event.level, event.text) for event in told if isinstance(event, Note)]
+    reasons = [f"epoch {epoch} cannot be used (epoch-{epoch:06d}.npz was changed or cut off): " for epoch in damaged]
+    assert [(level, reason in text) for (level, text), reason in zip(notes, reasons, strict=False)] == [
+        ("warning", True)
+    ] * len(damaged)
+    last = f"goes on after epoch {goes_on} of 4, from its checkpoint" if goes_on else "training starts anew"
+    assert notes[-1][1].endswith(last)
+    assert notes[0][1].endswith("falling back to the one after epoch 2")
 
 
 def test_callbacks_change_weights_before_the_checkpoint_is_written(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,16 @@ def test_model_and_spec_are_read_back_as_they_were_written(tmp_path: Path) -> No
     assert spec == tiny.SPEC
     assert np.array_equal(tiny.answers(found), tiny.answers(model))
     assert sorted(path.name for path in (tmp_path / "entry").iterdir()) == ["model.keras", "spec.json"]
+
+
+def test_equal_models_become_equal_bytes_whenever_they_are_written(tmp_path: Path) -> None:
+    model = tiny.cnn()
+    written = []
+    for name in ("one", "two"):
+        keras_file.write(model, tiny.SPEC, tmp_path / name)
+        written.append((tmp_path / name / "model.keras").read_bytes())
+        time.sleep(2.1)  # an archive counts in steps of two seconds
+    assert written[0] == written[1]
 
 
 def test_predictor_gives_logits_and_their_softmax() -> None:

@@ -9,8 +9,10 @@ STORE/STAGE-FINGERPRINT.runs        the runs that refer to it, one absolute path
 from __future__ import annotations
 
 import hashlib
+import random
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from pipeline.files import canonical, sha256, write_json
 from pipeline.lock import Lock
 
 MANIFEST = "manifest.json"
+_TURN_S = 0.2
 
 Basis = dict[str, Any]
 
@@ -115,6 +118,40 @@ class Store:
         """Return the lock of an entry: owned by who makes it, shared by who uses it."""
         self.root.mkdir(parents=True, exist_ok=True)
         return Lock(Path(f"{self.entry(stage, key)}.lock"))
+
+    def find_or_own(
+        self, stage: str, basis: Basis, lock: Lock, waiting: Callable[[], None], *, afresh: bool = False
+    ) -> Artifact | Damaged | None:
+        """Return the stored result, its lock shared; or why there is none to use, its lock owned: it is ours to make.
+
+        Who comes while another makes it waits until it is there, and not until the other has no more use for it.
+
+        Args:
+            lock: the entry's, held by nobody of this process.
+            waiting: called before each wait for others.
+            afresh: look for nothing, own it.
+        """
+        if afresh:
+            lock.own(waiting)
+            return None
+        while True:
+            try:
+                lock.own()
+                owned = True
+            except BlockingIOError:
+                lock.share(waiting)
+                owned = False
+            found = self.find(stage, basis)
+            if isinstance(found, Artifact):
+                lock.share()
+                return found
+            if owned:
+                return found
+            if found is None:  # who was to make it has failed; others may have waited too, and one of us makes it
+                lock.release()
+                time.sleep(random.uniform(0, _TURN_S))
+            else:  # others use what is of no use to us
+                lock.own(waiting)
 
     def unfinished(self, stage: str, key: str) -> bool:
         """Return whether an earlier call left work to go on from."""

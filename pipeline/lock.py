@@ -42,6 +42,10 @@ class Lock:
         """
         self._take(fcntl.LOCK_EX, waiting)
 
+    def release(self) -> None:
+        """Hold it no longer, until it is taken again."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
     def _take(self, kind: int, waiting: Callable[[], None] | None) -> None:
         try:
             fcntl.flock(self._file, kind | fcntl.LOCK_NB)

@@ -154,23 +154,22 @@ def _reuse_or_run(
     basis = _basis(stage, chosen, inputs, around)
     key = artifacts.fingerprint(basis)
 
+    told = False
+
     def waiting() -> None:
-        emit(Note(name, f"waits: another run is making or using {name} {key} in the same store"))
+        nonlocal told
+        if not told:
+            emit(Note(name, f"waits: another run is making or using {name} {key} in the same store"))
+        told = True
 
     lock = walk.locks.enter_context(store.lock(name, key))
-    lock.share(waiting)
+    found = store.find_or_own(name, basis, lock, waiting, afresh=forced)
     before = folder.link(name, store.entry(name, key))
     store.refer(name, key, folder.path)
-    found = None if forced else store.find(name, basis)
-    if not isinstance(found, Artifact):
-        lock.own(waiting)
-        if not forced:
-            found = store.find(name, basis)  # somebody may have made it while we waited
     if isinstance(found, Artifact):
         why = f"same settings, inputs, data, code and versions ({key[:8]})"
         emit(StageReused(name, why))
         walk.tell(name, "reused", why, found.manifest)
-        lock.share(waiting)
         return found
     why = "asked for by --from" if forced else _reason(before, basis, found)
     if not forced and store.unfinished(name, key):
@@ -194,7 +193,7 @@ def _reuse_or_run(
         raise
     emit(StageFinished(name, stored.manifest.seconds, result.metrics))
     walk.tell(name, "run", why, stored.manifest)
-    lock.share(waiting)
+    lock.share()
     return stored
 
 

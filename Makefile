@@ -1,12 +1,13 @@
 # make run       set up once, run the default recipe, say where the report is
 # make test      set up once with the test tools, then lint, types and tests (what takes minutes: make test-all)
 # make seeds     the accuracy of the default recipe over five seeds
+# make kills     kill -9 one run twenty times and compare its bytes with those of a run that nobody touched
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test test-all seeds lint clean
+.PHONY: run test test-all seeds kills lint clean
 
 run: $(VENV)/installed
 	$(BIN)/modelmill run $(ARGS)
@@ -19,6 +20,9 @@ test-all: lint
 
 seeds: $(VENV)/installed-test
 	$(BIN)/pytest -s -k five_seeds tests/end_to_end/test_default_recipe.py
+
+kills: $(VENV)/installed-test
+	$(BIN)/python -m tests.end_to_end.kills $(ARGS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check

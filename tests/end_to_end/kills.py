@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,23 +103,21 @@ def _place(event: dict[str, Any]) -> Place:
     return tuple(str(event[key]) for key in keys if key in event)
 
 
-def watch(arguments: Sequence[str], cwd: Path) -> tuple[Timeline, str]:
+def watch(recipe: Sequence[str], cwd: Path) -> tuple[Timeline, str]:
     """Run to the end and return the run's timeline and its verdict."""
-    started, events = time.monotonic(), []
-    with _started(arguments, cwd, {}) as process:
-        for event in _events(process):
-            events.append((time.monotonic() - started, event))
-        process.wait()
-    if not events or events[-1][1].get("event") != "finished":
+    started = time.monotonic()
+    with _begin(recipe, cwd) as process:
+        told = [(time.monotonic() - started, event) for event in events(process)]
+    if not told or told[-1][1].get("event") != "finished":
         raise SystemExit(f"the run that nobody touched failed: {(cwd / 'stderr').read_text(encoding='utf-8')}")
-    return Timeline(events, time.monotonic() - started), events[-1][1]["verdict"]
+    return Timeline(told, time.monotonic() - started), told[-1][1]["verdict"]
 
 
-def kill(arguments: Sequence[str], cwd: Path, at: Moment, timeline: Timeline, by: signal.Signals) -> Kill:
+def kill(recipe: Sequence[str], cwd: Path, at: Moment, timeline: Timeline, by: signal.Signals) -> Kill:
     """Start the run again, send it a signal at a moment, and look what it leaves behind."""
     mark, last = uuid.uuid4().hex, ()
     wanted = timeline.position(at.place)
-    with _started(arguments, cwd, {_MARK: mark}) as process:
+    with _begin(recipe, cwd, {_MARK: mark}) as process:
         place: Place
         for place in _until(process, wanted, timeline, at):
             last = place
@@ -131,7 +129,7 @@ def kill(arguments: Sequence[str], cwd: Path, at: Moment, timeline: Timeline, by
 def _until(process: subprocess.Popen[str], wanted: int, timeline: Timeline, at: Moment) -> Iterator[Place]:
     """Yield the places up to the moment; sleeps for what is left of it."""
     if wanted > 0:
-        for event in _events(process):
+        for event in events(process):
             place = _place(event)
             yield place
             position = timeline.position(place)
@@ -144,15 +142,24 @@ def _until(process: subprocess.Popen[str], wanted: int, timeline: Timeline, at: 
         time.sleep(0.005)
 
 
-def _started(arguments: Sequence[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
-    command = [MODELMILL, "run", *arguments, "--json", "--out", str(RUN), "--store", str(STORE)]
-    with (cwd / "stderr").open("w", encoding="utf-8") as errors:
+def begin(
+    arguments: Sequence[str], errors: Path, cwd: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start the command with its output in a pipe and its errors in a file."""
+    with errors.open("w", encoding="utf-8") as file:
         return subprocess.Popen(
-            command, cwd=cwd, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | NO_ENGINE | environment
-        )
+            [MODELMILL, *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=file, text=True,
+            env=os.environ | NO_ENGINE | dict(environment or {}),
+        )  # fmt: skip
 
 
-def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+def _begin(recipe: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    arguments = ["run", *recipe, "--json", "--out", str(RUN), "--store", str(STORE)]
+    return begin(arguments, cwd / "stderr", cwd, environment)
+
+
+def events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """Yield what a run with --json tells, until its end."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.endswith("\n"):  # the last one may be cut off

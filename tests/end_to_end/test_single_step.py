@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import numpy as np
 import pytest
 
 from pipeline import legacy_keras
-from pipeline.artifact import MANIFEST
 from pipeline.formats import keras_file, tflite
 from tests.end_to_end import model_files
-from tests.end_to_end.command import interrupted, modelmill, options
+from tests.end_to_end.command import modelmill, options
 
 # few epochs, and a bound on the loss that they keep
 BRIEF = ("epochs=4", "batch_size=64", "optimizer={name: adam, learning_rate: 0.002}", "max_accuracy_loss=0.2",
@@ -328,88 +326,3 @@ def test_broken_promise_ends_with_exit_4_and_says_what_to_do_without_training_ag
     assert [path.name for path in (cwd / "broken/artifacts").iterdir()] == ["prune.keras"]
     statuses = {stage["name"]: stage["status"] for stage in report(cwd / "broken")["stages"]}
     assert (statuses["import"], statuses["prune"]) == ("reused", "reused")
-
-
-# the three stages after each other on the file, with everything that a checkpoint has to bring back: augmentation,
-# dropout, momenta, masks, ranges, what was best so far
-STAGES = ("distill", "prune", "quantize")
-SMALL = ("epochs=3", "batch_size=16", "max_accuracy_loss=0.95")
-LINE = [
-    "run", "digits",
-    *options(["model={path: tiny.keras}", "train=null", "export=null", "measure=null", "judge=null"]),
-    *brief("distill", *SMALL, "student={architecture: cnn, filters: [4], dropout: 0.2, dense: [16]}",
-           "early_stopping={patience: 5}"),
-    *brief("prune", *SMALL, "final_sparsity=0.5", "layers={}", "on_regression=keep_best"),
-    *brief("quantize", *SMALL, "freeze_ranges_epochs=2"),
-]  # fmt: skip
-
-
-AFTER = r"goes on after epoch [123] of 3, from its checkpoint"
-
-
-def results(run: Path) -> dict[str, Any]:
-    """Return what the stages made: arrays and curves, without what has a date in it."""
-    found: dict[str, Any] = {}
-    for stage in STAGES:
-        entry = run / "stages" / stage
-        for folder in [entry, entry / "alone"] if stage == "distill" else [entry]:
-            model, _ = keras_file.read(folder)
-            found[f"{stage} {folder.name}"] = model.get_weights()
-        found[f"{stage} models"] = (entry / "models.json").read_text(encoding="utf-8")
-        found[f"{stage} metrics"] = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["metrics"]
-    with np.load(run / "stages/quantize/fake_quant.npz", allow_pickle=False) as stored:
-        found["fake quantization"] = [stored[name] for name in sorted(stored.files)]
-    return found
-
-
-@pytest.fixture(scope="module")
-def straight(cwd: Path) -> dict[str, Any]:
-    """What the line makes when nobody stops it."""
-    done = modelmill(*LINE, "--out", "straight", "--store", "straight-store", cwd=cwd)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return results(cwd / "straight")
-
-
-def test_killed_stages_go_on_and_end_with_the_same_weights(straight: dict[str, Any], cwd: Path) -> None:
-    arguments = [*LINE, "--out", "killed", "--store", "killed-store"]
-    said = []
-    # in the second epoch, once in each of distill's fits; quantize when its ranges are frozen already
-    for stage, done, alone in (("distill", 1, False), ("distill", 1, True), ("prune", 1, True), ("quantize", 2, True)):
-        second_fit = not alone
-
-        def reached(event: dict[str, Any], stage: str = stage, done: int = done) -> bool:
-            nonlocal second_fit
-            second_fit |= event["event"] == "note" and "now the same student without a teacher" in event["text"]
-            second_fit |= event["event"] == "stage_reused" and event["stage"] == "distill"
-            epoch = event["event"] == "progress" and event["stage"] == stage and event["unit"] == "epoch"
-            return epoch and event["done"] == done and second_fit
-
-        code, events, errors = interrupted(arguments, cwd, when=reached, by=signal.SIGKILL)
-        assert code == -signal.SIGKILL, errors
-        assert not (cwd / "killed/report.json").exists()
-        said.append([event["text"] for event in events if event["event"] == "note"])
-    last = modelmill(*arguments, "--json", cwd=cwd)
-    assert last.returncode == 0, last.stdout + last.stderr
-    events = [json.loads(line) for line in last.stdout.splitlines()]
-    said.append([event["text"] for event in events if event["event"] == "note"])
-    went_on = [[note for note in notes if re.fullmatch(AFTER, note)] for notes in said]
-    # once for each fit that was begun: both of distill's in the third call
-    assert [len(notes) for notes in went_on] == [0, 1, 2, 1, 1], said
-    assert went_on[2][0] == "goes on after epoch 3 of 3, from its checkpoint"
-    reused = {event["stage"] for event in events if event["event"] == "stage_reused"}
-    assert reused == {"import", "distill", "prune"}
-
-    found = results(cwd / "killed")
-    assert found.keys() == straight.keys()
-    for name, wanted in straight.items():
-        if isinstance(wanted, list):
-            assert len(found[name]) == len(wanted), name
-            for one, other in zip(found[name], wanted, strict=True):
-                np.testing.assert_array_equal(one, other, err_msg=name)
-        else:
-            assert found[name] == wanted, name
-
-
-@pytest.mark.usefixtures("straight")
-def test_last_model_of_a_recipe_without_exports_is_in_artifacts(cwd: Path) -> None:
-    assert [path.name for path in (cwd / "straight/artifacts").iterdir()] == ["quantize.keras"]

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.config import Frozen
-from pipeline.files import canonical, sha256, write_json
+from pipeline.files import canonical, hashes, write_json
 from pipeline.lock import Lock
 
 MANIFEST = "manifest.json"
@@ -78,8 +78,7 @@ def fingerprint(basis: Basis) -> str:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+    return {name: digest for name, digest in hashes(folder, folder).items() if name != MANIFEST}
 
 
 class Store:

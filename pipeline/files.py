@@ -1,4 +1,4 @@
-"""Writing, hashing and linking of single files."""
+"""Writing, hashing and linking of files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,45 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class DamagedError(Exception):
+    """A file is not as it was written; the message says why, without a full stop."""
+
+
+def hashes(path: Path, root: Path) -> dict[str, str]:
+    """Return path below `root` -> sha256 of a file, or of all files of a folder."""
+    found = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    return {item.relative_to(root).as_posix(): sha256(item) for item in found}
+
+
+def write_sealed(path: Path, value: Any) -> None:
+    """Write JSON after a line with its hash, beside the path, and rename it: `read_sealed` notices any change."""
+    beside = path.with_name(f"{path.name}.part")
+    text = json.dumps(value)
+    beside.write_text(f"{_hash(text)}\n{text}\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def read_sealed(path: Path) -> Any:
+    """Return what `write_sealed` wrote.
+
+    Raises:
+        DamagedError: it was changed, cut off, removed or cannot be read.
+    """
+    try:
+        digest, text = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DamagedError(f"{path.name} is missing") from None
+    except (OSError, ValueError):
+        raise DamagedError(f"{path.name} cannot be read") from None
+    if _hash(text) != digest:
+        raise DamagedError(f"{path.name} was changed")
+    return json.loads(text)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON beside the path, force it to the disk and rename it, so that a reader sees all of it or none."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -41,3 +80,11 @@ def link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def link_all(source: Path, target: Path) -> None:
+    """Make hard links to a file, or to all files of a folder; see `link_or_copy`."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=link_or_copy)
+    else:
+        link_or_copy(str(source), str(target))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.artifact import MANIFEST, Artifact, Manifest
 from pipeline.errors import BusyError, InputError
-from pipeline.files import link_or_copy
+from pipeline.files import link_all
 from pipeline.lock import Lock
 
 LOCK = ".modelmill.lock"
@@ -95,7 +95,7 @@ class RunFolder:
     def publish_model(self, made: Artifact, stage: str) -> None:
         """Put a stage's Keras model into artifacts/, as STAGE.keras: what a run without exported files is there for."""
         self.artifacts.mkdir(exist_ok=True)
-        link_or_copy(str(made.file("model.keras")), str(self.artifacts / f"{stage}.keras"))
+        link_all(made.file("model.keras"), self.artifacts / f"{stage}.keras")
 
     def publish(self, exported: Artifact | None, names: Iterable[str]) -> None:
         """Fill artifacts/ with hard links to the exported files, or copies where links cannot be."""
@@ -105,9 +105,6 @@ class RunFolder:
         if exported is None:
             return
         for name in names:
-            source = exported.file(name)
-            if source.is_dir():
-                shutil.copytree(source, target / name, copy_function=link_or_copy)
-            elif source.exists():
+            if exported.file(name).exists():
                 target.mkdir(exist_ok=True)
-                link_or_copy(str(source), str(target / name))
+                link_all(exported.file(name), target / name)

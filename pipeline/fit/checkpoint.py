@@ -7,9 +7,6 @@ was damaged: by a disk, or by somebody.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import translate_os_error
-from pipeline.files import sha256
+from pipeline.files import DamagedError, read_sealed, sha256, write_sealed
 
 KEPT = 2
 
@@ -38,10 +35,6 @@ class Checkpoint:
     epoch: int
     groups: dict[str, list[np.ndarray]]
     facts: dict[str, Any]
-
-
-class DamagedError(Exception):
-    """A checkpoint is not what was saved; the message says why, without a full stop."""
 
 
 def save(folder: Path, epoch: int, groups: Mapping[str, list[np.ndarray]], facts: Mapping[str, Any]) -> None:
@@ -65,11 +58,8 @@ def save(folder: Path, epoch: int, groups: Mapping[str, list[np.ndarray]], facts
             "epoch": epoch, "arrays": sha256(beside), "groups": {name: len(group) for name, group in groups.items()},
             "facts": dict(facts),
         }  # fmt: skip
-        os.replace(beside, target)  # noqa: PTH105 - the same name in all rooms for "atomic"
-        beside = folder / f"{_name(epoch)}.json.part"
-        written = json.dumps(content)
-        beside.write_text(f"{_hash(written)}\n{written}\n", encoding="utf-8")
-        os.replace(beside, folder / f"{_name(epoch)}.json")  # noqa: PTH105
+        beside.replace(target)
+        write_sealed(folder / f"{_name(epoch)}.json", content)
         # what is newer than this one could not be used, or it would have been
         kept = [older for older in epochs(folder) if older <= epoch][:KEPT]
         for path in folder.iterdir():
@@ -94,30 +84,22 @@ def load(folder: Path, epoch: int) -> Checkpoint:
     Raises:
         DamagedError: it is not as it was written.
     """
-    path = folder / f"{_name(epoch)}.json"
+    content = read_sealed(folder / f"{_name(epoch)}.json")
+    path = folder / f"{_name(epoch)}.npz"
     try:
-        digest, written = path.read_text(encoding="utf-8").splitlines()
-        if _hash(written) != digest:
-            raise DamagedError(f"{path.name} was changed")
-        content = json.loads(written)
-        arrays = path.with_suffix(".npz")
-        if sha256(arrays) != content["arrays"]:
-            raise DamagedError(f"{arrays.name} was changed or cut off")
-        with np.load(arrays, allow_pickle=False) as stored:
+        if sha256(path) != content["arrays"]:
+            raise DamagedError(f"{path.name} was changed or cut off")
+        with np.load(path, allow_pickle=False) as stored:
             groups = {
                 group: [stored[f"{group}.{place:05d}"] for place in range(count)]
                 for group, count in content["groups"].items()
             }
-        return Checkpoint(content["epoch"], groups, content["facts"])
-    except FileNotFoundError as error:
-        raise DamagedError(f"{Path(error.filename).name} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{path.name} cannot be read") from error
+    except FileNotFoundError:
+        raise DamagedError(f"{path.name} is missing") from None
+    except OSError:
+        raise DamagedError(f"{path.name} cannot be read") from None
+    return Checkpoint(content["epoch"], groups, content["facts"])
 
 
 def _name(epoch: int) -> str:
     return f"epoch-{epoch:06d}"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

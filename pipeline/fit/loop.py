@@ -21,6 +21,7 @@ from pipeline.compress.distillation import Teaching, taught
 from pipeline.data import batches
 from pipeline.errors import DivergedError
 from pipeline.events import Emit, Note, Progress
+from pipeline.files import DamagedError
 from pipeline.fit import checkpoint
 from pipeline.fit.config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
 from pipeline.fit.curves import Curves
@@ -174,7 +175,7 @@ class _Loop:
         for epoch, before in zip_longest(found, found[1:]):
             try:
                 self._take_up(checkpoint.load(self.folder, epoch))
-            except checkpoint.DamagedError as damaged:
+            except DamagedError as damaged:
                 instead = f"falling back to the one after epoch {before}" if before else "training starts anew"
                 text = f"the checkpoint after epoch {epoch} cannot be used ({damaged}): {instead}"
                 self.emit(Note(self.stage, text, level="warning"))
@@ -190,7 +191,7 @@ class _Loop:
             for name, wanted in (("weights", self.model.weights), ("optimizer", variables))
         )
         if not fits:
-            raise checkpoint.DamagedError("it is of another model")
+            raise DamagedError("it is of another model")
         self.model.set_weights(groups["weights"])
         for variable, array in zip(variables, groups["optimizer"], strict=True):
             variable.assign(array)

@@ -19,7 +19,9 @@ from pydantic import Field, model_validator
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import PromiseError
-from pipeline.events import Progress
+from pipeline.events import Note, Progress
+from pipeline.files import link_all
+from pipeline.parts import Parts
 from pipeline.plan import Planned
 from pipeline.stage import Job, Result
 
@@ -46,6 +48,7 @@ CODE = (
     "pipeline/legacy_keras.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/parts.py",
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/document.py",
@@ -167,20 +170,33 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     from pipeline.report import document
 
     calibration = sources.load(data).calibration.x
-    made: list[document.Artifact] = []
     attempts = Attempts(NAME, "converter", job.emit)
     items = plan(export, list(job.inputs))
+    parts = Parts(job.work)
+    before = {item.id: found for item in items if (found := parts.find(item.id)) is not None}
+    if before:
+        job.emit(Note(NAME, f"goes on: {len(before)} of {len(items)} files were made before it was interrupted"))
+    made = [document.Artifact.model_validate(found) for found in before.values()]
     with Child(deadline_s=export.deadline_s, memory_mb=export.memory_mb) as child:
-        for done, item in enumerate(items):
-            job.emit(Progress(NAME, "artifact", done, len(items), item=item.id))
+        for item in items:
+            if item.id in before:
+                continue
+            job.emit(Progress(NAME, "artifact", len(made), len(items), item=item.id))
             static = item.format == "tflite" and item.precision == "int8" and item.stage != QUANTIZE
             model = job.inputs[item.stage].folder
-            converting = partial(child.call, convert, item, model, job.folder, calibration if static else None)
+            converting = partial(child.call, convert, item, model, job.work, calibration if static else None)
             described = attempts.attempt(item.id, converting)
             if described is None:
-                _remove(job.folder / item.filename)
+                _remove(job.work / item.filename)
                 described = _described(item, error=attempts.errors[item.id], transient=item.id in attempts.passing)
+            else:
+                parts.keep(item.id, described.model_dump(mode="json", by_alias=True), [job.work / item.filename])
             made.append(described)
+    order = [item.id for item in items]
+    made.sort(key=lambda item: order.index(item.id))
+    for item in items:
+        if item.id not in attempts.errors:
+            link_all(job.work / item.filename, job.folder / item.filename)
     document.write_artifacts(made, job.folder)
     failed = len(attempts.errors)
     return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(attempts.transient))
@@ -207,6 +223,7 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
     network, spec = _model(model)
     (described,) = read_models(model)[:1]
     path = folder / item.filename
+    _remove(path)  # what an interrupted call left
     match item.format, item.precision:
         case "saved_model", _:
             saved_model.write(network, path, spec)

@@ -25,7 +25,7 @@ BRIEF = ("epochs=3", "max_accuracy_loss=0.95", "on_regression=keep_best")
 WHOLE = options([
     f"model={NETWORK}", f"distill.student={NETWORK}", *FAST, "train.epochs=3", "prune.layers={}",
     *(f"{stage}.{key}" for stage in ("distill", "prune", "quantize") for key in BRIEF),
-    "quantize.freeze_ranges_epochs=2", "distill.early_stopping={patience: 5}", "export.stages=null",
+    "quantize.freeze_ranges_epochs=2", "distill.early_stopping={patience: 5}", "export.stages=null", "export.saved_model=[float32]",
     "export.tflite=[int8]", "export.onnx=[float32]", "measure.latency.percentile=0.9",
     "judge={}",
 ])  # fmt: skip
@@ -105,7 +105,7 @@ def test_next_call_goes_on_and_a_damaged_checkpoint_falls_back_to_the_one_before
     cwd, stops = interrupted_line
     first = {(event["stage"], event["event"]): event for event in reversed(stops[1][2]) if "stage" in event}
     assert "goes on from unfinished work" in first["train", "stage_started"]["reason"]
-    told = [event["text"] for event in stops[1][2] if event["event"] == "note" and event["stage"] == "train"]
+    told = [event["text"] for event in stops[1][2] if event["event"] == "note" and "checkpoint" in event["text"]]
     after = int(told[0].split()[4])
     assert told == [
         f"the checkpoint after epoch {after} cannot be used (epoch-{after:06d}.npz was changed or cut off): "
@@ -133,7 +133,7 @@ def test_two_runs_at_once_make_each_result_once_and_both_end_well(tmp_path: Path
 
 
 def test_run_that_waits_takes_over_when_the_other_is_killed(tmp_path: Path) -> None:
-    train = ["train", "digits", *options([*ONLY_TRAIN, *FAST, "train.epochs=40"]), "--store", "store", "--json"]
+    train = ["train", "digits", *options([*ONLY_TRAIN, *FAST, "train.epochs=20"]), "--store", "store", "--json"]
     with kills.begin([*train, "--out", "one"], tmp_path / "one.err", tmp_path) as one:
         for event in kills.events(one):
             if event["event"] == "progress" and event["done"] >= 2:
@@ -173,11 +173,15 @@ def in_own_mounts(script: str, arguments: list[str], cwd: Path, **environment: s
     return modelmill(*arguments, cwd=cwd, prefix=prefix, timeout_s=3000, **environment)
 
 
-@pytest.mark.parametrize("step_kb", [128, pytest.param(16, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("arguments", "step_kb"),
+    [(ARGUMENTS, 72), pytest.param(["run", "digits", *WHOLE], 16, marks=pytest.mark.long)],
+    ids=["one model", "every stage"],
+)
 def test_full_disk_is_one_message_and_exit_4_wherever_it_is_met_and_the_next_call_goes_on(
-    step_kb: int, tmp_path: Path
+    arguments: list[str], step_kb: int, tmp_path: Path
 ) -> None:
-    done = in_own_mounts(GROWING_DISK, ["run", "digits", *WHOLE], tmp_path, STEP_KB=str(step_kb))
+    done = in_own_mounts(GROWING_DISK, arguments, tmp_path, STEP_KB=str(step_kb))
     *full, last = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
     assert last[1] == "0", done.stdout
     assert len(full) >= 4, done.stdout

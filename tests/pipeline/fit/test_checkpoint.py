@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DiskError
+from pipeline.files import DamagedError
 from pipeline.fit import checkpoint
 
 GROUPS = {"weights": [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([])], "optimizer": [np.int64(7)]}
@@ -94,7 +95,7 @@ def test_damaged_checkpoint_is_refused_with_the_reason_and_the_one_before_is_who
     for epoch in (1, 2):
         checkpoint.save(tmp_path, epoch, GROUPS, {"lr_factor": 0.25})
     damage(tmp_path)
-    with pytest.raises(checkpoint.DamagedError, match=reason):
+    with pytest.raises(DamagedError, match=reason):
         checkpoint.load(tmp_path, 2)
     assert checkpoint.epochs(tmp_path) == [2, 1]
     assert checkpoint.load(tmp_path, 1).facts == {"lr_factor": 0.25}

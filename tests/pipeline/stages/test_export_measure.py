@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ import pytest
 import models
 from pipeline import data
 from pipeline.artifact import Artifact, Manifest
-from pipeline.events import Event, Note
+from pipeline.events import Event, Note, Progress
+from pipeline.files import hashes, sha256
 from pipeline.formats import keras_file
 from pipeline.isolate import Child
 from pipeline.measuring import anatomy, runtimes
@@ -35,8 +38,10 @@ def stored(folder: Path, name: str) -> Artifact:
 
 
 def job(folder: Path, events: list[Event], **inputs: Path) -> Job:
+    work = folder.with_name(f"{folder.name}-work")
     folder.mkdir()
-    return Job(folder, folder, {name: stored(path, name) for name, path in inputs.items()}, events.append)
+    work.mkdir(exist_ok=True)
+    return Job(folder, work, {name: stored(path, name) for name, path in inputs.items()}, events.append)
 
 
 def warnings(events: list[Event]) -> list[str]:
@@ -70,6 +75,34 @@ def export_with(
 
 def by_id(folder: Path) -> dict[str, document.Artifact]:
     return {artifact.id: artifact for artifact in document.read_artifacts(folder)}
+
+
+def partial_that_is_interrupted(call: Any, *arguments: Any) -> Any:
+    """Return what export calls for an artifact; Ctrl-C comes with the .onnx."""
+    if arguments[1].format == "onnx":
+        raise KeyboardInterrupt
+    return partial(call, *arguments)
+
+
+def test_interrupted_export_goes_on_with_the_files_that_are_whole_and_ends_with_the_same_bytes(
+    trained: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, events = tmp_path / "entry", list[Event]()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(export, "partial", partial_that_is_interrupted)
+        export.run(job(folder, events, train=trained), data=DATA, export=SMALL)
+    work = tmp_path / "entry-work"
+    (work / "train.tflite.float16.tflite").write_bytes(b"damaged")
+    folder.rmdir()
+    export.run(job(folder, events, train=trained), data=DATA, export=SMALL)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes == ["goes on: 3 of 5 files were made before it was interrupted"]
+    items = [event.item for event in events if isinstance(event, Progress)]
+    assert items[5:] == ["train.tflite.float16", "train.onnx.float32"]
+    for name, digest in hashes(exported, exported).items():
+        if not name.endswith("fingerprint.pb"):  # random at each save
+            assert sha256(folder / name) == digest, name
+    assert document.read_artifacts(folder) == document.read_artifacts(exported)
 
 
 def test_export_makes_every_planned_file_and_describes_it(exported: Path) -> None:

@@ -48,6 +48,7 @@ CODE = (
     "pipeline/measuring/macs.py",
     "pipeline/plan.py",
     "pipeline/predictor.py",
+    "pipeline/report/answers.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
 )

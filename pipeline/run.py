@@ -24,7 +24,7 @@ from pipeline.files import sha256
 from pipeline.plan import final, reference, to_serve
 from pipeline.recipe import Recipe, dump, risks
 from pipeline.report import document
-from pipeline.report.answers import read_tested
+from pipeline.report.answers import read_answers
 from pipeline.report.model import Model, read_models
 from pipeline.run_folder import RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
@@ -322,7 +322,7 @@ def _report(
             "bought": bought(made, found),
             "artifacts": found,
             "gates": gates or [],
-            "tested": read_tested(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
+            "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "folder": str(folder.path),
             "settings": (settings := recipe.model_dump(mode="json")),
             "needs_trust": bool(risks(settings)),

@@ -45,7 +45,7 @@ class Answers(Frozen):
     hardest: list[Example] = Field(default_factory=list)
 
 
-class Tested(Frozen):
+class SplitAnswers(Frozen):
     """The test split's number of samples and names of classes, and what each model answered to it."""
 
     samples: int
@@ -57,12 +57,12 @@ class Tested(Frozen):
         return next((one for one in self.answers if one.of == name), None)
 
 
-def write_tested(tested: Tested, folder: Path) -> None:
+def write_answers(tested: SplitAnswers, folder: Path) -> None:
     """Write what is known of the answers into a stage's folder."""
     write_json(folder / ANSWERS, tested.model_dump(mode="json"))
 
 
-def read_tested(folder: Path) -> Tested | None:
+def read_answers(folder: Path) -> SplitAnswers | None:
     """Return what a stage's folder knows of the answers; None where it asked nobody."""
     path = folder / ANSWERS
-    return Tested.model_validate_json(path.read_bytes()) if path.exists() else None
+    return SplitAnswers.model_validate_json(path.read_bytes()) if path.exists() else None

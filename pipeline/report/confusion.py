@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.report.answers import Answers, Tested
+from pipeline.report.answers import Answers, SplitAnswers
 from pipeline.report.document import Report
 
 MOST_CLASSES = 20  # more of them make no readable matrix
@@ -64,7 +64,7 @@ def shown(report: Report) -> Answers | None:
     return next((found for name in names if (found := report.tested.of(name))), None)
 
 
-def confusion(answers: Answers, tested: Tested) -> Confusion:
+def confusion(answers: Answers, tested: SplitAnswers) -> Confusion:
     """Return what is shown of a model's answers."""
     of_class: dict[int, int] = {}
     answered: dict[int, int] = {}

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from pipeline.config import Frozen
 from pipeline.files import write_json
-from pipeline.report.answers import Tested
+from pipeline.report.answers import SplitAnswers
 from pipeline.report.model import Interval, Model
 
 ARTIFACTS = "artifacts.json"
@@ -253,7 +253,7 @@ class Report(Frozen):
     bought: list[Bought] = Field(default_factory=list)
     artifacts: list[Artifact] = Field(default_factory=list)
     gates: list[Gate] = Field(default_factory=list)
-    tested: Tested | None = None
+    tested: SplitAnswers | None = None
     folder: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     needs_trust: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ class Section:
 SECTIONS = (
     Section("failure", "What went wrong", lambda report: report.failure is not None),
     Section("artifacts", "Artifacts", lambda report: bool(report.artifacts)),
-    Section("bought", "What each stage bought", lambda report: bool(report.models)),
+    Section("bought", "What each stage bought", lambda report: bool(report.bought)),
+    Section("model", "The model", lambda report: bool(report.models) and not report.bought),
     Section("tradeoffs", "Accuracy against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
     Section("latencies", "Latency distributions", lambda report: bool(distribution.distributions(report))),
     Section("training", "Training", lambda report: bool(figures.histories(report))),
@@ -55,16 +57,22 @@ def render(report: Report, folder: Path | None = None) -> str:
     Raises:
         OSError: a picture cannot be read.
     """
-    environment = Environment(
-        loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     sections = [section for section in SECTIONS if section.shown(report)]
     answers = confusion.shown(report)
     settings = yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True, width=100)
-    return environment.get_template("report.html").render(
-        report=report, sections=sections, pictures=_pictures(answers, folder), settings=settings, **ROOMS
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(report=report, sections=sections, pictures=_pictures(answers, folder), settings=settings, **ROOMS)
     )
+
+
+@functools.cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
 
 
 def _pictures(answers: Answers | None, folder: Path | None) -> dict[int, str]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.measuring.facts import Facts, Group
     from pipeline.measuring.interval import Interval
     from pipeline.report import document
-    from pipeline.report.answers import Tested
+    from pipeline.report.answers import SplitAnswers
     from pipeline.report.model import Model
     from serving.target.choose import Choice
     from serving.target.interface import Target
@@ -127,7 +127,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.measuring.places import Local
     from pipeline.measuring.served import Served, Supply
     from pipeline.report import document
-    from pipeline.report.answers import write_tested
+    from pipeline.report.answers import write_answers
     from pipeline.report.model import read_models, write_models
 
     splits = sources.load(data)
@@ -169,7 +169,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
                 for place in tested:
                     put_to_the_test(place, served, facts)
         measure_all(here, facts)
-        write_tested(_tested(keras, facts, child, job.folder), job.folder)
+        write_answers(_answers(keras, facts, child, job.folder), job.folder)
     groups = [*here, *there]
 
     networks = [model for folder in made.values() for model in read_models(folder)]
@@ -197,13 +197,13 @@ def _served(exported: Sequence[document.Artifact], target: Target | None) -> tup
     return made if target.ours else tuple(name for name in made if name == to_serve(exported).id)
 
 
-def _tested(keras: Mapping[str, np.ndarray], facts: Facts, child: Child, folder: Path) -> Tested:
+def _answers(keras: Mapping[str, np.ndarray], facts: Facts, child: Child, folder: Path) -> SplitAnswers:
     """Return what every model and every artifact that did not fail answered, and keep pictures of the hardest samples.
 
     An artifact that is measured in several places is told once, by its first.
     """
     from pipeline.measuring import answers, pictures
-    from pipeline.report.answers import Tested
+    from pipeline.report.answers import SplitAnswers
 
     test, spec = facts.splits.test, facts.splits.spec
     logits = dict(keras)
@@ -219,7 +219,7 @@ def _tested(keras: Mapping[str, np.ndarray], facts: Facts, child: Child, folder:
         for index, image in zip(shown, images, strict=True):
             (folder / EXAMPLES / f"{index}.png").write_bytes(image)
             drawn[index] = f"stages/{NAME}/{EXAMPLES}/{index}.png"
-    return Tested(
+    return SplitAnswers(
         samples=len(test.y), classes=list(spec.classes), answers=[answers.pictured(one, drawn) for one in told]
     )
 

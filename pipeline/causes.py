@@ -8,6 +8,7 @@ from pipeline.report.document import Artifact, Faster, Operators
 from pipeline.report.words import percent, ratio, where
 
 SMALLER = 1.005  # a size ratio above this is shown as more than 1.00
+_WIDE = 1.02  # an interval that holds 1 and ends below this says that nothing became faster
 Pair = tuple[Artifact, Artifact]  # the file of the stage before, and the stage's own
 
 
@@ -24,7 +25,7 @@ def causes(size_ratio: float, macs_ratio: float, faster: Sequence[Faster], pairs
         if one.high < 1 or (size_ratio > SMALLER and one.low <= 1):
             before, after = next(pair for pair in pairs if pair[1].id == one.artifact)
             place = where(one.runtime, one.protocol)
-            for sentence in _facts(before, after) or [_none(before, after, macs_ratio)]:
+            for sentence in _facts(before, after) or [_unproven(one) or _none(before, after, macs_ratio)]:
                 found.setdefault(sentence, []).append(place)
     return [f"{', '.join(places)}: {sentence}" for sentence, places in found.items()]
 
@@ -67,6 +68,16 @@ def _zeros(sparsity: float, graph: Operators) -> str:
         only = "only " if graph.zero_channels < sparsity * graph.channels else ""
         channels = f"{only}{graph.zero_channels} of {graph.channels} output channels are all zero"
     return f"{percent(sparsity)} % zeros, but {channels}; dense kernels multiply zeros as they multiply anything"
+
+
+def _unproven(one: Faster) -> str:
+    """Return why there may be nothing to explain: the interval holds 1 and so much more; empty where it is narrow."""
+    if one.low > 1 or one.high < _WIDE:
+        return ""
+    return (
+        f"no difference is proven ({ratio(one.value)}, 95 % {one.low:.2f} to {one.high:.2f}), so there is none to "
+        "explain; more measure.latency.blocks narrow the interval"
+    )
 
 
 def _none(before: Artifact, after: Artifact, macs_ratio: float) -> str:

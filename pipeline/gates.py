@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from pipeline.report.document import Artifact, Gate, Run
 from pipeline.report.model import Interval
@@ -16,7 +17,7 @@ class _Rule:
     Attributes:
         upper: whether the limit is the highest value allowed, else the lowest.
         find: the value in one run, or None where it was not measured.
-        todo: what to try when it is missed.
+        todo: what to try when it is missed, besides another limit.
         problems: why the measurement proves nothing; empty where it does.
     """
 
@@ -67,21 +68,24 @@ def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Interval | N
 _RULES = {
     "max_accuracy_drop": _Rule(
         True, "", lambda _, run, __: run.metrics.get("accuracy_drop"),
-        "more calibration samples (data.split.calibration), a precision that keeps more (float16, dynamic-int8), "
-        "or a higher limit",
+        "a lower prune.final_sparsity, more epochs in the stage that lost it (see what each stage bought), "
+        "more calibration samples (data.split.calibration), a precision that keeps more (float16, dynamic-int8)",
     ),
     "min_parity": _Rule(
-        False, "", _parity, "a precision that keeps more (float16, dynamic-int8), more calibration samples, "
-        "or a lower limit",
+        False, "", _parity, "a precision that keeps more (float16, dynamic-int8), or more calibration samples "
+        "(data.split.calibration)",
     ),
     "max_p99_ms": _Rule(
-        True, " ms", _p99, "a smaller model, more measure.threads, a machine with less other work, or a higher limit",
-        _invalid_latency,
+        True, " ms", _p99, "a smaller model (fewer distill.student.filters), more measure.threads, or a machine with "
+        "less other work", _invalid_latency,
     ),
-    "min_size_ratio": _Rule(False, "", _size_ratio, "a smaller model, an int8 precision, or a lower limit"),
+    "min_size_ratio": _Rule(
+        False, "", _size_ratio, "a smaller model (fewer distill.student.filters), a higher prune.final_sparsity, or "
+        "an int8 precision",
+    ),
     "min_speedup": _Rule(
-        False, "x", _speedup, "a precision with fast kernels in this runtime (int8 in LiteRT), a smaller model, "
-        "or a lower limit", _invalid_speedup,
+        False, "x", _speedup, "a precision with fast kernels in this runtime (int8 in LiteRT), a smaller model (fewer "
+        "distill.student.filters), or more measure.latency.blocks where the interval is wide", _invalid_speedup,
     ),
 }  # fmt: skip
 
@@ -104,30 +108,45 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
             why = f"the reference {reference.id} failed: {why}"
         return Gate(
             name=name, artifact=artifact.id, limit=limit, value=None, low=None, high=None, passed=False,
-            message=f"not measured: {why.splitlines()[0]}",
+            message=f"not measured: {why.splitlines()[0]}", upper=rule.upper, unit=rule.unit,
+            todo="what the error of the artifact says" if artifact.error or reference.error else "",
         )  # fmt: skip
     # every place where the artifact runs has to hold the limit; shown is the worst that misses it, else the worst
     missed = [pair for pair in values if (pair[0].low > limit if rule.upper else pair[0].high < limit)]
     worst, run = (max if rule.upper else min)(missed or values, key=lambda pair: pair[0].value)
-    problems = [problem for run in artifact.runs for problem in rule.problems(run)]
+    problems = list(dict.fromkeys(problem for run in artifact.runs for problem in rule.problems(run)))
     place = f" over {run.protocol}" if len(artifact.runs) > 1 and run.protocol else ""
+    text, todo = f"{_found(rule, worst)}{place}, limit {_bound(rule, limit)}", ""
+    if missed:
+        todo = f"{rule.todo}; the limit that would pass is {_bound(rule, passing(missed, upper=rule.upper))}"
+        text += f": the whole interval misses it; try {todo}"
+    elif problems:
+        todo = "a machine with less other work, or longer blocks (measure.latency.min_block_ms, max_block_ms)"
+        text += f": but the measurement is INVALID ({'; '.join(problems)}); try {todo}"
+    elif (worst.value > limit) if rule.upper else (worst.value < limit):
+        text += ": within the interval, so not shown to be missed"
     return Gate(
         name=name, artifact=artifact.id, limit=limit, value=worst.value, low=worst.low, high=worst.high,
-        passed=not missed and not problems,
-        message=_message(rule, limit, worst, place, missed=bool(missed), problems=problems),
+        passed=not missed and not problems, message=text, upper=rule.upper, unit=rule.unit, todo=todo,
     )  # fmt: skip
 
 
-def _message(rule: _Rule, limit: float, found: Interval, place: str, *, missed: bool, problems: list[str]) -> str:
-    bound = "at most" if rule.upper else "at least"
+def passing(missed: Sequence[tuple[Interval, Run]], *, upper: bool) -> float:
+    """Return the strictest limit of three digits that every run that missed would hold: a limit passes at the edge."""
+    edge = max(found.low for found, _ in missed) if upper else min(found.high for found, _ in missed)
+    if edge == 0:
+        return 0.0
+    exact = Decimal(repr(edge))
+    step = Decimal(1).scaleb(exact.adjusted() - 2)
+    return float(exact.quantize(step, rounding=ROUND_CEILING if upper else ROUND_FLOOR))
+
+
+def _bound(rule: _Rule, limit: float) -> str:
+    return f"{'at most' if rule.upper else 'at least'} {limit:g}{rule.unit}"
+
+
+def _found(rule: _Rule, found: Interval) -> str:
     value = f"{found.value:.4g}{rule.unit}"
     if found.low != found.high:
         value += f" (95 % interval {found.low:.4g} to {found.high:.4g})"
-    text = f"{value}{place}, limit {bound} {limit:g}{rule.unit}"
-    if missed:
-        return f"{text}: the whole interval misses it; try {rule.todo}"
-    if problems:
-        return f"{text}: but the measurement is INVALID ({'; '.join(dict.fromkeys(problems))})"
-    if (found.value > limit) if rule.upper else (found.value < limit):
-        return f"{text}: within the interval, so not shown to be missed"
-    return text
+    return value

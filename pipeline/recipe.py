@@ -160,10 +160,10 @@ def load(source: str, overrides: Iterable[str] = (), *, trusted: bool = False) -
         InputError: the file or an assignment is wrong; the message lists every problem at once.
     """
     document = parse(_read(source), source)
-    if not trusted and (risks := _risks(document)):
+    if not trusted and (found := risks(document)):
         raise InputError(
             f"the recipe {source} would run code of its author's choice, or send your data away",
-            expected="nothing of the kind in a recipe's file", found=", ".join(risks),
+            expected="nothing of the kind in a recipe's file", found=", ".join(found),
             todo="if you know it: --trust, or say it yourself with --set",
         )  # fmt: skip
     return check(override(document, overrides), source)
@@ -178,7 +178,7 @@ def for_step(verb: str, model: Path, data: str, overrides: Iterable[str] = ()) -
     return check(override(single_step.document(verb, model, data), overrides), f"{verb} --model {model}")
 
 
-def _risks(document: Mapping[str, Any]) -> list[str]:
+def risks(document: Mapping[str, Any]) -> list[str]:
     """Return what a stranger's recipe must not ask for: programs, their flags, and hosts to send data to."""
     serving = document.get("serving")
     if not isinstance(serving, dict):

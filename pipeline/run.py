@@ -22,8 +22,9 @@ from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, 
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
 from pipeline.files import sha256
 from pipeline.plan import final, reference, to_serve
-from pipeline.recipe import Recipe, dump
+from pipeline.recipe import Recipe, dump, risks
 from pipeline.report import document
+from pipeline.report.answers import read_answers
 from pipeline.report.model import Model, read_models
 from pipeline.run_folder import RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
@@ -75,7 +76,7 @@ def run(
     except ModelmillError as error:
         failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
         with suppress(Exception):  # what failed the run (a full disk) may fail its report; the message says what it was
-            report.write(_report(recipe, walk, verdict="error", failure=failure), folder.path)
+            report.write(_report(recipe, folder, walk, verdict="error", failure=failure), folder.path)
         raise
 
 
@@ -271,7 +272,7 @@ def _conclude(recipe: Recipe, folder: RunFolder, walk: _Walk) -> document.Report
     gates: list[document.Gate] = []
     if recipe.export and recipe.judge and measure.NAME in walk.done:
         gates = judge.judge(found, recipe.plan(), recipe.judge)
-    finished = _report(recipe, walk, verdict=judge.verdict(found, gates), gates=gates)
+    finished = _report(recipe, folder, walk, verdict=judge.verdict(found, gates), gates=gates)
     report.write(finished, folder.path)
     return finished
 
@@ -297,7 +298,7 @@ def _models(walk: _Walk) -> list[Model]:
 
 
 def _report(
-    recipe: Recipe, walk: _Walk, *, verdict: str, gates: list[document.Gate] | None = None,
+    recipe: Recipe, folder: RunFolder, walk: _Walk, *, verdict: str, gates: list[document.Gate] | None = None,
     failure: document.Failure | None = None,
 ) -> document.Report:  # fmt: skip
     plan = recipe.plan()
@@ -320,6 +321,10 @@ def _report(
             "bought": bought(made, found),
             "artifacts": found,
             "gates": gates or [],
+            "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
+            "folder": str(folder.path),
+            "settings": (settings := recipe.model_dump(mode="json")),
+            "needs_trust": bool(risks(settings)),
             "machine": machine.describe(libraries),
             "training": made[0].training if made else {},
         }

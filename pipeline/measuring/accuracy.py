@@ -43,10 +43,8 @@ def classification(
     scores = checks.logits(logits, who="the model")
     truth = checks.labels(labels, scores)
     _check_resamples(resamples)
-    samples, classes = scores.shape
-    # only the cells that occur: with 1000 classes the matrix has a million, of which n at most are not zero
-    cells, counts = np.unique(truth * classes + scores.argmax(axis=1), return_counts=True)
-    rows, columns = cells // classes, cells % classes
+    samples = truth.size
+    rows, columns, counts = confusion(truth, scores)
 
     values = _macro(counts[None, :], rows, columns)[0]
     right = int(counts[rows == columns].sum())
@@ -62,6 +60,19 @@ def classification(
         [_macro(drawn, rows, columns) for drawn in _multinomial(counts, samples, resamples, seed)], axis=0
     )
     return {name: percentile_bootstrap(float(values[i]), draws[:, i]) for i, name in enumerate(METRICS)}
+
+
+def confusion(labels: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the confusion matrix as (label, answer, samples), int64 [cells] each, by label and answer.
+
+    Only the cells that occur: with 1000 classes the matrix has a million, of which n at most are not zero.
+
+    Args:
+        labels: int64 [n], each in 0..classes-1. logits: float [n, classes]; the answer is the first of the highest.
+    """
+    classes = logits.shape[1]
+    cells, counts = np.unique(labels * classes + logits.argmax(axis=1), return_counts=True)
+    return cells // classes, cells % classes, counts
 
 
 def drop(

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from pipeline.config import Frozen
 from pipeline.files import write_json
+from pipeline.report.answers import SplitAnswers
 from pipeline.report.model import Interval, Model
 
 ARTIFACTS = "artifacts.json"
@@ -192,7 +193,11 @@ class Artifact(Frozen):
 
 
 class Gate(Frozen):
-    """A limit, what was found, and what to try where it was missed."""
+    """A limit, what was found, and what to try where it was missed.
+
+    `upper`: the limit is the highest value that is allowed, else the lowest. `message` says all in a line; `todo` is
+    its last part, what to try, and empty where the gate passed.
+    """
 
     name: str
     artifact: str
@@ -202,6 +207,9 @@ class Gate(Frozen):
     high: float | None
     passed: bool
     message: str
+    upper: bool = False
+    unit: str = ""
+    todo: str = ""
 
 
 class Serving(Frozen):
@@ -226,6 +234,8 @@ class Report(Frozen):
     Verdict "error": the run failed, or failures of the moment left something unjudged; the same command goes on.
     `to_serve` is the SavedModel that is served as the result: the last float one.
     Verdict "incomplete": nothing failed, but nothing was judged either (--until, or a recipe without limits).
+    `folder` is the run's folder as it was named, `settings` the recipe with every default, as in its recipe.yaml.
+    `needs_trust`: that file names programs, images or hosts, so the command takes it only with --trust.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
@@ -243,6 +253,10 @@ class Report(Frozen):
     bought: list[Bought] = Field(default_factory=list)
     artifacts: list[Artifact] = Field(default_factory=list)
     gates: list[Gate] = Field(default_factory=list)
+    tested: SplitAnswers | None = None
+    folder: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    needs_trust: bool = False
     machine: dict[str, Any]
     training: dict[str, list[float]] = Field(default_factory=dict)
 

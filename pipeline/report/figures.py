@@ -1,4 +1,4 @@
-"""The arithmetic of the page's figures; the template draws them as SVG.
+"""The arithmetic of the page's curves and histograms; the templates draw them as SVG.
 
 Drawn by hand and not by matplotlib: importing it takes as long as all the rest of a run that reuses everything.
 """
@@ -8,59 +8,78 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.report.axis import Axis, Tick, linear, logarithmic
 from pipeline.report.document import Report
 from pipeline.report.model import Histogram, Model
+from pipeline.report.words import number
+
+WIDTH, HEIGHT = 256.0, 140.0  # of the area of the curves, in the units of the SVG
+_POINTS = 300  # of a curve at most: more are narrower than a pixel, and a page holds many curves
+_LOG_FROM = 20  # a loss that falls by more than this is drawn in equal ratios
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a chart: `points` are "x,y x,y ..." within the chart's width and height, y downwards."""
+    """One line of a chart: `points` are "x,y x,y ..." within the area, y downwards; `last` its last value."""
 
     label: str
     points: str
+    last: float
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart over the epochs, with the values at its lower and upper edge."""
+    """A line chart over the epochs; `said` tells in words what it shows."""
 
     title: str
-    epochs: int
-    low: float
-    high: float
+    x: Axis
+    y: Axis
     curves: tuple[Curve, ...]
+    said: str
 
 
-def lines(title: str, found: Mapping[str, Sequence[float] | None], width: float, height: float) -> Chart | None:
+def lines(title: str, found: Mapping[str, Sequence[float] | None]) -> Chart | None:
     """Return a chart with a curve for each label that has values; None where none has.
 
     Args:
         found: label -> one value per epoch.
-        width, height: of the area of the curves, in the units of the SVG.
     """
     series = {label: values for label, values in found.items() if values}
     if not series:
         return None
-    low = min(min(values) for values in series.values())
-    high = max(max(values) for values in series.values())
-    epochs = max(len(values) for values in series.values())
-    across, up = width / max(epochs - 1, 1), height / ((high - low) or 1.0)
+    every = [value for values in series.values() for value in values]
+    falls = min(every) > 0 and max(every) / min(every) > _LOG_FROM
+    y = logarithmic(every, number, room=1.05, ticks=5) if falls else linear(every, number)
+    x = _epochs(max(len(values) for values in series.values()))
 
-    def points(values: Sequence[float]) -> str:
-        return " ".join(f"{i * across:.1f},{height - (value - low) * up:.1f}" for i, value in enumerate(values))
+    def curve(label: str, values: Sequence[float]) -> Curve:
+        kept = range(0, len(values), -(-len(values) // _POINTS))
+        places = dict.fromkeys([*kept, len(values) - 1])
+        points = " ".join(f"{WIDTH * x.at(i + 1):.1f},{HEIGHT * (1 - y.at(values[i])):.1f}" for i in places)
+        return Curve(label, points, values[-1])
 
-    return Chart(title, epochs, low, high, tuple(Curve(label, points(values)) for label, values in series.items()))
+    ends = ", ".join(f"{label} from {number(values[0])} to {number(values[-1])}" for label, values in series.items())
+    said = f"{title} over {int(x.high)} epochs{', in equal ratios' if falls else ''}: {ends}"
+    return Chart(title, x, y, tuple(curve(label, values) for label, values in series.items()), said)
 
 
-def training(history: Mapping[str, Sequence[float]], width: float, height: float) -> list[Chart]:
+def _epochs(count: int) -> Axis:
+    """Return an axis from the first epoch to the last, both with a tick."""
+    if count == 1:
+        return Axis(1, 2, False, (Tick(0.0, "1"),))
+    step = next(step for power in range(9) for factor in (1, 2, 5) if (step := factor * 10**power) * 5 >= count)
+    between = [epoch for epoch in range(step, count, step) if epoch > 1 and count - epoch >= 0.6 * step]
+    return Axis(1, count, False, tuple(Tick((epoch - 1) / (count - 1), str(epoch)) for epoch in [1, *between, count]))
+
+
+def training(history: Mapping[str, Sequence[float]]) -> list[Chart]:
     """Return the charts of loss and accuracy, each with a curve for training and one for validation.
 
     Args:
         history: metric -> one value per epoch; `loss` and `accuracy` and their `val_` twins are drawn.
-        width, height: of the area of the curves, in the units of the SVG.
     """
     charts = [
-        lines(metric, {"training": history.get(metric), "validation": history.get(f"val_{metric}")}, width, height)
+        lines(metric, {"training": history.get(metric), "validation": history.get(f"val_{metric}")})
         for metric in ("loss", "accuracy")
     ]
     return [chart for chart in charts if chart]
@@ -72,10 +91,10 @@ def histories(report: Report) -> dict[str, Mapping[str, list[float]]]:
     return {**found} or ({"train": report.training} if report.training else {})
 
 
-def taught(student: Model, alone: Model, width: float, height: float) -> Chart | None:
+def taught(student: Model, alone: Model) -> Chart | None:
     """Return the validation accuracy of a student with a teacher and of the one trained alone, in one chart."""
     values = {"taught": student.training.get("val_accuracy"), "alone": alone.training.get("val_accuracy")}
-    return lines("validation accuracy", values, width, height)
+    return lines("validation accuracy", values)
 
 
 def outline(histogram: Histogram, width: float, height: float) -> str:

@@ -2,17 +2,85 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.report import figures, words
+from pipeline.report import commands, confusion, distribution, figures, gauge, headline, layers, tradeoff, words
+from pipeline.report.answers import Answers
 from pipeline.report.document import Report
+from pipeline.report.waterfall import waterfall
 
 
-def render(report: Report) -> str:
-    """Return the page as HTML; everything that comes from outside is escaped."""
-    environment = Environment(
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, in a template of its own; `id` is the template's name and the link's."""
+
+    id: str
+    title: str
+    shown: Callable[[Report], bool]
+
+
+SECTIONS = (
+    Section("failure", "What went wrong", lambda report: report.failure is not None),
+    Section("artifacts", "Artifacts", lambda report: bool(report.artifacts)),
+    Section("bought", "What each stage bought", lambda report: bool(report.bought)),
+    Section("model", "The model", lambda report: bool(report.models) and not report.bought),
+    Section("tradeoffs", "Accuracy against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
+    Section("latencies", "Latency distributions", lambda report: bool(distribution.distributions(report))),
+    Section("training", "Training", lambda report: bool(figures.histories(report))),
+    Section("layers", "Sparsity per layer", lambda report: any(model.layers for model in report.models)),
+    Section("confusion", "Confusion", lambda report: confusion.shown(report) is not None),
+    Section("gates", "Gates", lambda report: bool(report.gates)),
+    Section("stages", "Stages", lambda report: bool(report.stages)),
+    Section("machine", "Machine and versions", lambda _: True),
+    Section("commands", "Make it again", lambda report: bool(commands.commands(report))),
+)
+
+ROOMS = {
+    "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge,
+    "headline": headline, "layers": layers, "tradeoff": tradeoff, "words": words, "waterfall": waterfall,
+}  # fmt: skip
+
+
+def render(report: Report, folder: Path | None = None) -> str:
+    """Return the page as HTML; everything that comes from outside is escaped.
+
+    Args:
+        folder: the run's folder, which holds the pictures that the report names; None leaves them out.
+
+    Raises:
+        OSError: a picture cannot be read.
+    """
+    sections = [section for section in SECTIONS if section.shown(report)]
+    answers = confusion.shown(report)
+    settings = yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True, width=100)
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(report=report, sections=sections, pictures=_pictures(answers, folder), settings=settings, **ROOMS)
+    )
+
+
+@functools.cache
+def _templates() -> Environment:
+    return Environment(
         loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    template = environment.get_template("report.html")
-    return template.render(report=report, words=words, figures=figures)
+
+
+def _pictures(answers: Answers | None, folder: Path | None) -> dict[int, str]:
+    """Return index of a sample -> its picture as a data URI."""
+    if answers is None or folder is None:
+        return {}
+    return {
+        one.index: f"data:image/png;base64,{base64.b64encode((folder / one.picture).read_bytes()).decode('ascii')}"
+        for one in answers.hardest
+        if one.picture
+    }

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import words
+from pipeline.report import layers, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
 from pipeline.report.words import kilobytes, number
@@ -116,7 +116,7 @@ def _student(report: Report) -> list[Text]:
 
 def _left_out(report: Report) -> list[Text]:
     return [
-        Text(f"Left out: {model.name} {layer.name}: {layer.reason}", "dim") for model, layer in words.left_out(report)
+        Text(f"Left out: {model.name} {layer.name}: {layer.reason}", "dim") for model, layer in layers.left_out(report)
     ]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pipeline.report.document import Artifact, Bought, Faster, Latency, Report, Run
-from pipeline.report.model import Interval, Layer, Model
+from pipeline.report.document import Artifact, Bought, Faster, Gate, Latency, Report, Run
+from pipeline.report.model import Interval, Model
 
 PROTOCOLS = {"grpc": "gRPC", "rest": "REST"}
 _RUNTIMES = {
@@ -25,6 +25,11 @@ def number(value: float) -> str:
 def kilobytes(count: int | None) -> str:
     """Return bytes as kB (1000 bytes)."""
     return "-" if count is None else f"{count / 1000:,.1f}"
+
+
+def milliseconds(value: float) -> str:
+    """Return milliseconds, to the microsecond below 10 ms, and with fewer places above."""
+    return f"{value:.3f}" if value < 10 else f"{value:.2f}" if value < 100 else f"{value:,.1f}"
 
 
 def percent(share: float) -> str:
@@ -121,6 +126,11 @@ def marks(artifact: Artifact, report: Report) -> list[str]:
     return [part for part, name in parts.items() if name == artifact.id] + ["optional"] * artifact.optional
 
 
+def found(gate: Gate) -> str:
+    """Return what was found of a gate, without what to try."""
+    return gate.message.removesuffix(f"; try {gate.todo}") if gate.todo else gate.message
+
+
 def bought_by(model: Model, report: Report) -> Bought | None:
     """Return what the model's stage bought; None for the first model and for the student alone."""
     return next((one for one in report.bought if one.stage == model.stage and not model.variant), None)
@@ -162,9 +172,14 @@ def timed(model: Model, report: Report) -> Iterator[tuple[str, Latency, Faster |
                 yield where(run.runtime, run.protocol), latency, faster
 
 
-def left_out(report: Report) -> list[tuple[Model, Layer]]:
-    """Return the layers that a technique of the recipe left out, with the model of its stage."""
-    return [(model, layer) for model in report.models for layer in model.layers if layer.reason]
+def times(model: Model, report: Report) -> dict[str, tuple[Latency, Faster | None]]:
+    """Return place -> what `timed` says of it."""
+    return {place: (latency, faster) for place, latency, faster in timed(model, report)}
+
+
+def places(report: Report) -> list[str]:
+    """Return every place in which a stage's model was timed."""
+    return list(dict.fromkeys(place for model in report.models for place in times(model, report)))
 
 
 def taught(report: Report) -> tuple[Model, Model] | None:

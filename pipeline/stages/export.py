@@ -51,6 +51,7 @@ CODE = (
     "pipeline/parts.py",
     "pipeline/plan.py",
     "pipeline/predictor.py",
+    "pipeline/report/answers.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
 )

@@ -27,9 +27,11 @@ from serving.config import ServingConfig
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.isolate import Child
     from pipeline.measuring.facts import Facts, Group
     from pipeline.measuring.interval import Interval
     from pipeline.report import document
+    from pipeline.report.answers import SplitAnswers
     from pipeline.report.model import Model
     from serving.target.choose import Choice
     from serving.target.interface import Target
@@ -51,6 +53,7 @@ CODE = (
     "pipeline/measuring",
     "pipeline/plan.py",
     "pipeline/predictor.py",
+    "pipeline/report/answers.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
     "pipeline/stages/measure.py",
@@ -63,6 +66,7 @@ LIBRARIES = (
 )  # fmt: skip
 
 LOGITS_FILE = "logits.npz"
+EXAMPLES = "examples"
 
 
 class Config(Frozen):
@@ -109,7 +113,8 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     """Measure every stage's model, and every artifact that could be exported.
 
     The folder gets models.json and artifacts.json with each one's measurements or error, and logits.npz: artifact id
-    (with @PROTOCOL where it is served), or STAGE.keras for a stage's model -> float32 [test samples, classes].
+    (with @PROTOCOL where it is served), or STAGE.keras for a stage's model -> float32 [test samples, classes]; and
+    answers.json, with examples/INDEX.png for the samples that it names where they are images.
     """
     import numpy as np
 
@@ -122,6 +127,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.measuring.places import Local
     from pipeline.measuring.served import Served, Supply
     from pipeline.report import document
+    from pipeline.report.answers import write_answers
     from pipeline.report.model import read_models, write_models
 
     splits = sources.load(data)
@@ -163,6 +169,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
                 for place in tested:
                     put_to_the_test(place, served, facts)
         measure_all(here, facts)
+        write_answers(_answers(keras, facts, child, job.folder), job.folder)
     groups = [*here, *there]
 
     networks = [model for folder in made.values() for model in read_models(folder)]
@@ -188,6 +195,33 @@ def _served(exported: Sequence[document.Artifact], target: Target | None) -> tup
         return ()
     made = tuple(item.id for item in exported if item.format == "saved_model" and item.path)
     return made if target.ours else tuple(name for name in made if name == to_serve(exported).id)
+
+
+def _answers(keras: Mapping[str, np.ndarray], facts: Facts, child: Child, folder: Path) -> SplitAnswers:
+    """Return what every model and every artifact that did not fail answered, and keep pictures of the hardest samples.
+
+    An artifact that is measured in several places is told once, by its first.
+    """
+    from pipeline.measuring import answers, pictures
+    from pipeline.report.answers import SplitAnswers
+
+    test, spec = facts.splits.test, facts.splits.spec
+    logits = dict(keras)
+    for (name, _), found in facts.logits.items():
+        if name not in facts.attempts.errors:
+            logits.setdefault(name, found)
+    told = [answers.described(name, test.y, found) for name, found in logits.items()]
+    shown = sorted({example.index for one in told for example in one.hardest})
+    drawn: dict[int, str] = {}
+    if shown and pictures.are_images(spec.input_shape):
+        (folder / EXAMPLES).mkdir()
+        images = child.call(pictures.png, test.x[shown], spec.value_range)
+        for index, image in zip(shown, images, strict=True):
+            (folder / EXAMPLES / f"{index}.png").write_bytes(image)
+            drawn[index] = f"stages/{NAME}/{EXAMPLES}/{index}.png"
+    return SplitAnswers(
+        samples=len(test.y), classes=list(spec.classes), answers=[answers.pictured(one, drawn) for one in told]
+    )
 
 
 def _measured(

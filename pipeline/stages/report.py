@@ -13,7 +13,7 @@ def write(report: document.Report, folder: Path) -> None:
     """Write both files; report.json comes last, so that whoever sees it sees all."""
     try:
         beside = folder / f".{PAGE}"
-        beside.write_text(page.render(report), encoding="utf-8")
+        beside.write_text(page.render(report, folder), encoding="utf-8")
         beside.replace(folder / PAGE)
     finally:  # whatever is wrong with the page, scripts get their answer
         write_json(folder / REPORT, report.model_dump(mode="json", by_alias=True))

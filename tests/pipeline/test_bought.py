@@ -227,3 +227,10 @@ def test_no_cause_is_made_up_when_the_files_show_none() -> None:
 def test_a_slower_file_needs_a_cause_even_when_it_is_no_smaller() -> None:
     assert one(artifact("train"), artifact("prune", gzip_bytes=1000, ms=2)).causes != []
     assert one(artifact("train"), artifact("prune", gzip_bytes=1000)).causes == []
+
+
+def test_no_cause_is_looked_for_when_no_difference_is_proven() -> None:
+    noisy = run(runtime="litert", latency=[latency(block_p50_ms=[0.5, 1.5, 0.6, 1.2, 0.7])])
+    (cause,) = one(artifact("train"), artifact("prune", gzip_bytes=250, runs=[noisy])).causes
+    assert cause.startswith("LiteRT: no difference is proven (1.2")
+    assert "so there is none to explain; more measure.latency.blocks narrow the interval" in cause

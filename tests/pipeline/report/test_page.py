@@ -71,18 +71,19 @@ def test_page_shows_errors_invalid_measurements_gates_and_curves() -> None:
     text = page.render(report())
     for words in ("the converter died: SIGSEGV", "INVALID", "too few queries", "not measured: the converter died",
                   "98.0 to 100.0", "mlperf_loadgen 6",
-                  '<polyline class="training" points="0.0,0.0 400.0,180.0">'):  # fmt: skip
+                  '<polyline class="training" points="0.0,140.0 256.0,0.0"/>'):  # fmt: skip
         assert words in text
 
 
 def test_page_shows_the_curve_of_a_single_epoch() -> None:
-    assert 'points="0.0,180.0"' in page.render(report(training={"loss": [0.5]}))
+    assert 'points="0.0,70.0"' in page.render(report(training={"loss": [0.5]}))
 
 
 def test_page_of_a_failed_run_tells_what_went_wrong_and_where() -> None:
     failure = {"stage": "export", "message": "cannot write <x>", "exit_code": 4}
     text = page.render(report(verdict="error", failure=failure, artifacts=[], gates=[], training={}))
-    assert "What went wrong in export" in text
+    assert "The run failed in export. The same command goes on from there." in text
+    assert "It happened in the stage <strong>export</strong>; the command left with exit code 4." in text
     assert "cannot write &lt;x&gt;" in text
 
 
@@ -123,8 +124,10 @@ def test_serving_is_told_with_the_server_the_encodings_and_why_not_others() -> N
     for text in (page.render(served()), " ".join(terminal(served(), 200).split())):
         for words in ("Served by docker: tensorflow_model_server 2.20.0 in tensorflow/serving:2.20.0, over "
                       "grpc (tensor_content) and rest (JSON rows)", "Malformed requests (32 over grpc, 32 over rest): ",
-                      "rest, docker"):  # fmt: skip
+                      "docker"):  # fmt: skip
             assert words in text
+    assert '<td class="place">REST<small>docker</small></td>' in page.render(served())
+    assert "rest, docker" in terminal(served(), 200)
     assert "Not binary: there is &lt;none&gt;" in page.render(served())
     assert "Not binary: there is <none>" in terminal(served(), 200)
 
@@ -133,7 +136,8 @@ def test_error_of_an_artifact_is_shown_beside_the_runs_that_it_has() -> None:
     failed = served(error="it does not survive malformed requests")
     for text in (page.render(failed), terminal(failed, 200)):
         assert "it does not survive malformed requests" in text
-        assert "grpc, docker" in text
+    assert '<td class="place">gRPC<small>docker</small></td>' in page.render(failed)
+    assert "grpc, docker" in terminal(failed, 200)
     balance = Balance()
     balance.feed(page.render(failed))
     assert balance.open == []

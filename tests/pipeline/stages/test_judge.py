@@ -70,6 +70,51 @@ def test_gate_fails_only_when_the_whole_interval_misses_the_limit(
     assert not gate.passed
     assert gate.message.startswith(words)
     assert "the whole interval misses it; try " in gate.message
+    assert gate.todo
+    assert gate.message.endswith(f"try {gate.todo}")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "words"),
+    [
+        ("max_accuracy_drop", -0.001, "at most 0"),
+        ("min_parity", 0.999, "at least 0.995"),
+        ("max_p99_ms", 1.7, "at most 1.8 ms"),
+        ("min_speedup", 2.3, "at least 2.2x"),
+        ("min_size_ratio", 8.1, "at least 8"),
+    ],
+)
+def test_missed_gate_names_the_limit_that_would_pass_and_it_passes(name: str, limit: float, words: str) -> None:
+    (gate,) = gates({name: limit})
+    assert gate.todo.split("; the limit that would pass is ")[1].startswith(words)
+    passing = float(words.split()[2].removesuffix("x"))
+    (gate,) = gates({name: passing})
+    assert gate.passed
+    assert gate.todo == ""
+
+
+@pytest.mark.parametrize(
+    ("drop", "passing"),
+    [((0.05, 0.0123456, 0.09), 0.0124), ((0.05, 0.001, 0.09), 0.001), ((-0.01, -0.0123456, 0.0), -0.0123)],
+)
+def test_limit_that_would_pass_is_rounded_to_the_side_that_passes(
+    drop: tuple[float, float, float], passing: float
+) -> None:
+    (gate,) = gates({"max_accuracy_drop": -0.5}, run(drop=drop))
+    assert gate.todo.endswith(f"at most {passing:g}")
+    assert gates({"max_accuracy_drop": passing}, run(drop=drop))[0].passed
+
+
+def test_limit_of_two_protocols_that_would_pass_passes_for_both() -> None:
+    slow = run(protocol="rest", latency=[latency(p99_ms=9.0, p99_low=8.0, p99_high=10.0)])
+    slower = run(protocol="grpc", latency=[latency(p99_ms=8.9, p99_low=8.5, p99_high=10.0)])
+    (gate,) = gates({"max_p99_ms": 5}, slow, slower)
+    assert gate.todo.endswith("at most 8.5 ms")
+
+
+def test_gate_says_which_side_of_its_limit_is_allowed_and_in_what() -> None:
+    found = gates({"max_p99_ms": 5, "min_speedup": 1})
+    assert [(gate.upper, gate.unit) for gate in found] == [(True, " ms"), (False, "x")]
 
 
 def test_size_ratio_is_of_gzipped_bytes_reference_over_artifact() -> None:

@@ -1,0 +1,193 @@
+"""The first thing the page says: the verdict with its reason, and the answers to smaller, faster, still right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.report.document import Artifact, Report, Run
+from pipeline.report.model import Interval, Model
+from pipeline.report.words import kilobytes, milliseconds, number, percent, ratio, where
+
+_DROP = "max_accuracy_drop"
+_SMALLER = 1.005  # a ratio above this is shown as more than 1.00
+Word = Literal["yes", "no", "open"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question, its figure, and what the figure rests on."""
+
+    question: str
+    word: Word
+    said: str
+    figure: str
+    details: tuple[str, ...]
+
+
+def sentence(report: Report) -> str:
+    """Return why the verdict is what it is, in one sentence or two."""
+    missed = [gate for gate in report.gates if not gate.passed]
+    broken = [item for item in report.artifacts if item.error and not item.optional]
+    if report.verdict == "incomplete":
+        return _incomplete(report)
+    if report.verdict == "error":
+        if report.failure:
+            return f"The run failed{f' in {report.failure.stage}' if report.failure.stage else ''}. " + _GO_ON
+        names = ", ".join(item.id for item in broken)
+        return f"What {names} is worth could not be judged, for a failure of the moment. " + _GO_ON
+    if report.verdict == "pass":
+        return f"{_all(len(report.gates))}, and every artifact that was asked for could be made and run."
+    reasons = (
+        [f"{len(missed)} of {_count(len(report.gates), 'limit')} {'is' if len(missed) == 1 else 'are'} missed"]
+        if missed
+        else []
+    )
+    reasons += [f"{_count(len(broken), 'artifact')} could not be made or run: {', '.join(item.id for item in broken)}"]
+    return "; ".join(reasons if broken else reasons[:-1]) + "."
+
+
+_GO_ON = "The same command goes on from there."
+
+
+def _count(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
+def _all(count: int) -> str:
+    return "The one limit is held" if count == 1 else f"All {count} limits are held"
+
+
+def _incomplete(report: Report) -> str:
+    """Return why nothing was judged, and what to do so that it is."""
+    went = [stage.name for stage in report.stages if stage.status in ("run", "reused")]
+    if "measure" not in went:
+        if report.settings.get("measure"):
+            last = f"the run stopped after {went[-1]}" if went else "nothing was run"
+            return f"Nothing is proven yet: {last}, before anything was measured. `modelmill run` goes on from there."
+        return "Nothing is proven: the recipe has no section measure, so nothing was measured that could be judged."
+    if not report.artifacts:
+        return (
+            "Nothing was judged: the models were measured, but limits are for exported files, and the recipe has no "
+            "section export."
+        )
+    return (
+        "Nothing was judged: everything was measured, but the recipe sets no limits. Add some, such as "
+        "judge.gates.max_accuracy_drop: 0.01; nothing is trained or measured again for that."
+    )
+
+
+def answers(report: Report) -> list[Answer]:
+    """Return the answers for the final artifact; where none was exported, for the last stage's model.
+
+    A question that nothing was measured for is left out.
+    """
+    files = {item.id: item for item in report.artifacts}
+    final, reference = files.get(report.final or ""), files.get(report.reference or "")
+    if final is None or reference is None:
+        return _of_models([model for model in report.models if not model.variant])
+    run = final.runs[0] if final.runs and not final.error else None
+    found: list[Answer | None] = []
+    if final is not reference:
+        found.append(_smaller(reference, final))
+        found.append(_faster(run) if run else None)
+    if run:
+        basis = reference.runs[0].metrics.get("accuracy") if reference.runs else None
+        allowed = any(gate.passed for gate in report.gates if (gate.name, gate.artifact) == (_DROP, final.id))
+        found.append(_right(run.metrics.get("accuracy"), run.metrics.get("accuracy_drop"), basis, allowed=allowed))
+    return [one for one in found if one]
+
+
+def _smaller(before: Artifact | Model, after: Artifact | Model, what: str = "gzipped") -> Answer | None:
+    if not before.gzip_bytes or not after.gzip_bytes:
+        return None
+    times = before.gzip_bytes / after.gzip_bytes
+    word: Word = "yes" if times > _SMALLER else "no" if times < 1 / _SMALLER else "open"
+    said = {"yes": "smaller", "no": "larger", "open": "the same size"}[word]
+    details = (f"{kilobytes(after.gzip_bytes)} kB {what}", f"from {kilobytes(before.gzip_bytes)} kB")
+    return Answer("Smaller?", word, said, ratio(times), details)
+
+
+def _faster(run: Run) -> Answer | None:
+    one = run.single_stream()
+    if one is None or one.speedup is None:
+        return None
+    faster = one.speedup
+    word: Word = "open" if not faster.valid else "yes" if faster.low > 1 else "no" if faster.high < 1 else "open"
+    said = {"yes": "faster", "no": "slower", "open": "as fast: no difference proven"}[word]
+    if not faster.valid:
+        said = "not proven: the measurement is INVALID"
+    name = where(run.runtime, run.protocol)
+    place = name if run.protocol else f"in {name}"
+    details = (
+        f"95 % {faster.low:.2f} to {faster.high:.2f}, {place}",
+        f"p50 {milliseconds(one.p50_ms)} ms, against {faster.against}",
+    )
+    return Answer("Faster?", word, said, ratio(faster.value), details)
+
+
+def _right(
+    accuracy: Interval | None, drop: Interval | None, basis: Interval | None, *, allowed: bool = False
+) -> Answer | None:
+    if accuracy is None:
+        return None
+    word, said = _loss(drop, allowed=allowed)
+    details = [f"right on the test split, 95 % {percent(accuracy.low)} to {percent(accuracy.high)}"]
+    if drop:
+        before = f"from {percent(basis.value)} %: " if basis else ""
+        details.append(f"{before}{_points(-drop.value)} points, 95 % {_points(-drop.high)} to {_points(-drop.low)}")
+    return Answer("Still right?" if drop else "Right?", word, said, f"{percent(accuracy.value)} %", tuple(details))
+
+
+def _points(change: float) -> str:
+    return f"{round(100 * change, 1) + 0.0:+.1f}"  # -0.0 + 0.0 is 0.0
+
+
+def _loss(drop: Interval | None, *, allowed: bool) -> tuple[Word, str]:
+    if drop is None:
+        return "open", "nothing to compare with"
+    if drop.low > 0:
+        return ("open", "less accurate, within the limit") if allowed else ("no", "accuracy is lost")
+    return "yes", "more accurate" if drop.high < 0 else "no loss proven"
+
+
+def _of_models(line: list[Model]) -> list[Answer]:
+    if not line:
+        return []
+    first, last = line[0], line[-1]
+    found = [_right(last.metrics.get("accuracy"), last.metrics.get("accuracy_drop"), first.metrics.get("accuracy"))]
+    if last is not first:
+        found.insert(0, _smaller(first, last, "of weights, gzipped"))
+        times = first.macs / last.macs if last.macs else 1.0
+        word: Word = "yes" if times > _SMALLER else "no" if times < 1 / _SMALLER else "open"
+        said = {"yes": "less to compute", "no": "more to compute", "open": "as much to compute"}[word]
+        details = (f"{number(last.macs)} MACs a sample", f"from {number(first.macs)}; no latency was measured")
+        found.insert(1, Answer("Less work?", word, said, ratio(times), details))
+    return [one for one in found if one]
+
+
+def served(report: Report) -> str:
+    """Return in a sentence what the SavedModel that is served as the result is worth; empty where it is the final one.
+
+    Empty too where nothing was measured of it.
+    """
+    files = {item.id: item for item in report.artifacts}
+    chosen, reference = files.get(report.to_serve or ""), files.get(report.reference or "")
+    if chosen is None or reference is None or chosen.id == report.final or not chosen.runs or chosen is reference:
+        return ""
+    parts = []
+    if chosen.gzip_bytes and reference.gzip_bytes:
+        parts.append(f"{ratio(reference.gzip_bytes / chosen.gzip_bytes)} smaller")
+    for run in chosen.runs:
+        one = run.single_stream()
+        if one and one.speedup and one.speedup.valid:
+            faster = one.speedup
+            place = where(run.runtime, run.protocol)
+            if faster.low > 1:
+                parts.append(f"{ratio(faster.value)} faster {place}")
+            else:
+                claim = "slower" if faster.high < 1 else "no faster"
+                parts.append(f"{claim} {place} ({ratio(faster.value)}, 95 % {faster.low:.2f} to {faster.high:.2f})")
+    if accuracy := chosen.runs[0].metrics.get("accuracy"):
+        parts.append(f"right on {percent(accuracy.value)} %")
+    return ", ".join(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Group:
 
 @dataclass
 class Facts:
-    """What is known so far, by (artifact id, key of the place)."""
+    """What is known so far, by (artifact id, key of the place); of the places themselves by their name."""
 
     attempts: Attempts
     splits: Splits
@@ -52,6 +53,7 @@ class Facts:
     logits: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     latency: dict[tuple[str, str], list[document.Latency]] = field(default_factory=dict)
     checks: dict[tuple[str, str], list[document.Check]] = field(default_factory=dict)
+    places: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def step(self, item: str) -> None:
         """Tell what is measured next."""
@@ -89,6 +91,7 @@ def measure_all(groups: Sequence[Group], facts: Facts) -> None:
             facts.step(f"latency, {group.place.name}, batch {batch}")
             if good := facts.good(group):
                 _latency(group, good, facts, batch)
+        facts.places[group.place.name] = group.place.described()
 
 
 def _latency(group: Group, names: list[str], facts: Facts, batch: int) -> None:

@@ -9,6 +9,7 @@ kills its runtime is that artifact's error, and the others are measured all the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from pipeline.data import DataConfig
 from pipeline.errors import RunError
 from pipeline.events import Emit
 from pipeline.measuring.latency_config import LatencyConfig
+from pipeline.parts import Parts
 from pipeline.plan import reference, to_serve
 from pipeline.stage import Job, Result, Surroundings
 from serving.config import ServingConfig
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.isolate import Child
     from pipeline.measuring.facts import Facts, Group
     from pipeline.measuring.interval import Interval
+    from pipeline.measuring.served import Served, Supply
     from pipeline.report import document
     from pipeline.report.answers import SplitAnswers
     from pipeline.report.model import Model
@@ -51,6 +54,7 @@ CODE = (
     "pipeline/legacy_keras.py",
     "pipeline/machine.py",
     "pipeline/measuring",
+    "pipeline/parts.py",
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
@@ -123,8 +127,9 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.formats.saved_model import VERSION
     from pipeline.isolate import Child
     from pipeline.measuring import runtimes
-    from pipeline.measuring.facts import Facts, group, measure_all, put_to_the_test
+    from pipeline.measuring.facts import Facts, group, measure_all
     from pipeline.measuring.places import Local
+    from pipeline.measuring.resume import resumed
     from pipeline.measuring.served import Served, Supply
     from pipeline.report import document
     from pipeline.report.answers import write_answers
@@ -162,13 +167,16 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
             for model in read_models(folder):
                 at = folder / model.variant if model.variant else folder
                 keras[model.key] = child.call(runtimes.answer_as_keras, at, splits.test.x, *how)
-        if supply is not None:
+        parts = Parts(job.work)
+        if supply is not None and target is not None:
             # first, because a target that is not there ends the run; and alone, because a server disturbs the others
-            with supply:
-                measure_all(there, facts)
-                for place in tested:
-                    put_to_the_test(place, served, facts)
-        measure_all(here, facts)
+            behind = partial(_measure_served, supply, there, tested, facts)
+            if target.ours:
+                resumed("served", there, facts, parts, behind)
+            else:
+                behind()
+        for one in here:
+            resumed(one.place.name, [one], facts, parts, partial(measure_all, [one], facts))
         write_answers(_answers(keras, facts, child, job.folder), job.folder)
     groups = [*here, *there]
 
@@ -184,6 +192,16 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     if target is not None and not target.ours:
         transient.append("a server that somebody else runs may answer differently next time")
     return Result(metrics, tuple(transient))
+
+
+def _measure_served(supply: Supply, groups: Sequence[Group], tested: Sequence[Served], facts: Facts) -> None:
+    """Measure what a server answers over each protocol, and what it survives over those that are put to the test."""
+    from pipeline.measuring.facts import measure_all, put_to_the_test
+
+    with supply:
+        measure_all(groups, facts)
+        for place in tested:
+            put_to_the_test(place, groups[0].ids, facts)
 
 
 def _served(exported: Sequence[document.Artifact], target: Target | None) -> tuple[str, ...]:
@@ -253,7 +271,7 @@ def _measured(
         except RunError as broken:
             error = str(broken)
             continue
-        facts_of_the_place = group.place.described() | {"checks": facts.checks.get(key, [])}
+        facts_of_the_place = facts.places[group.place.name] | {"checks": facts.checks.get(key, [])}
         runs.append(
             document.Run.model_validate(
                 {

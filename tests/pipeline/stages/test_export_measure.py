@@ -2,67 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-import models
-from pipeline import data
-from pipeline.artifact import Artifact, Manifest
-from pipeline.events import Event, Note, Progress
-from pipeline.files import hashes, sha256
+from pipeline.events import Event
 from pipeline.formats import keras_file
 from pipeline.isolate import Child
 from pipeline.measuring import anatomy, runtimes
-from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.report import document
 from pipeline.report.model import read_models, write_models
-from pipeline.stage import Job, Result
+from pipeline.stage import Result
 from pipeline.stages import export, measure
 from serving.config import ServingConfig
 from tests.pipeline.stages import crashing
-
-DATA = data.DataConfig()
-MEASURE = measure.Config(resamples=100, latency=LatencyConfig(min_block_ms=10, batch_min_block_ms=10))
-SMALL = export.Config(tflite=("float32", "float16", "int8"), onnx=("float32",))
-
-
-def stored(folder: Path, name: str) -> Artifact:
-    manifest = Manifest(stage=name, fingerprint="0", basis={}, files={}, seconds=0, metrics={})
-    return Artifact(folder, manifest)
-
-
-def job(folder: Path, events: list[Event], **inputs: Path) -> Job:
-    work = folder.with_name(f"{folder.name}-work")
-    folder.mkdir()
-    work.mkdir(exist_ok=True)
-    return Job(folder, work, {name: stored(path, name) for name, path in inputs.items()}, events.append)
-
-
-def warnings(events: list[Event]) -> list[str]:
-    return [event.text for event in events if isinstance(event, Note) and event.level == "warning"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("train")
-    spec = data.load(DATA).spec
-    network = models.build(models.mlp.Config(architecture="mlp", dense=(16,)), spec, seed=0)
-    keras_file.write(network, spec, folder)
-    write_models([anatomy.describe(network, "train")], folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("export") / "entry"
-    export.run(job(folder, [], train=trained), data=DATA, export=SMALL)
-    return folder
+from tests.pipeline.stages.small import DATA, MEASURE, SMALL, by_id, job, measured, warnings
 
 
 def export_with(
@@ -71,38 +27,6 @@ def export_with(
     events: list[Event] = []
     monkeypatch.setattr(export, "convert", function)
     return export.run(job(folder, events, train=trained), data=DATA, export=SMALL), events
-
-
-def by_id(folder: Path) -> dict[str, document.Artifact]:
-    return {artifact.id: artifact for artifact in document.read_artifacts(folder)}
-
-
-def partial_that_is_interrupted(call: Any, *arguments: Any) -> Any:
-    """Return what export calls for an artifact; Ctrl-C comes with the .onnx."""
-    if arguments[1].format == "onnx":
-        raise KeyboardInterrupt
-    return partial(call, *arguments)
-
-
-def test_interrupted_export_goes_on_with_the_files_that_are_whole_and_ends_with_the_same_bytes(
-    trained: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, events = tmp_path / "entry", list[Event]()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(export, "partial", partial_that_is_interrupted)
-        export.run(job(folder, events, train=trained), data=DATA, export=SMALL)
-    work = tmp_path / "entry-work"
-    (work / "train.tflite.float16.tflite").write_bytes(b"damaged")
-    folder.rmdir()
-    export.run(job(folder, events, train=trained), data=DATA, export=SMALL)
-    notes = [event.text for event in events if isinstance(event, Note)]
-    assert notes == ["goes on: 3 of 5 files were made before it was interrupted"]
-    items = [event.item for event in events if isinstance(event, Progress)]
-    assert items[5:] == ["train.tflite.float16", "train.onnx.float32"]
-    for name, digest in hashes(exported, exported).items():
-        if not name.endswith("fingerprint.pb"):  # random at each save
-            assert sha256(folder / name) == digest, name
-    assert document.read_artifacts(folder) == document.read_artifacts(exported)
 
 
 def test_export_makes_every_planned_file_and_describes_it(exported: Path) -> None:
@@ -138,16 +62,6 @@ def test_converter_killed_from_outside_is_an_error_that_is_not_kept(
     (reason,) = result.transient
     assert reason.startswith("train.tflite.float16: ")
     assert "SIGKILL" in reason
-
-
-def measured(
-    trained: Path, exported: Path, folder: Path, serving: ServingConfig | None = None
-) -> tuple[dict[str, document.Artifact], Result, list[Event]]:
-    events: list[Event] = []
-    found = measure.surroundings(lambda _: None, serving=serving).found
-    todo = dataclasses.replace(job(folder, events, train=trained, export=exported), found=found)
-    result = measure.run(todo, data=DATA, measure=MEASURE, serving=serving)
-    return by_id(folder), result, events
 
 
 def test_runtime_that_dies_is_that_artifacts_error_and_the_others_are_measured(
@@ -263,7 +177,9 @@ def test_served_model_has_a_run_for_each_protocol_and_survives_malformed_request
         assert [(check.name, check.problems) for check in run.checks] == [("malformed-requests", [])]
     with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
         assert set(logits) == {"train.keras", f"{SAVED_MODEL}@grpc", f"{SAVED_MODEL}@rest"}
-    assert {path.name for path in (tmp_path / "m").iterdir()} == {"artifacts.json", "logits.npz", "models.json"}
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {
+        "answers.json", "artifacts.json", "examples", "logits.npz", "models.json"
+    }  # fmt: skip
 
 
 def test_served_model_that_answers_malformed_requests_fails_and_keeps_its_figures(

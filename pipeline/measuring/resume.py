@@ -1,0 +1,68 @@
+"""What an interrupted call has measured, kept by the server and by the runtime, so that the next call goes on.
+
+Artifacts of one place take turns, so what is kept is always the whole place: nothing is compared across calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.events import Note
+from pipeline.measuring.facts import Facts, Group
+from pipeline.parts import Parts
+from pipeline.report import document
+
+
+def resumed(name: str, groups: Sequence[Group], facts: Facts, parts: Parts, measure: Callable[[], None]) -> None:
+    """Add the facts of some groups: those that an interrupted call kept, else what `measure` adds, which are kept.
+
+    Failures of the moment are not kept: then the groups are measured again.
+
+    Args:
+        name: of the part.
+        measure: adds the facts of these groups.
+    """
+    kept = parts.find(name)
+    if kept is not None:
+        _take_up(kept, name, facts, parts)
+        text = f"goes on: {', '.join(group.place.name for group in groups)} measured before it was interrupted"
+        facts.attempts.emit(Note(facts.attempts.stage, text))
+        return
+    passing, done = len(facts.attempts.transient), facts.done
+    measure()
+    if len(facts.attempts.transient) == passing:
+        _keep(name, groups, facts, parts, facts.done - done)
+
+
+def _keep(name: str, groups: Sequence[Group], facts: Facts, parts: Parts, steps: int) -> None:
+    keys = [(item, group.place.key) for group in groups for item in group.ids]
+    answered = [key for key in keys if key in facts.logits]
+    path = parts.folder / f"{name}.npz"
+    np.savez(path, allow_pickle=False, **{str(place): facts.logits[key] for place, key in enumerate(answered)})
+
+    def dumped(known: dict[tuple[str, str], Any]) -> list[Any]:
+        return [[*key, [one.model_dump(mode="json") for one in known[key]]] for key in keys if key in known]
+
+    errors = facts.attempts.errors
+    value = {
+        "steps": steps, "answered": answered, "latency": dumped(facts.latency), "checks": dumped(facts.checks),
+        "errors": {item: errors[item] for item, _ in keys if item in errors},
+        "places": {group.place.name: facts.places[group.place.name] for group in groups},
+    }  # fmt: skip
+    parts.keep(name, value, [path])
+
+
+def _take_up(kept: dict[str, Any], name: str, facts: Facts, parts: Parts) -> None:
+    facts.done += kept["steps"]
+    facts.attempts.errors.update(kept["errors"])
+    facts.places.update(kept["places"])
+    with np.load(parts.folder / f"{name}.npz", allow_pickle=False) as stored:
+        for place, (item, key) in enumerate(kept["answered"]):
+            facts.logits[item, key] = stored[str(place)]
+    for item, key, latencies in kept["latency"]:
+        facts.latency[item, key] = [document.Latency.model_validate(one) for one in latencies]
+    for item, key, checks in kept["checks"]:
+        facts.checks[item, key] = [document.Check.model_validate(one) for one in checks]

@@ -10,6 +10,7 @@ from pipeline.report import commands, confusion, headline, layers, page
 from pipeline.report.answers import Answers, SplitAnswers
 from pipeline.report.document import Report
 from tests.pipeline.report import shapes
+from tests.pipeline.report.test_page import terminal
 
 
 def answers(report: Report) -> dict[str, tuple[str, str, str]]:
@@ -107,6 +108,11 @@ def test_a_change_of_nothing_has_no_minus() -> None:
 )
 def test_every_verdict_has_its_reason(report: Report, said: str) -> None:
     assert headline.sentence(report) == said
+
+
+def test_terminal_says_too_why_nothing_was_judged() -> None:
+    assert "Nothing is proven yet: the run stopped after train" in " ".join(terminal(shapes.only_trained()).split())
+    assert "limits are held" not in terminal(shapes.whole())
 
 
 def test_failures_of_the_moment_are_no_word_on_the_artifacts() -> None:

@@ -148,7 +148,10 @@ def _loss(drop: Interval | None, *, allowed: bool) -> tuple[Word, str]:
         return "open", "nothing to compare with"
     if drop.low > 0:
         return ("open", "less accurate, within the limit") if allowed else ("no", "accuracy is lost")
-    return "yes", "more accurate" if drop.high < 0 else "no loss proven"
+    if drop.high < 0:
+        return "yes", "more accurate"
+    # one that may be there is a yes only where it looks like none, or a limit says that it may
+    return "yes" if allowed or drop.value <= 0 else "open", "no loss proven"
 
 
 def _of_models(line: list[Model]) -> list[Answer]:

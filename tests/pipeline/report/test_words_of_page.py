@@ -36,6 +36,23 @@ def test_lost_accuracy_is_a_no_when_no_limit_allows_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("drop", "answer"),
+    [
+        ((0.0, -0.01, 0.01), ("yes", "no loss proven")),
+        ((0.002, -0.001, 0.004), ("open", "no loss proven")),
+        ((0.002, 0.001, 0.004), ("no", "accuracy is lost")),
+        ((-0.002, -0.004, -0.001), ("yes", "more accurate")),
+    ],
+)
+def test_still_right_is_said_of_the_drops_interval(drop: tuple[float, float, float], answer: tuple[str, str]) -> None:
+    value, low, high = drop
+    found = shapes.model("x", None, 4, metrics={"accuracy_drop": {"value": value, "low": low, "high": high}})
+    report = shapes.one_step()
+    report.models[-1] = found.model_copy(update={"metrics": report.models[-1].metrics | found.metrics})
+    assert answers(report)["Still right?"][1:] == answer
+
+
+@pytest.mark.parametrize(
     ("faster", "word", "said"),
     [
         ({"value": 0.5, "low": 0.4, "high": 0.6}, "no", "slower"),
@@ -59,9 +76,10 @@ def test_models_are_compared_when_nothing_was_exported() -> None:
     assert answers(shapes.one_step()) == {
         "Smaller?": ("2.1x", "yes", "smaller"),
         "Less work?": ("2.1x", "yes", "less to compute"),
-        "Still right?": ("98.7 %", "yes", "no loss proven"),
+        "Still right?": ("98.7 %", "open", "no loss proven"),
     }
     assert answers(shapes.only_trained()) == {}
+    assert answers(shapes.only_exported()) == {"Smaller?": ("47x", "yes", "smaller")}
 
 
 def test_what_is_to_be_served_is_told_beside_the_final_artifact() -> None:
@@ -90,6 +108,11 @@ def test_a_change_of_nothing_has_no_minus() -> None:
             "from there.",
         ),
         (
+            shapes.only_exported(),
+            "Nothing is proven yet: the run stopped after export, before anything was measured. `modelmill run` goes on "
+            "from there.",
+        ),
+        (
             shapes.report(verdict="incomplete", ran=("train",), settings={"measure": None}),
             "Nothing is proven: the recipe has no section measure, so nothing was measured that could be judged.",
         ),
@@ -104,7 +127,7 @@ def test_a_change_of_nothing_has_no_minus() -> None:
             "judge.gates.max_accuracy_drop: 0.01; nothing is trained or measured again for that.",
         ),
     ],
-    ids=["pass", "fail", "error", "until", "no measure", "no export", "no limits"],
+    ids=["pass", "fail", "error", "until", "until export", "no measure", "no export", "no limits"],
 )
 def test_every_verdict_has_its_reason(report: Report, said: str) -> None:
     assert headline.sentence(report) == said

@@ -64,7 +64,8 @@ def _incomplete(report: Report) -> str:
     if "measure" not in went:
         if report.settings.get("measure"):
             last = f"the run stopped after {went[-1]}" if went else "nothing was run"
-            return f"Nothing is proven yet: {last}, before anything was measured. `modelmill run` goes on from there."
+            there = "The command modelmill run goes on from there."
+            return f"Nothing is proven yet: {last}, before anything was measured. {there}"
         return "Nothing is proven: the recipe has no section measure, so nothing was measured that could be judged."
     if not report.artifacts:
         return (

@@ -104,13 +104,13 @@ def test_a_change_of_nothing_has_no_minus() -> None:
         (shapes.error(), "The run failed in distill. The same command goes on from there."),
         (
             shapes.only_trained(),
-            "Nothing is proven yet: the run stopped after train, before anything was measured. `modelmill run` goes on "
-            "from there.",
+            "Nothing is proven yet: the run stopped after train, before anything was measured. The command "
+            "modelmill run goes on from there.",
         ),
         (
             shapes.only_exported(),
-            "Nothing is proven yet: the run stopped after export, before anything was measured. `modelmill run` goes on "
-            "from there.",
+            "Nothing is proven yet: the run stopped after export, before anything was measured. The command "
+            "modelmill run goes on from there.",
         ),
         (
             shapes.report(verdict="incomplete", ran=("train",), settings={"measure": None}),

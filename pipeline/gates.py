@@ -103,13 +103,14 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
     found = [(rule.find(artifact, run, reference), run) for run in artifact.runs]
     values = [(value, run) for value, run in found if value is not None]
     if artifact.error or not values or len(values) < len(found):
+        failed = next((item for item in (artifact, reference) if item.error), None)
         why = artifact.error or reference.error or "it has no such measurement"
         if reference.error and not artifact.error:
             why = f"the reference {reference.id} failed: {why}"
         return Gate(
             name=name, artifact=artifact.id, limit=limit, value=None, low=None, high=None, passed=False,
             message=f"not measured: {why.splitlines()[0]}", upper=rule.upper, unit=rule.unit,
-            todo="what the error of the artifact says" if artifact.error or reference.error else "",
+            todo=f"what the error of {failed.id} says" if failed else "",
         )  # fmt: skip
     # every place where the artifact runs has to hold the limit; shown is the worst that misses it, else the worst
     missed = [pair for pair in values if (pair[0].low > limit if rule.upper else pair[0].high < limit)]

@@ -64,7 +64,8 @@ def _incomplete(report: Report) -> str:
     if "measure" not in went:
         if report.settings.get("measure"):
             last = f"the run stopped after {went[-1]}" if went else "nothing was run"
-            return f"Nothing is proven yet: {last}, before anything was measured. `modelmill run` goes on from there."
+            there = "The command modelmill run goes on from there."
+            return f"Nothing is proven yet: {last}, before anything was measured. {there}"
         return "Nothing is proven: the recipe has no section measure, so nothing was measured that could be judged."
     if not report.artifacts:
         return (
@@ -148,7 +149,10 @@ def _loss(drop: Interval | None, *, allowed: bool) -> tuple[Word, str]:
         return "open", "nothing to compare with"
     if drop.low > 0:
         return ("open", "less accurate, within the limit") if allowed else ("no", "accuracy is lost")
-    return "yes", "more accurate" if drop.high < 0 else "no loss proven"
+    if drop.high < 0:
+        return "yes", "more accurate"
+    # one that may be there is a yes only where it looks like none, or a limit says that it may
+    return "yes" if allowed or drop.value <= 0 else "open", "no loss proven"
 
 
 def _of_models(line: list[Model]) -> list[Answer]:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import layers, words
+from pipeline.report import headline, layers, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
 from pipeline.report.words import kilobytes, number
@@ -150,4 +150,6 @@ def show(report: Report, console: Console) -> None:
         console.print(gates(report))
     if report.failure:
         console.print(Text(report.failure.message, "red"))
+    if report.verdict == "incomplete":
+        console.print(Text(headline.sentence(report), "dim"))
     console.print(f"verdict: [bold {_VERDICT[report.verdict]}]{escape(report.verdict)}[/]")

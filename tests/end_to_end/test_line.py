@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.report import commands
+from pipeline.report.document import Report
 from tests.end_to_end.command import FAST, ONLY_TRAIN, modelmill, options, report, statuses
 
 ALL = [
@@ -96,6 +99,22 @@ def test_run_folder_has_the_promised_files(first: Any, cwd: Path) -> None:  # no
     assert all(name in page for name in ALL)
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert len(page) < 3_000_000
+    found = report(cwd)
+    assert {answers["of"] for answers in found["tested"]["answers"]} >= {"train.keras", found["final"]}
+    assert page.count('src="data:image/png;base64,') == 16
+    assert found["folder"] == "runs/digits"
+    assert "modelmill run runs/digits/recipe.yaml" in re.sub("</?span>", "", page)
+
+
+def test_command_on_the_page_makes_the_run_again_and_reuses_it(first: Any, cwd: Path) -> None:
+    folder = cwd / "runs/digits"
+    line = next(item.line for item in commands.commands(Report.model_validate(report(cwd))))
+    before = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    assert shlex.split(line)[0] == "modelmill"
+    again = modelmill(*shlex.split(line)[1:], cwd=cwd)
+    assert again.returncode == first.returncode, again.stderr
+    assert set(statuses(cwd)) == {"reused"}
+    assert (folder / "recipe.yaml").read_text(encoding="utf-8") == before
 
 
 def test_chatter_of_the_libraries_goes_to_the_log(first: Any, cwd: Path) -> None:

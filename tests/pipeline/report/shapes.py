@@ -224,6 +224,16 @@ def only_trained() -> Report:
     return report(verdict="incomplete", ran=("train",), models=[model("train", None, 250_000)], training={})
 
 
+def only_exported() -> Report:
+    """`modelmill export`: every file is there, none was measured."""
+    made = [item.model_copy(update={"metrics": {}}) for item in line()]
+    found = [item.model_copy(update={"runs": []}) for item in files()]
+    return whole(
+        verdict="incomplete", artifacts=found, models=made, bought=bought(made, found), gates=[], tested=None,
+        stages=[Stage(name=name, status="run", seconds=1) for name in ("train", "distill", "export")],
+    )  # fmt: skip
+
+
 def one_step() -> Report:
     """`modelmill prune --model x.keras`: two models in Keras, measured, nothing exported."""
     made = [model("import", 0.99, 250_000, training={}), model("prune", 0.987, 120_000)]
@@ -237,7 +247,7 @@ def one_step() -> Report:
 
 SHAPES: dict[str, Callable[[], Report]] = {
     "whole": whole, "failed": failed, "error": error, "many classes": many_classes, "only trained": only_trained,
-    "one step": one_step,
+    "only exported": only_exported, "one step": one_step,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pipeline.report import commands, confusion, headline, layers, page
 from pipeline.report.answers import Answers, SplitAnswers
 from pipeline.report.document import Report
 from tests.pipeline.report import shapes
+from tests.pipeline.report.test_page import terminal
 
 
 def answers(report: Report) -> dict[str, tuple[str, str, str]]:
@@ -32,6 +33,23 @@ def test_three_answers_are_those_of_the_final_artifact() -> None:
 
 def test_lost_accuracy_is_a_no_when_no_limit_allows_it() -> None:
     assert answers(shapes.failed())["Still right?"] == ("98.3 %", "no", "accuracy is lost")
+
+
+@pytest.mark.parametrize(
+    ("drop", "answer"),
+    [
+        ((0.0, -0.01, 0.01), ("yes", "no loss proven")),
+        ((0.002, -0.001, 0.004), ("open", "no loss proven")),
+        ((0.002, 0.001, 0.004), ("no", "accuracy is lost")),
+        ((-0.002, -0.004, -0.001), ("yes", "more accurate")),
+    ],
+)
+def test_still_right_is_said_of_the_drops_interval(drop: tuple[float, float, float], answer: tuple[str, str]) -> None:
+    value, low, high = drop
+    found = shapes.model("x", None, 4, metrics={"accuracy_drop": {"value": value, "low": low, "high": high}})
+    report = shapes.one_step()
+    report.models[-1] = found.model_copy(update={"metrics": report.models[-1].metrics | found.metrics})
+    assert answers(report)["Still right?"][1:] == answer
 
 
 @pytest.mark.parametrize(
@@ -58,9 +76,10 @@ def test_models_are_compared_when_nothing_was_exported() -> None:
     assert answers(shapes.one_step()) == {
         "Smaller?": ("2.1x", "yes", "smaller"),
         "Less work?": ("2.1x", "yes", "less to compute"),
-        "Still right?": ("98.7 %", "yes", "no loss proven"),
+        "Still right?": ("98.7 %", "open", "no loss proven"),
     }
     assert answers(shapes.only_trained()) == {}
+    assert answers(shapes.only_exported()) == {"Smaller?": ("47x", "yes", "smaller")}
 
 
 def test_what_is_to_be_served_is_told_beside_the_final_artifact() -> None:
@@ -85,8 +104,13 @@ def test_a_change_of_nothing_has_no_minus() -> None:
         (shapes.error(), "The run failed in distill. The same command goes on from there."),
         (
             shapes.only_trained(),
-            "Nothing is proven yet: the run stopped after train, before anything was measured. `modelmill run` goes on "
-            "from there.",
+            "Nothing is proven yet: the run stopped after train, before anything was measured. The command "
+            "modelmill run goes on from there.",
+        ),
+        (
+            shapes.only_exported(),
+            "Nothing is proven yet: the run stopped after export, before anything was measured. The command "
+            "modelmill run goes on from there.",
         ),
         (
             shapes.report(verdict="incomplete", ran=("train",), settings={"measure": None}),
@@ -103,10 +127,15 @@ def test_a_change_of_nothing_has_no_minus() -> None:
             "judge.gates.max_accuracy_drop: 0.01; nothing is trained or measured again for that.",
         ),
     ],
-    ids=["pass", "fail", "error", "until", "no measure", "no export", "no limits"],
+    ids=["pass", "fail", "error", "until", "until export", "no measure", "no export", "no limits"],
 )
 def test_every_verdict_has_its_reason(report: Report, said: str) -> None:
     assert headline.sentence(report) == said
+
+
+def test_terminal_says_too_why_nothing_was_judged() -> None:
+    assert "Nothing is proven yet: the run stopped after train" in " ".join(terminal(shapes.only_trained()).split())
+    assert "limits are held" not in terminal(shapes.whole())
 
 
 def test_failures_of_the_moment_are_no_word_on_the_artifacts() -> None:

@@ -13,6 +13,7 @@ from pipeline.formats import keras_file
 from pipeline.isolate import Child
 from pipeline.measuring import anatomy, runtimes
 from pipeline.report import document
+from pipeline.report.answers import read_answers
 from pipeline.report.model import read_models, write_models
 from pipeline.stage import Result
 from pipeline.stages import export, measure
@@ -78,6 +79,9 @@ def test_runtime_that_dies_is_that_artifacts_error_and_the_others_are_measured(
     assert warnings(events) == [f"train.onnx.float32 failed: {failed.error}"]
     with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
         assert set(logits) == {"train.keras", *found}
+    tested = read_answers(tmp_path / "m")
+    assert tested is not None
+    assert {one.of for one in tested.answers} == {"train.keras", *found}
 
 
 def test_models_of_the_stages_are_measured_in_keras_when_nothing_was_exported(trained: Path, tmp_path: Path) -> None:
@@ -97,6 +101,42 @@ def test_models_of_the_stages_are_measured_in_keras_when_nothing_was_exported(tr
     assert (result.metrics["artifacts"], result.metrics["failed"]) == (0, 0)
     with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
         assert set(logits) == {"train.keras", "distill.keras"}
+
+
+def test_answers_to_the_test_split_are_kept_with_pictures_of_the_hardest_samples(trained: Path, tmp_path: Path) -> None:
+    measure.run(job(tmp_path / "m", [], train=trained), data=DATA, measure=MEASURE, serving=None)
+    tested = read_answers(tmp_path / "m")
+    assert tested is not None
+    split = data.load(DATA).test
+    (found,) = tested.answers
+    assert (tested.samples, tested.classes, found.of) == (len(split.y), list("0123456789"), "train.keras")
+    assert sum(count for *_, count in found.cells) == len(split.y)
+    with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
+        answered = logits["train.keras"].argmax(axis=1)
+    wrong = {i for i in range(len(split.y)) if answered[i] != split.y[i]}
+    assert {one.index for one in found.hardest} <= wrong  # an untrained model has more than enough of them
+    for one in found.hardest:
+        assert (one.label, one.answer) == (split.y[one.index], answered[one.index])
+        assert one.picture == f"stages/measure/examples/{one.index}.png"
+        assert (tmp_path / "m" / "examples" / f"{one.index}.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list((tmp_path / "m" / "examples").iterdir())) == len(found.hardest)
+
+
+def test_samples_that_are_no_images_have_no_pictures(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(120, 6)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", x_train=rows, y_train=np.arange(120) % 2)
+    flat = data.DataConfig(source="npz", path=str(tmp_path / "rows.npz"))
+    spec = data.load(flat).spec
+    network = models.build(models.mlp.Config(architecture="mlp", dense=(4,)), spec, seed=0)
+    (tmp_path / "train").mkdir()
+    keras_file.write(network, spec, tmp_path / "train")
+    write_models([anatomy.describe(network, "train")], tmp_path / "train")
+    measure.run(job(tmp_path / "m", [], train=tmp_path / "train"), data=flat, measure=MEASURE, serving=None)
+    tested = read_answers(tmp_path / "m")
+    assert tested is not None
+    assert len(tested.answers[0].hardest) > 0
+    assert {one.picture for one in tested.answers[0].hardest} == {None}
+    assert not (tmp_path / "m" / "examples").exists()
 
 
 def test_file_that_lacks_the_zeros_that_its_stage_promised_is_that_artifacts_error(
@@ -180,6 +220,9 @@ def test_served_model_has_a_run_for_each_protocol_and_survives_malformed_request
     assert {path.name for path in (tmp_path / "m").iterdir()} == {
         "answers.json", "artifacts.json", "examples", "logits.npz", "models.json"
     }  # fmt: skip
+    tested = read_answers(tmp_path / "m")
+    assert tested is not None
+    assert [one.of for one in tested.answers] == ["train.keras", SAVED_MODEL]  # once, and not for each protocol
 
 
 def test_served_model_that_answers_malformed_requests_fails_and_keeps_its_figures(

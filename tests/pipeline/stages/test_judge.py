@@ -178,6 +178,7 @@ def test_gate_fails_with_the_artifacts_error_when_there_is_nothing_to_judge() ->
     assert not gate.passed
     assert gate.value is None
     assert gate.message == "not measured: the converter died"
+    assert gate.todo == "what the error of train.tflite.int8 says"
 
 
 def test_limits_of_another_artifact_are_judged_there() -> None:

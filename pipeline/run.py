@@ -322,6 +322,6 @@ def _report(
             "artifacts": found,
             "gates": gates or [],
             "machine": machine.describe(libraries),
-            "training": made[0].training if made else {},
+            "training": next((model.training for model in made if model.stage == train.NAME), {}),
         }
     )

@@ -26,12 +26,15 @@ def document(verb: str, model: Path, data: str) -> dict[str, Any]:
 
     Args:
         verb: one of VERBS.
-        model: a .keras file.
+        model: a .keras or .h5 file.
         data: name of a data source, or path of an .npz.
 
     Raises:
-        InputError: there is no such data.
+        InputError: there is no such data or no such file.
     """
+    from pipeline.formats.model_file.kind import identify
+
+    identify(model)  # before a run's folder is made for it
     bare = [name for name in SOURCES if name != "npz"]
     if data in bare:
         source = {"source": data}

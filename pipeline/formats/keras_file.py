@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline import legacy_keras
+from pipeline.errors import InputError
 from pipeline.files import write_json
+from pipeline.formats import custom_code
+from pipeline.formats.keras_config import Finding, findings
 from pipeline.predictor import LOGITS, PROBABILITIES, Spec
 
 MODEL, SPEC = "model.keras", "spec.json"
-# key of spec.json, where it is true: layers of the user's own, or a Lambda; the user allowed them when they came in
+# key of spec.json, where there is any: code of the author's, which the user allowed when the model came in
 CUSTOM = "custom_code"
 
 
@@ -22,29 +26,33 @@ def write(model: Any, spec: Spec, folder: Path) -> None:
     """Write a tf_keras model and its spec into an artifact's folder, which is made where it is not there."""
     folder.mkdir(exist_ok=True)
     model.save(folder / MODEL, save_format="keras")
-    write_json(folder / SPEC, dataclasses.asdict(spec) | ({CUSTOM: True} if _custom(model) else {}))
+    with zipfile.ZipFile(folder / MODEL) as archive:
+        found = findings(json.loads(archive.read("config.json")))
+    code = [dataclasses.asdict(one) for one in found if one.kind == "code"]
+    write_json(folder / SPEC, dataclasses.asdict(spec) | ({CUSTOM: code} if code else {}))
 
 
 def read(folder: Path) -> tuple[Any, Spec]:
     """Return the model, not compiled, and its spec.
 
     Code inside the file is refused (Keras safe mode), but where the artifact says that the user allowed it.
+
+    Raises:
+        InputError: code that was allowed cannot be imported.
     """
     keras = legacy_keras.load()
     fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-    custom = fields.pop(CUSTOM, False)
+    custom = [Finding(**one) for one in fields.pop(CUSTOM, [])]
+    if custom:
+        try:
+            custom_code.allow(custom)
+        except LookupError as error:
+            raise InputError(
+                "the model's own code is not there any more", expected="what it needed when it was imported",
+                found=str(error), todo="put the module where Python finds it (PYTHONPATH)",
+            ) from error  # fmt: skip
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     return keras.models.load_model(folder / MODEL, compile=False, safe_mode=not custom), Spec(**fields)
-
-
-def _custom(model: Any) -> bool:
-    """Return whether a model holds code that is not Keras' own."""
-    layers = list(model._flatten_layers())
-    return any(type(layer).__name__ == "Lambda" or not _of_keras(layer) for layer in layers)
-
-
-def _of_keras(layer: Any) -> bool:
-    return type(layer).__module__.partition(".")[0] in ("tf_keras", "keras")
 
 
 class KerasPredictor:

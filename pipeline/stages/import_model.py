@@ -21,6 +21,8 @@ CODE = (
     "pipeline/data",
     "pipeline/ending.py",
     "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/model_file",
     "pipeline/isolate.py",

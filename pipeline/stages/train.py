@@ -1,4 +1,4 @@
-"""train: a model of `models/` from scratch, or an imported one further, on the training split; it teaches what follows."""
+"""train: a model of `models/` from scratch, or an imported one further, on the training split; it teaches others."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ CODE = (
     "pipeline/fine_tune.py",
     "pipeline/fit",
     "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",

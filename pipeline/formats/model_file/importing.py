@@ -69,7 +69,8 @@ def bring_in(
             notes, logits, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
         with _child(path) as fresh:
             proven = _asked(fresh, path, proof.prove, scanned, folder, samples[:PROVEN_SAMPLES])
-    return Imported((*notes, str(proven)), scanned.custom, logits, model, proven)
+    custom = tuple(one.what for one in scanned.custom)
+    return Imported((*notes, str(proven)), custom, logits, model, proven)
 
 
 def _store(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
-from pipeline.formats import meaningful_line
+from pipeline.formats import custom_code, meaningful_line
 from pipeline.formats.model_file.kind import SAVE_IT
 from pipeline.formats.model_file.scan import Scanned
 from pipeline.legacy_keras import load as load_keras
@@ -24,15 +24,17 @@ def whole(scanned: Scanned) -> Any:
     """
     keras = load_keras()
     try:
+        if scanned.custom:
+            custom_code.allow(scanned.custom)
         return keras.models.load_model(scanned.model, compile=False, safe_mode=not scanned.custom)
     except MemoryError:
         raise
     except Exception as error:
-        line = meaningful_line(error).partition("Full object config")[0].strip()
+        line = meaningful_line(error).partition(" Full object config")[0].partition(" Please ensure")[0]
         if scanned.custom:
             raise InputError(
                 f"the model file {scanned.path} names code that cannot be loaded",
-                expected=f"everything that it names: {', '.join(scanned.custom)}", found=line,
+                expected=f"everything that it names: {', '.join(one.what for one in scanned.custom)}", found=line,
                 todo="put the module where Python finds it (PYTHONPATH); a .keras file names the modules of its "
                 "classes, an .h5 does not",
             ) from error  # fmt: skip
@@ -86,7 +88,8 @@ def _require_ends(path: Path, model: Any, spec: Spec) -> None:
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise InputError(
             f"the model in {path} has no graph of layers",
-            expected="a functional or sequential model with an input shape", found=f"a {type(model).__name__}", todo="build it once with an Input of the data's shape, and save that",
+            expected="a functional or sequential model with an input shape", found=f"a {type(model).__name__}",
+            todo="build it once with an Input of the data's shape, and save that",
         )  # fmt: skip
     inputs, outputs = [tuple(end.shape) for end in model.inputs], [tuple(end.shape) for end in model.outputs]
     wanted = [(None, *spec.input_shape)], [(None, len(spec.classes))]

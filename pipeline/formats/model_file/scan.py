@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
+from pipeline.formats.keras_config import MODELS, Finding, findings, without_compiling
 from pipeline.formats.model_file import archive, hdf5
-from pipeline.formats.model_file.config import MODELS, Finding, findings, without_compiling
 from pipeline.formats.model_file.kind import EXPECTED, SAVE_IT, Kind, identify
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Scanned:
     kind: Kind
     model: Path
     weights: Path
-    custom: tuple[str, ...]
+    custom: tuple[Finding, ...]
 
 
 def scan(path: Path, folder: Path, *, allow_custom_code: bool = False) -> Scanned:
@@ -135,7 +135,7 @@ def _require_keras_2(path: Path, version: str) -> None:
         )  # fmt: skip
 
 
-def _require_own(path: Path, config: Any, allowed: bool) -> tuple[str, ...]:
+def _require_own(path: Path, config: Any, allowed: bool) -> tuple[Finding, ...]:
     """Refuse what is not Keras' own; returns the code that the user allowed."""
     try:
         found = findings(config)
@@ -146,11 +146,12 @@ def _require_own(path: Path, config: Any, allowed: bool) -> tuple[str, ...]:
         ) from error  # fmt: skip
     _refuse(path, found, "path")
     _refuse(path, found, "precision")
-    code = tuple(finding.what for finding in found if finding.kind == "code")
+    code = tuple(finding for finding in found if finding.kind == "code")
     if code and not allowed:
+        what = [finding.what for finding in code]
         raise InputError(
             f"the model file {path} holds code of its author's", expected="layers of Keras alone",
-            found=", ".join(code[:5]) + (f" and {len(code) - 5} more" if len(code) > 5 else ""),
+            found=", ".join(what[:5]) + (f" and {len(what) - 5} more" if len(what) > 5 else ""),
             todo="rebuild the model from Keras' own layers; or, if the code is yours or you trust who wrote it: "
             f"model.{_FLAG}: true (--set model.{_FLAG}=true)",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the configuration inside a model file may name: Keras' own classes and functions, and nothing else.
+"""What the configuration of a Keras model may name: Keras' own classes and functions, and nothing else.
 
 Keras imports whatever module a configuration names and calls what it finds there, in safe mode too; and from an .h5 it
 runs the code of Lambda layers whatever is asked of it. So nothing is left to it to decide: only names from the lists
@@ -81,10 +81,16 @@ class Finding:
     Attributes:
         kind: "code": what Keras would import or call; "path": a file outside; "precision": not float32.
         what: the offender, for a message.
+        module: where the class or function is, where the file says so; else "".
+        name: its name in there.
+        registered: the name by which Keras looks it up.
     """
 
     kind: Literal["code", "path", "precision"]
     what: str
+    module: str = ""
+    name: str = ""
+    registered: str = ""
 
 
 def findings(config: Any) -> list[Finding]:
@@ -135,8 +141,11 @@ def _object(node: dict[str, Any]) -> Iterator[Finding]:
         return
     elif name in _CODE:
         of = f" {options!r}" if isinstance(options, str) else ""
-        where = f" (layer {node['name']})" if isinstance(node.get("name"), str) else ""
-        yield Finding("code", f"a {name.strip('_')}{of}{f' of {module}' if of and module else ''}{where}")
+        layer = options.get("name") if isinstance(options, dict) else None
+        where = f" (layer {layer})" if isinstance(layer, str) else ""
+        what = f"a {name.strip('_')}{of}{f' of {module}' if of and module else ''}{where}"
+        named = (str(module), str(options), str(options)) if of and isinstance(module, str) else ("", "", "")
+        yield Finding("code", what, *named)
     elif name == "Policy":
         policy = options.get("name") if isinstance(options, dict) else None
         if policy != "float32":
@@ -144,15 +153,11 @@ def _object(node: dict[str, Any]) -> Iterator[Finding]:
     elif name in _VALUES:
         return
     elif name not in _CLASSES or ("module" in node and module not in _MODULES):
-        yield Finding("code", named(node))
+        registered = node.get("registered_name") or name
+        at = module if isinstance(module, str) else ""
+        yield Finding("code", f"{registered}{f' (module {at})' if at else ''}", at, name, str(registered))
     elif node.get("registered_name") not in (None, name):
         yield Finding("code", f"{name}, registered as {node['registered_name']}")
-
-
-def named(node: dict[str, Any]) -> str:
-    """Return a class of the author's as a message names it."""
-    where = f" (module {node['module']})" if isinstance(node.get("module"), str) else ""
-    return f"{node.get('registered_name') or node['class_name']}{where}"
 
 
 def _word(key: str, text: str) -> Iterator[Finding]:

@@ -30,11 +30,8 @@ def document(verb: str, model: Path, data: str) -> dict[str, Any]:
         data: name of a data source, or path of an .npz.
 
     Raises:
-        InputError: there is no such data or no such file.
+        InputError: there is no such data.
     """
-    from pipeline.formats.model_file.kind import identify
-
-    identify(model)  # before a run's folder is made for it
     bare = [name for name in SOURCES if name != "npz"]
     if data in bare:
         source = {"source": data}

@@ -68,7 +68,7 @@ def bring_in(
             scanned = _asked(first, path, scan.scan, path, Path(private), allow_custom_code=allow_custom_code)
             notes, logits, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
         with _child(path) as fresh:
-            proven = _asked(fresh, path, proof.prove, scanned, folder, samples[:PROVEN_SAMPLES])
+            proven = _asked(fresh, path, proof.prove, scanned, folder, samples[:PROVEN_SAMPLES], softmax=bool(notes))
     custom = tuple(one.what for one in scanned.custom)
     return Imported((*notes, str(proven)), custom, logits, model, proven)
 

@@ -53,13 +53,14 @@ class Proof:
         return f"{self.weights} of {self.weights} weights equal the file's, read by h5py; {answers} {how}"
 
 
-def prove(scanned: Scanned, folder: Path, samples: np.ndarray) -> Proof:
+def prove(scanned: Scanned, folder: Path, samples: np.ndarray, *, softmax: bool) -> Proof:
     """Compare a stored model with the file that it was imported from; to be called in a fresh process.
 
     Args:
         scanned: the file.
         folder: the artifact with the imported model (`formats/keras_file.py`).
         samples: float32 [n, *input_shape], raw values.
+        softmax: whether the file's model ends in one that was cut off.
 
     Raises:
         RunError: they differ.
@@ -73,19 +74,18 @@ def prove(scanned: Scanned, folder: Path, samples: np.ndarray) -> Proof:
     imported, _ = keras_file.read(folder)
     weights = require_equal_weights(scanned, imported)
     file = load.whole(scanned)
-    found, wanted = (model.predict(samples, batch_size=len(samples), verbose=0) for model in (imported, file))
-    probabilities = bool(wanted.min() >= 0 and wanted.max() <= 1)
-    if probabilities:
+    found, wanted = (model(samples, training=False).numpy() for model in (imported, file))
+    if softmax:
         found = tf.nn.softmax(found).numpy()
     difference = float(np.abs(found - wanted).max())
-    if not difference <= (TOLERANCE if probabilities else 0):
+    if not difference <= (TOLERANCE if softmax else 0):
         raise RunError(
             f"the model imported from {scanned.path} does not answer as the file does",
-            expected=f"softmax of its logits within {TOLERANCE:g}" if probabilities else "the same answers",
+            expected=f"softmax of its logits within {TOLERANCE:g}" if softmax else "the same answers",
             found=f"a difference of {difference:.3g} in {len(samples)} samples",
             todo="report this model; a layer that answers differently each time cannot be proven",
         )  # fmt: skip
-    return Proof(weights, len(samples), difference, probabilities)
+    return Proof(weights, len(samples), difference, softmax)
 
 
 def require_equal_weights(scanned: Scanned, model: Any) -> int:

@@ -56,10 +56,14 @@ def scan(path: Path, folder: Path, *, allow_custom_code: bool = False) -> Scanne
     Raises:
         InputError: it is no model file of Keras 2, holds code, points out of itself, or is damaged.
     """
-    kind = identify(path)
-    if kind == "archive":
-        return _archive(path, folder, allow_custom_code)
-    return _hdf5(path, folder, allow_custom_code)
+    look = {"archive": _archive, "hdf5": _hdf5}[identify(path)]
+    try:
+        return look(path, folder, allow_custom_code)
+    except RecursionError as error:
+        raise InputError(
+            f"{path} is not a model file", expected="the configuration of a functional or sequential model",
+            found="one that is nested too deep", todo=SAVE_IT,
+        ) from error  # fmt: skip
 
 
 def _archive(path: Path, folder: Path, allowed: bool) -> Scanned:
@@ -137,13 +141,7 @@ def _require_keras_2(path: Path, version: str) -> None:
 
 def _require_own(path: Path, config: Any, allowed: bool) -> tuple[Finding, ...]:
     """Refuse what is not Keras' own; returns the code that the user allowed."""
-    try:
-        found = findings(config)
-    except RecursionError as error:
-        raise InputError(
-            f"{path} is not a model file", expected="the configuration of a functional or sequential model",
-            found="one that is nested too deep", todo=SAVE_IT,
-        ) from error  # fmt: skip
+    found = findings(config)
     _refuse(path, found, "path")
     _refuse(path, found, "precision")
     code = tuple(finding for finding in found if finding.kind == "code")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# looking takes a second; HDF5's library goes round for ever in some damaged files
+SCAN_S, SCAN_S_PER_MB = 60.0, 0.25
 DEADLINE_S = 1800.0
 PROVEN_SAMPLES = 64
 
@@ -49,7 +51,7 @@ def bring_in(
 ) -> Imported:
     """Store a user's model as an artifact's (`formats/keras_file.py`), and prove that it is the file's.
 
-    This process loads nothing of it: a child looks through the file and loads it, and another one proves it.
+    This process reads nothing of it: one child looks through the file, another one loads it, and a third proves it.
 
     Args:
         path: the user's file.
@@ -64,13 +66,26 @@ def bring_in(
         RunError: the imported model is not the file's.
     """
     with tempfile.TemporaryDirectory(prefix="modelmill-") as private:
-        with _child(path) as first:
-            scanned = _asked(first, path, scan.scan, path, Path(private), allow_custom_code=allow_custom_code)
+        scanned = look_through(path, Path(private), allow_custom_code=allow_custom_code)
+        with _child(path, DEADLINE_S) as first:
             notes, logits, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
-        with _child(path) as fresh:
+        with _child(path, DEADLINE_S) as fresh:
             proven = _asked(fresh, path, proof.prove, scanned, folder, samples[:PROVEN_SAMPLES], softmax=bool(notes))
     custom = tuple(one.what for one in scanned.custom)
     return Imported((*notes, str(proven)), custom, logits, model, proven)
+
+
+def look_through(path: Path, folder: Path, *, allow_custom_code: bool) -> scan.Scanned:
+    """Call `scan.scan` in a child: reading what was built to do harm may crash it, or take for ever.
+
+    Raises:
+        InputError: as there; or it did not answer.
+    """
+    try:
+        with _child(path, SCAN_S + SCAN_S_PER_MB * _megabytes(path)) as child:
+            return child.call(scan.scan, path, folder, allow_custom_code=allow_custom_code)
+    except CrashError as crash:
+        raise _unreadable(path, crash) from crash
 
 
 def _store(
@@ -87,9 +102,13 @@ def _store(
     return notes, logits, anatomy.describe(model, stage)
 
 
-def _child(path: Path) -> Child:
+def _child(path: Path, deadline_s: float) -> Child:
     # of a model's size there are the file, the model, its copy without a softmax, and what is written of it
-    return Child(deadline_s=DEADLINE_S, memory_mb=4096 + 8 * (path.stat().st_size >> 20 if path.is_file() else 0))
+    return Child(deadline_s=deadline_s, memory_mb=4096 + 8 * _megabytes(path))
+
+
+def _megabytes(path: Path) -> int:
+    return path.stat().st_size >> 20 if path.is_file() else 0
 
 
 def _asked(child: Child, path: Path, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -102,7 +121,11 @@ def _asked(child: Child, path: Path, function: Callable[P, T], /, *args: P.args,
                 f"the model file {path} could not be imported", expected="a model that is loaded within the limits",
                 found=f"the process that read it {crash.reason}", todo="a smaller model, or a machine with more memory",
             ) from crash  # fmt: skip
-        raise InputError(
-            f"the model file {path} cannot be loaded", expected="a file that Keras survives",
-            found=f"the process that read it {crash.reason}", todo=f"it is damaged, or built to do harm; {SAVE_IT}",
-        ) from crash  # fmt: skip
+        raise _unreadable(path, crash) from crash
+
+
+def _unreadable(path: Path, crash: CrashError) -> InputError:
+    return InputError(
+        f"the model file {path} cannot be read", expected="a file that its readers survive",
+        found=f"the process that read it {crash.reason}", todo=f"it is damaged, or built to do harm; {SAVE_IT}",
+    )  # fmt: skip

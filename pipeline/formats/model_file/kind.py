@@ -33,8 +33,14 @@ def identify(path: Path) -> Kind:
     """
     if not path.is_file():
         raise _absent(path)
-    with path.open("rb") as file:
-        start = file.read(8)
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise InputError(
+            f"the model file {path} cannot be read", expected=EXPECTED, found=error.strerror or str(error),
+            todo="change its permissions, or copy it to where you may read it",
+        ) from error  # fmt: skip
     suffix = path.suffix.lower()
     kind: Kind | None = "archive" if start.startswith(_ZIP) else "hdf5" if start == _HDF5 else None
     if other := _other(start, suffix):

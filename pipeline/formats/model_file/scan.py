@@ -113,8 +113,10 @@ def _opened(file: Path, path: Path) -> Iterator[h5py.File]:
 
 def _config(path: Path, file: h5py.File) -> Any:
     """Return the configuration in a whole-model HDF5 file."""
+    import h5py
+
     text = hdf5.text(file, CONFIG_ATTRIBUTE)
-    if text is None or WEIGHTS_GROUP not in file:
+    if text is None or not isinstance(file.get(WEIGHTS_GROUP), h5py.Group):
         alone = text is None and ("layer_names" in file.attrs or "layers" in file or "vars" in file)
         raise InputError(
             f"the model file {path} holds no whole model",

@@ -115,6 +115,11 @@ def poisoned(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def no_group(file: h5py.File) -> None:
+    del file["model_weights"]
+    file["model_weights"] = np.zeros(3, "f4")
+
+
 def emptied(file: h5py.File) -> None:
     group = file.get("model_weights", file)
     for name in list(group):
@@ -226,6 +231,7 @@ BROKEN: dict[str, tuple[Make, str, list[str]]] = {
     "Keras 1, .h5": (attribute("keras_version", None), "is of another Keras", ["found: Keras 1"]),
     "weights alone": (weights_alone("m.h5"), "holds no whole model", ["weights alone", "model.load_weights('m.h5')"]),
     "weights alone, .weights.h5": (weights_alone("m.weights.h5"), "holds no whole model", ["weights alone"]),
+    "weights that are no group, .h5": (weights(".h5", no_group), "holds no whole model", ["the layers alone"]),
     "HDF5 of something else": (lambda _, folder: h5py.File(folder / "m.h5", "w").close() or folder / "m.h5",
                                "holds no whole model", ["HDF5 of something else"]),
     "weights that are no HDF5": (archive(weights=b"no"), NO_MODEL, ["damaged HDF5"]),
@@ -275,6 +281,19 @@ def test_broken_file_is_one_message_that_says_what_was_found_and_what_to_do(
     assert len(str(error)) < 1200
     for word in words:
         assert word in str(error)
+
+
+def test_file_that_must_not_be_read_is_the_users_to_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "m.keras"
+    path.touch()
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(InputError, match=r"m\.keras cannot be read") as refused:
+        files.read(path)
+    assert (refused.value.found, refused.value.exit_code) == ("Permission denied", 2)
+    assert "permissions" in refused.value.todo
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5", ".H5"])

@@ -156,7 +156,7 @@ def test_file_is_brought_in_by_children_alone(models: dict[tuple[bool, str], Pat
 def test_native_crash_on_a_file_is_the_users_error_and_not_the_runs_death() -> None:
     with Child(deadline_s=60, memory_mb=None) as child, pytest.raises(InputError) as refused:
         importing._asked(child, Path("x.h5"), isolated.segfault)
-    assert refused.value.what == "the model file x.h5 cannot be loaded"
+    assert refused.value.what == "the model file x.h5 cannot be read"
     assert "the process that read it " in refused.value.found
     assert "built to do harm" in refused.value.todo
 

@@ -60,7 +60,7 @@ prune: {epochs: 2, final_sparsity: 0.3, max_accuracy_loss: 0.5, tensorboard: fal
 
 def test_recipe_fine_tunes_the_file_and_compares_everything_with_it(cwd: Path) -> None:
     (cwd / "mine.yaml").write_text(RECIPE, encoding="utf-8")
-    done = modelmill("run", "mine.yaml", "--out", "mine", *options(FLOAT), cwd=cwd)
+    done = modelmill("run", "mine.yaml", "--out", "mine", *options(["export={tflite: [], onnx: []}"]), cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     proof = "import: 9 of 9 weights equal the file's, read by h5py; answers to 64 validation samples, each model in a "
     assert proof + "fresh process: all equal" in done.stderr

@@ -8,11 +8,12 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, translate_os_error
 from pipeline.formats.model_file.kind import EXPECTED, SAVE_IT
 
 METADATA, CONFIG, WEIGHTS, ASSETS = "metadata.json", "config.json", "model.weights.h5", "assets/"
@@ -20,6 +21,7 @@ _DAMAGED = (
     zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, OSError, RuntimeError,
     NotImplementedError, RecursionError,
 )  # fmt: skip
+_BLOCK = 2**20
 _LARGEST_DOCUMENT = 2**26
 _FREE_BYTES = 2**26  # less than this is no danger, whatever the file's size
 _LARGEST_RATIO = 200  # of unpacked bytes to the file's
@@ -44,20 +46,15 @@ def documents(path: Path) -> Documents:
     Raises:
         InputError: it is damaged, no model, or a member would leave the archive, is hidden in it or is far too large.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            _require_harmless(path, members)
-            names = {member.filename for member in members}
-            for name in (METADATA, CONFIG, WEIGHTS):
-                if name not in names:
-                    raise _damaged(path, name, f"an archive of {_listed(names)}")
-            metadata = json.loads(archive.read(METADATA))
-            config = json.loads(archive.read(CONFIG))
-            version = metadata["keras_version"]
-    except _DAMAGED as error:
-        raise _damaged(path, f"{METADATA} and {CONFIG}", f"a damaged or another file ({_line(error)})") from error
-    return Documents(str(version), config)
+    with _reading(path, f"{METADATA} and {CONFIG}"), zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        _require_harmless(path, members)
+        names = {member.filename for member in members}
+        for name in (METADATA, CONFIG, WEIGHTS):
+            if name not in names:
+                raise _damaged(path, name, f"an archive of {_listed(names)}")
+        metadata = json.loads(archive.read(METADATA))
+        return Documents(str(metadata["keras_version"]), json.loads(archive.read(CONFIG)))
 
 
 def unpack_weights(path: Path, target: Path) -> None:
@@ -66,26 +63,34 @@ def unpack_weights(path: Path, target: Path) -> None:
     Raises:
         InputError: they are damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as source, target.open("wb") as file:
-            shutil.copyfileobj(source, file, 2**20)
-    except _DAMAGED as error:
-        raise _damaged(path, WEIGHTS, f"a damaged file ({_line(error)})") from error
+    with (
+        _reading(path, WEIGHTS), zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as source,
+        target.open("wb") as file,
+    ):  # fmt: skip
+        shutil.copyfileobj(source, file, _BLOCK)
 
 
 def rewrite(path: Path, config: Any, weights: Path, target: Path) -> None:
     """Write the archive that Keras gets: the configuration and the weights that were looked at, and the assets."""
+    with _reading(path, ASSETS), zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        new.writestr(METADATA, old.read(METADATA))
+        new.writestr(CONFIG, json.dumps(config))
+        new.write(weights, WEIGHTS)
+        for member in old.infolist():
+            if member.filename.startswith(ASSETS) and not member.is_dir():
+                with old.open(member) as source, new.open(member.filename, "w") as file:
+                    shutil.copyfileobj(source, file, _BLOCK)
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    """Turn what is raised over a damaged archive into the user's error; what is about a disk passes."""
     try:
-        with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
-            new.writestr(METADATA, old.read(METADATA))
-            new.writestr(CONFIG, json.dumps(config))
-            new.write(weights, WEIGHTS)
-            for member in old.infolist():
-                if member.filename.startswith(ASSETS) and not member.is_dir():
-                    with old.open(member) as source, new.open(member.filename, "w") as file:
-                        shutil.copyfileobj(source, file, 2**20)
+        yield
     except _DAMAGED as error:
-        raise _damaged(path, ASSETS, f"a damaged file ({_line(error)})") from error
+        if translate_os_error(error):
+            raise
+        raise _damaged(path, what, f"a damaged or another file ({_line(error)})") from error
 
 
 def _require_harmless(path: Path, members: list[zipfile.ZipInfo]) -> None:

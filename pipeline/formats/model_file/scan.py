@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, translate_os_error
 from pipeline.formats.keras_config import MODELS, Finding, findings, without_compiling
 from pipeline.formats.model_file import archive, hdf5
 from pipeline.formats.model_file.kind import EXPECTED, SAVE_IT, Kind, identify
@@ -104,6 +104,8 @@ def _opened(file: Path, path: Path) -> Iterator[h5py.File]:
         with h5py.File(file, "r") as opened:
             yield opened
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        if translate_os_error(error):
+            raise
         found = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise InputError(
             f"{path} is not a model file", expected=EXPECTED, found=f"damaged HDF5 ({found})",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.formats.model_file.scan import scan
 from pipeline.legacy_keras import load as load_keras
 from pipeline.predictor import Spec
 from tests.pipeline.compress import tiny
@@ -281,6 +283,19 @@ def test_broken_file_is_one_message_that_says_what_was_found_and_what_to_do(
     assert len(str(error)) < 1200
     for word in words:
         assert word in str(error)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_full_disk_is_not_the_files_fault(
+    suffix: str, good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left"):
+        scan(good.file("plain", suffix), tmp_path)
 
 
 def test_file_that_must_not_be_read_is_the_users_to_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

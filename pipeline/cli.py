@@ -44,7 +44,14 @@ RecipeArgument = typer.Argument(
 )
 RecipeName = Annotated[str, RecipeArgument]
 ModelPath = Annotated[
-    Path | None, typer.Option("--model", metavar="FILE", help="A .keras file of Keras 2 instead of a recipe.")
+    Path | None, typer.Option("--model", metavar="FILE", help="A .keras or .h5 file of Keras 2 instead of a recipe.")
+]
+CustomCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-custom-code",
+        help="Load Lambda layers and classes of the file's author: [bold]their code runs here with your rights[/].",
+    ),
 ]
 DataName = Annotated[
     str | None, typer.Option("--data", metavar="DATA", help="What it is for: digits, or an .npz in the Keras layout.")
@@ -151,16 +158,22 @@ def _recipe(source: str, assignments: list[str] | None, trust: bool) -> Callable
     return load
 
 
-def _step(verb: str, model: Path | None, data: str | None, assignments: list[str] | None) -> Callable[[], Recipe]:
+def _step(
+    verb: str, model: Path | None, data: str | None, assignments: list[str] | None, custom_code: bool
+) -> Callable[[], Recipe]:
     def load() -> Recipe:
         from pipeline import recipe as recipes
 
         if model is None or data is None:
             raise InputError(
-                "a single step on a file needs both the model and its data", expected="--model FILE.keras --data DATA",
+                "a single step on a file needs both the model and its data", expected="--model FILE --data DATA",
                 found="--model alone" if model else "--data alone", todo="name the other; or name a recipe and neither",
             )  # fmt: skip
-        return recipes.for_step(verb, model, data, assignments or ())
+        from pipeline.formats.model_file.kind import identify
+
+        identify(model)  # before a folder is made for the run
+        allowed = ["model.allow_custom_code=true"] if custom_code else []
+        return recipes.for_step(verb, model, data, [*allowed, *(assignments or ())])
 
     return load
 
@@ -179,9 +192,15 @@ def _verb(name: str, until: str | None, text: str) -> None:
 def _verb_on_a_file(name: str, until: str, text: str) -> None:
     def command(
         recipe: Annotated[str | None, RecipeArgument] = None, model: ModelPath = None, data: DataName = None,
-        set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"), first: First = None,
-        trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
+        custom_code: CustomCode = False, set_: Assignments = None, out: Out = None,
+        store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False,
+        as_json: AsJson = False, quiet: Quiet = False,
     ) -> None:  # fmt: skip
+        if custom_code and model is None:
+            raise InputError(
+                "--allow-custom-code is for --model FILE", expected="--model FILE --data DATA --allow-custom-code",
+                todo="in a recipe it is the key model.allow_custom_code",
+            )  # fmt: skip
         if model is None and data is None:
             found, last = _recipe(recipe or DEFAULT, set_, trust), until
         elif recipe is not None:
@@ -190,10 +209,10 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
                 todo="leave one of them out; a recipe names its model as model.path",
             )  # fmt: skip
         else:
-            found, last = _step(name, model, data, set_), None
+            found, last = _step(name, model, data, set_, custom_code), None
         _make(found, out, store, first=first, until=last, as_json=as_json, quiet=quiet)
 
-    text += f"\n\nOn a model file, without a recipe: [bold]modelmill {name} --model FILE.keras --data DATA --out DIR[/]"
+    text += f"\n\nOn a model file, without a recipe: [bold]modelmill {name} --model FILE --data DATA --out DIR[/]"
     app.command(name, help=text, epilog=EXIT_CODES)(command)
 
 

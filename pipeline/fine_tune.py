@@ -47,10 +47,14 @@ def last(inputs: Mapping[str, Artifact]) -> Artifact:
 
 
 def teaching(inputs: Mapping[str, Artifact], config: FineTuning, more: Sequence[Any] = ()) -> Teaching | None:
-    """Return the first model of the run, and `more`, as teachers; None where the recipe asks for labels alone."""
+    """Return the first model of the run, and `more`, as teachers; None where the recipe asks for labels alone.
+
+    An imported model that the run fine-tunes teaches with what it has learned.
+    """
     if config.teach is None:
         return None
-    first, _ = keras_file.read(next(iter(inputs.values())).folder)
+    teacher = inputs["train"] if "train" in inputs else next(iter(inputs.values()))
+    first, _ = keras_file.read(teacher.folder)
     return Teaching((first, *more), config.teach.temperature, config.teach.soft_weight)
 
 

@@ -61,8 +61,8 @@ class Recipe(Frozen):
 
     def stages(self) -> tuple[str, ...]:
         """Return the names of the stages that the recipe asks for, in their order."""
-        first = "import" if isinstance(self.model, ModelFile) else "train"
-        return tuple(name for name in NAMES if name == first or getattr(self, name, None) is not None)
+        imported = isinstance(self.model, ModelFile)
+        return tuple(name for name in NAMES if getattr(self, name, None) is not None or (name == "import" and imported))
 
     def models(self) -> tuple[str, ...]:
         """Return the names of those stages that make a Keras model."""
@@ -94,8 +94,6 @@ class Recipe(Frozen):
                 models.check(self.distill.student, shape)
         except InputError as error:
             yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
-        if isinstance(self.model, ModelFile) and self.train:
-            yield "train has nothing to do with model.path: the file is taken as it is; leave one of them out"
         if not isinstance(self.model, ModelFile) and not self.train:
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
         if self.judge and not (self.measure and self.export):
@@ -175,15 +173,18 @@ def for_step(verb: str, model: Path, data: str, overrides: Iterable[str] = ()) -
     Raises:
         InputError: as `load`.
     """
-    return check(override(single_step.document(verb, model, data), overrides), f"{verb} --model {model}")
+    return check(override(single_step.document(verb, model, data), overrides), f"of `{verb} --model {model}`")
 
 
 def risks(document: Mapping[str, Any]) -> list[str]:
-    """Return what a stranger's recipe must not ask for: programs, their flags, and hosts to send data to."""
-    serving = document.get("serving")
+    """Return what a stranger's recipe must not ask for: code, programs, their flags, and hosts to send data to."""
+    model, serving = document.get("model"), document.get("serving")
+    found = []
+    if isinstance(model, dict) and model.get("allow_custom_code"):
+        found.append(f"model.allow_custom_code={model['allow_custom_code']}")
     if not isinstance(serving, dict):
-        return []
-    found = [f"serving.flags={serving['flags']}"] if serving.get("flags") else []
+        return found
+    found += [f"serving.flags={serving['flags']}"] if serving.get("flags") else []
     if serving.get("binary", BINARY) != BINARY:
         found.append(f"serving.binary={serving['binary']}")
     if serving.get("image") is not None and not OFFICIAL_IMAGE.fullmatch(str(serving["image"])):

@@ -326,6 +326,6 @@ def _report(
             "settings": (settings := recipe.model_dump(mode="json")),
             "needs_trust": bool(risks(settings)),
             "machine": machine.describe(libraries),
-            "training": made[0].training if made else {},
+            "training": next((model.training for model in made if model.stage == train.NAME), {}),
         }
     )

@@ -11,10 +11,15 @@ from typing import Any
 import numpy as np
 
 from pipeline import legacy_keras
+from pipeline.errors import InputError
 from pipeline.files import canonical, write_json
+from pipeline.formats import custom_code
+from pipeline.formats.keras_config import Finding, findings
 from pipeline.predictor import LOGITS, PROBABILITIES, Spec
 
 MODEL, SPEC = "model.keras", "spec.json"
+# key of spec.json, where there is any: code of the author's, which the user allowed when the model came in
+CUSTOM = "custom_code"
 
 
 def write(model: Any, spec: Spec, folder: Path) -> None:
@@ -29,7 +34,10 @@ def write(model: Any, spec: Spec, folder: Path) -> None:
         _copy_without_dates(dated, folder / MODEL)
     finally:
         dated.unlink(missing_ok=True)
-    write_json(folder / SPEC, dataclasses.asdict(spec))
+    with zipfile.ZipFile(folder / MODEL) as archive:
+        found = findings(json.loads(archive.read("config.json")))
+    code = [dataclasses.asdict(one) for one in found if one.kind == "code"]
+    write_json(folder / SPEC, dataclasses.asdict(spec) | ({CUSTOM: code} if code else {}))
 
 
 def _copy_without_dates(source: Path, target: Path) -> None:
@@ -42,11 +50,26 @@ def _copy_without_dates(source: Path, target: Path) -> None:
 
 
 def read(folder: Path) -> tuple[Any, Spec]:
-    """Return the model, not compiled, and its spec. Code inside the file is refused (Keras safe mode)."""
+    """Return the model, not compiled, and its spec.
+
+    Code inside the file is refused (Keras safe mode), but where the artifact says that the user allowed it.
+
+    Raises:
+        InputError: code that was allowed cannot be imported.
+    """
     keras = legacy_keras.load()
     fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    custom = [Finding(**one) for one in fields.pop(CUSTOM, [])]
+    if custom:
+        try:
+            custom_code.allow(custom)
+        except LookupError as error:
+            raise InputError(
+                "the model's own code is not there any more", expected="what it needed when it was imported",
+                found=str(error), todo="put the module where Python finds it (PYTHONPATH)",
+            ) from error  # fmt: skip
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return keras.models.load_model(folder / MODEL, compile=False, safe_mode=True), Spec(**fields)
+    return keras.models.load_model(folder / MODEL, compile=False, safe_mode=not custom), Spec(**fields)
 
 
 class KerasPredictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,11 +29,15 @@ CODE = (
     "pipeline/compress/distillation.py",
     "pipeline/compress/kernels.py",
     "pipeline/data",
+    "pipeline/ending.py",
     "pipeline/fine_tune.py",
     "pipeline/fit",
     "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
-    "pipeline/formats/model_file.py",
+    "pipeline/formats/model_file",
+    "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
@@ -41,7 +46,7 @@ CODE = (
     "pipeline/report/model.py",
     "pipeline/stages/distill.py",
 )
-LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
+LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")
 
 # folder of the student that had no teacher
 ALONE = "alone"
@@ -54,7 +59,7 @@ class Config(FineTuning):
     teach: TeachConfig = Field(default=TeachConfig(), description="temperature and weight of the teacher's loss")
     # what decides is their content: see `surroundings`
     teachers: Annotated[tuple[str, ...], NEUTRAL] = Field(
-        default=(), description="more teachers, .keras files; the softened answers of all are averaged"
+        default=(), description="more teachers, .keras or .h5 files; the softened answers of all are averaged"
     )
     alone: bool = Field(
         default=True, description="train the same student without a teacher too, on the same budget, to compare"
@@ -66,7 +71,7 @@ def surroundings(emit: Emit, *, distill: Config) -> Surroundings:  # noqa: ARG00
     absent = [path for path in distill.teachers if not Path(path).is_file()]
     if absent:
         raise InputError(
-            "distill.teachers names files that are not there", expected=".keras files", found=", ".join(absent),
+            "distill.teachers names files that are not there", expected=".keras or .h5 files", found=", ".join(absent),
             todo="correct the paths",
         )  # fmt: skip
     return Surroundings({f"teacher {place}": sha256(Path(path)) for place, path in enumerate(distill.teachers, 2)})
@@ -84,17 +89,18 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     import models
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.formats import keras_file, model_file
+    from pipeline.formats import keras_file
+    from pipeline.formats.model_file.importing import bring_in
     from pipeline.measuring import anatomy
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
     more = []
     for path in distill.teachers:
-        another, notes = model_file.read(Path(path), splits.spec)
-        model_file.require_logits(Path(path), another.predict(splits.validation.x, batch_size=256, verbose=0))
-        more.append(another)
-        for note in notes:
+        with tempfile.TemporaryDirectory(prefix="modelmill-") as folder:
+            came = bring_in(Path(path), splits.spec, splits.validation.x, Path(folder), NAME)
+            more.append(keras_file.read(Path(folder))[0])
+        for note in came.notes:
             job.emit(Note(NAME, f"{path}: {note}"))
     teaching = fine_tune.teaching(job.inputs, distill, more)
     teacher, _ = keras_file.read(fine_tune.last(job.inputs).folder)

@@ -1,4 +1,4 @@
-"""import: a user's model file instead of `train`; the teacher and reference of what follows."""
+"""import: a user's model file; the teacher and reference of what follows, unless `train` fine-tunes it first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import Field
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
-from pipeline.errors import InputError
 from pipeline.events import Emit, Note
 from pipeline.files import sha256
 from pipeline.stage import Job, Result, Surroundings
@@ -20,9 +19,13 @@ CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/kernels.py",
     "pipeline/data",
+    "pipeline/ending.py",
     "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
-    "pipeline/formats/model_file.py",
+    "pipeline/formats/model_file",
+    "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
@@ -31,45 +34,55 @@ CODE = (
     "pipeline/report/model.py",
     "pipeline/stages/import_model.py",
 )
-LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
+LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")
 
 
 class Config(Frozen):
-    """A model file of the user's; nothing is trained, it is the reference."""
+    """A model file of the user's: the reference, and with a section `train` the model that is fine-tuned."""
 
     architecture: Literal["file"] = "file"
-    path: Annotated[str, NEUTRAL] = Field(min_length=1, description="a .keras file of Keras 2 (tf_keras)")
+    path: Annotated[str, NEUTRAL] = Field(min_length=1, description="a .keras or .h5 file of Keras 2 (tf_keras)")
+    allow_custom_code: bool = Field(
+        default=False,
+        description="true: Lambda layers and classes of the file's author are loaded, and their code runs on this "
+        "machine with your rights; false: such a file is refused",
+    )
 
 
 def surroundings(emit: Emit, *, model: Config) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
     """Return the file's content: what decides the result, wherever the file lies."""
+    from pipeline.formats.model_file.kind import identify
+
     path = Path(model.path)
-    if not path.is_file():
-        raise InputError(
-            f"there is no model file {path}", expected="a .keras file",
-            found="a folder" if path.is_dir() else "nothing there", todo="correct model.path, or --model",
-        )  # fmt: skip
+    identify(path)
     return Surroundings({"model file": sha256(path)})
 
 
 def run(job: Job, *, data: DataConfig, model: Config) -> Result:
-    """Load the file and write it as an artifact: the model (`formats/keras_file.py`) and models.json.
+    """Write the file's model as an artifact, proven equal: the model (`formats/keras_file.py`) and models.json.
 
     Raises:
-        InputError: it is no model for this data.
+        InputError: it is no model for this data, or holds code that is not allowed.
+        RunError: the imported model is not the file's.
     """
     from pipeline import data as sources
-    from pipeline.formats import keras_file, model_file
-    from pipeline.measuring import anatomy
+    from pipeline.formats.model_file.importing import bring_in
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
-    network, notes = model_file.read(Path(model.path), splits.spec)
-    for note in (*splits.notes, *notes):
+    for note in splits.notes:
         job.emit(Note(NAME, note))
-    logits = network.predict(splits.validation.x, batch_size=256, verbose=0)
-    model_file.require_logits(Path(model.path), logits)
-    accuracy = float((logits.argmax(axis=1) == splits.validation.y).mean())
+    if model.allow_custom_code:
+        text = "model.allow_custom_code is true: code of the file's author runs here, in this stage and in later ones"
+        job.emit(Note(NAME, text, level="warning"))
+    found = bring_in(
+        Path(model.path), splits.spec, splits.validation.x, job.folder, NAME, allow_custom_code=model.allow_custom_code
+    )
+    for note in found.notes:
+        job.emit(Note(NAME, note))
+    if found.custom:
+        job.emit(Note(NAME, f"code of its author's in the model: {', '.join(found.custom)}", level="warning"))
+    accuracy = float((found.logits.argmax(axis=1) == splits.validation.y).mean())
     if accuracy < 2 / len(splits.spec.classes):
         low, high = splits.spec.value_range
         text = (
@@ -77,7 +90,11 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
             f"values, {low:g}..{high:g}; if it was trained on scaled ones, put a Rescaling layer before it"
         )
         job.emit(Note(NAME, text, level="warning"))
-    keras_file.write(network, splits.spec, job.folder)
-    described = anatomy.describe(network, NAME)
-    write_models([described], job.folder)
-    return Result({"parameters": described.parameters, "macs": described.macs, "val_accuracy": accuracy})
+    write_models([found.model], job.folder)
+    return Result(
+        {
+            "parameters": found.model.parameters, "macs": found.model.macs, "val_accuracy": accuracy,
+            "weights_equal_to_file": found.proof.weights, "answers_compared_with_file": found.proof.samples,
+            "largest_difference_from_file": found.proof.difference,
+        }
+    )  # fmt: skip

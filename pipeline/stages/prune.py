@@ -25,6 +25,8 @@ CODE = (
     "pipeline/fine_tune.py",
     "pipeline/fit",
     "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",

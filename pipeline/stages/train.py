@@ -1,25 +1,31 @@
-"""train: a model of `models/`, from scratch, on the training split; the teacher and reference of what follows."""
+"""train: a model of `models/` from scratch, or an imported one further, on the training split; it teaches others."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 from models import ModelConfig
 from pipeline.data import DataConfig
-from pipeline.events import Note
+from pipeline.errors import InputError
+from pipeline.events import Emit, Note
 from pipeline.fit.config import TENSORBOARD, FitConfig
 from pipeline.stage import Job, Result
 
 NAME = "train"
-INPUTS = ()
+INPUTS = ("import",)
 CODE = (
     "models",
     "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
     "pipeline/compress/kernels.py",
     "pipeline/data",
+    "pipeline/fine_tune.py",
     "pipeline/fit",
     "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
@@ -33,16 +39,18 @@ LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 
 
 def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, seed: int) -> Result:
-    """Build the model and fit it; with early stopping the weights of the best epoch are kept, else the last.
+    """Build the model, or take the imported one, and fit it.
 
-    The folder gets the model (`formats/keras_file.py`), models.json and, if asked for, tensorboard/.
+    With early stopping the weights of the best epoch are kept, else the last. The folder gets the model
+    (`formats/keras_file.py`), models.json and, if asked for, tensorboard/.
 
     Raises:
         DivergedError: a loss is not finite.
-        InputError: the model does not fit the data.
+        InputError: the model does not fit the data, or has nothing to train.
     """
     import models
     from pipeline import data as sources
+    from pipeline import fine_tune
     from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
@@ -51,7 +59,14 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     splits = sources.load(data)
     for note in splits.notes:
         job.emit(Note(NAME, note))
-    network = models.build(model, splits.spec, seed)
+    before = {}
+    if job.inputs:  # an imported model: `model` names only its file
+        network, _ = keras_file.read(fine_tune.last(job.inputs).folder)
+        _require_trainable(network)
+        before = {"val_accuracy_before": fine_tune.accuracy(network, splits)}
+        job.emit(Note(NAME, "goes on from the weights of the model file (fine-tuning)"))
+    else:
+        network = models.build(model, splits.spec, seed)
     history = fit(network, splits, train, data=data, seed=seed, stage=NAME, work=job.work, emit=job.emit)
     keras_file.write(network, splits.spec, job.folder)
     if train.tensorboard:
@@ -61,12 +76,30 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     kept = history.best_epoch if train.early_stopping else len(history.epochs["val_loss"])
     described = anatomy.describe(network, NAME, training=history.epochs)
     write_models([described], job.folder)
+    reached = history.at(kept)
     return Result(
         {
-            "parameters": described.parameters,
-            "macs": described.macs,
-            "epoch": kept,
-            "val_accuracy": history.at(kept)["val_accuracy"],
-            "val_loss": history.at(kept)["val_loss"],
+            "parameters": described.parameters, "macs": described.macs, "epoch": kept,
+            "val_accuracy": reached["val_accuracy"], "val_loss": reached["val_loss"], **before,
         }
-    )
+    )  # fmt: skip
+
+
+def assess(metrics: Mapping[str, float], emit: Emit) -> None:
+    """Say it where fine-tuning made a model worse; nothing bounds it, as the recipe asked for this training."""
+    after, before = metrics["val_accuracy"], metrics.get("val_accuracy_before", 0.0)
+    if after < before:
+        text = (
+            f"fine-tuning made the model worse: {after:.2%} on the validation split, the file's had {before:.2%}; a "
+            "lower train.optimizer.learning_rate, train.early_stopping, or no section train"
+        )
+        emit(Note(NAME, text, level="warning"))
+
+
+def _require_trainable(model: Any) -> None:
+    if not model.trainable_weights:
+        raise InputError(
+            "the imported model has nothing to train", expected="weights that are not frozen",
+            found="every layer has trainable=False",
+            todo="leave out the section train, or save the model with layers unfrozen",
+        )  # fmt: skip

@@ -210,7 +210,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras = legacy_keras.load()
     model = model_files.tiny()
     model.save(folder / "good.keras", save_format="keras")
-    model.save(folder / "old.h5")
+    model.save_weights(folder / "alone.h5")
     whole = (folder / "good.keras").read_bytes()
     (folder / "truncated.keras").write_bytes(whole[: len(whole) // 2])
     (folder / "text.keras").write_text("not a model\n", encoding="utf-8")
@@ -253,10 +253,10 @@ NO_CODE = "expected: layers of Keras alone"
         (["prune", "--model", "folder.keras", "--data", "digits"],
          ["there is no model file folder.keras", "found: a folder"]),
         (["prune", "--model", "truncated.keras", "--data", "digits"],
-         ["truncated.keras is not a model file", "found: a damaged or another file", "save it with tf_keras"]),
+         ["truncated.keras is not a model file", "a damaged or another file", "save the model with tf_keras"]),
         (["prune", "--model", "text.keras", "--data", "digits"], ["text.keras is not a model file"]),
-        (["prune", "--model", "old.h5", "--data", "digits"],
-         ["the model file old.h5 is not named as one", "expected: a .keras file", "HDF5, for one, can run code"]),
+        (["prune", "--model", "alone.h5", "--data", "digits"],
+         ["the model file alone.h5 holds no whole model", "found: weights alone", "model.load_weights('alone.h5')"]),
         (["prune", "--model", "keras3.keras", "--data", "digits"],
          ["the model file keras3.keras is of another Keras", "expected: Keras 2 (tf_keras)", "found: Keras 3."]),
         (["prune", "--model", "iris.keras", "--data", "digits"],
@@ -290,6 +290,16 @@ def test_code_inside_a_model_file_is_refused_and_does_not_run(name: str, bad: Pa
     assert f"the model file {name}.keras " in done.stderr
     assert NO_CODE in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_mistyped_file_leaves_no_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--data", "digits", "--store", str(tmp_path / "store"), "--out", str(out)]
+    done = modelmill("prune", "--model", "mispelt.keras", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "correct model.path, or --model" in done.stderr
+    assert not out.exists()
+    assert not (tmp_path / "store").exists()
 
 
 def test_module_that_a_model_file_names_is_not_imported(bad: Path, tmp_path: Path) -> None:

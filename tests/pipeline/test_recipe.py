@@ -10,6 +10,7 @@ import yaml
 from pipeline import recipe as recipes
 from pipeline import single_step
 from pipeline.errors import InputError
+from pipeline.plan import reference, to_serve
 from pipeline.recipe_text import commented
 from pipeline.stages.import_model import Config as ModelFile
 
@@ -114,7 +115,6 @@ def test_all_problems_are_told_at_once() -> None:
         ("serving.batching.max_batch_size=64", "measure.batch_size is 256, but a server with serving.batching."),
         ("serving.batching.max_batch_size=16", "measure.latency.batch_size is 32, but a server with "),
         ("train=null", "train: expected a section, found nothing; an architecture has to be trained, a file has "),
-        ("model={path: x.keras}", "train has nothing to do with model.path: the file is taken as it is; leave one of "),
     ],
 )  # fmt: skip
 def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected: str) -> None:
@@ -177,6 +177,33 @@ def test_model_with_a_path_is_a_file_that_is_imported_and_not_trained() -> None:
     assert recipe.stages() == ("import", "distill", "prune", "quantize", "export", "measure")
     assert recipe.models() == ("import", "distill", "prune", "quantize")
     assert recipe.plan()[0].id == "import.saved_model.float32"
+
+
+def test_train_fine_tunes_a_model_with_a_path_and_the_file_stays_the_reference() -> None:
+    recipe = recipes.load("digits", ("model={path: x.h5}", "judge.artifacts={}"))
+    assert recipe.models() == ("import", "train", "distill", "prune", "quantize")
+    assert reference(recipe.plan()).id == "import.saved_model.float32"
+    assert recipe.plan()[0].stage == "import"
+    assert to_serve(recipe.plan()).stage == "prune"
+
+
+def test_recipe_that_lets_code_of_a_model_file_run_needs_trust(tmp_path: Path) -> None:
+    source = written(tmp_path, "name: x\ndata: {source: digits}\nmodel: {path: x.keras, allow_custom_code: true}\n")
+    with pytest.raises(InputError) as caught:
+        recipes.load(source)
+    assert "found: model.allow_custom_code=True" in str(caught.value)
+    assert "--trust" in str(caught.value)
+    for recipe in (
+        recipes.load(source, trusted=True),
+        recipes.load("digits", [*IMPORTED, "model.allow_custom_code=true"]),
+    ):
+        assert isinstance(recipe.model, ModelFile)
+        assert recipe.model.allow_custom_code
+    assert not recipes.load("digits", IMPORTED).model.allow_custom_code
+
+
+def test_permission_of_code_is_part_of_what_a_result_depends_on() -> None:
+    assert ModelFile(path="a").decisive() == {"architecture": "file", "allow_custom_code": False}
 
 
 def test_stage_is_there_when_its_section_is() -> None:

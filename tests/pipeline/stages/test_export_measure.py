@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import models
+from pipeline import data
 from pipeline.events import Event
 from pipeline.formats import keras_file
 from pipeline.isolate import Child

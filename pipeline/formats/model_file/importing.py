@@ -1,0 +1,131 @@
+"""A user's model file becomes an artifact's model: each step in a child process, which may die of the file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from pipeline.errors import InputError, RunError
+from pipeline.formats.model_file import load, proof, scan
+from pipeline.formats.model_file.kind import SAVE_IT
+from pipeline.isolate import Child, CrashError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.predictor import Spec
+    from pipeline.report.model import Model
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# looking takes a second; HDF5's library goes round for ever in some damaged files
+SCAN_S, SCAN_S_PER_MB = 60.0, 0.25
+DEADLINE_S = 1800.0
+PROVEN_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of a file.
+
+    Attributes:
+        notes: what was changed, and what was proven.
+        custom: code of the file's author that was allowed.
+        logits: float32 [n, classes], the model's answers.
+        model: its entry in the report.
+    """
+
+    notes: tuple[str, ...]
+    custom: tuple[str, ...]
+    logits: np.ndarray
+    model: Model
+    proof: proof.Proof
+
+
+def bring_in(
+    path: Path, spec: Spec, samples: np.ndarray, folder: Path, stage: str, *, allow_custom_code: bool = False
+) -> Imported:
+    """Store a user's model as an artifact's (`formats/keras_file.py`), and prove that it is the file's.
+
+    This process reads nothing of it: one child looks through the file, another one loads it, and a third proves it.
+
+    Args:
+        path: the user's file.
+        spec: what the data wants of a model.
+        samples: float32 [n, *input_shape], raw values, n >= 1.
+        folder: where the model is written.
+        stage: whose it is, for its entry in the report.
+        allow_custom_code: whether code of the file's author may run.
+
+    Raises:
+        InputError: it is no model for this data, or not to be trusted.
+        RunError: the imported model is not the file's.
+    """
+    with tempfile.TemporaryDirectory(prefix="modelmill-") as private:
+        scanned = look_through(path, Path(private), allow_custom_code=allow_custom_code)
+        with _child(path, DEADLINE_S) as first:
+            notes, logits, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
+        with _child(path, DEADLINE_S) as fresh:
+            proven = _asked(fresh, path, proof.prove, scanned, folder, samples[:PROVEN_SAMPLES], softmax=bool(notes))
+    custom = tuple(one.what for one in scanned.custom)
+    return Imported((*notes, str(proven)), custom, logits, model, proven)
+
+
+def look_through(path: Path, folder: Path, *, allow_custom_code: bool) -> scan.Scanned:
+    """Call `scan.scan` in a child: reading what was built to do harm may crash it, or take for ever.
+
+    Raises:
+        InputError: as there; or it did not answer.
+    """
+    try:
+        with _child(path, SCAN_S + SCAN_S_PER_MB * _megabytes(path)) as child:
+            return child.call(scan.scan, path, folder, allow_custom_code=allow_custom_code)
+    except CrashError as crash:
+        raise _unreadable(path, crash) from crash
+
+
+def _store(
+    scanned: scan.Scanned, spec: Spec, samples: np.ndarray, folder: Path, stage: str
+) -> tuple[tuple[str, ...], np.ndarray, Model]:
+    """Load a file and write it as an artifact; runs in the child."""
+    from pipeline.formats import keras_file
+    from pipeline.measuring import anatomy
+
+    model, notes = load.logits(scanned, spec)
+    logits: Any = model.predict(samples, batch_size=256, verbose=0)
+    load.require_logits(scanned.path, logits)
+    keras_file.write(model, spec, folder)
+    return notes, logits, anatomy.describe(model, stage)
+
+
+def _child(path: Path, deadline_s: float) -> Child:
+    # of a model's size there are the file, the model, its copy without a softmax, and what is written of it
+    return Child(deadline_s=deadline_s, memory_mb=4096 + 8 * _megabytes(path))
+
+
+def _megabytes(path: Path) -> int:
+    return path.stat().st_size >> 20 if path.is_file() else 0
+
+
+def _asked(child: Child, path: Path, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a child; its death becomes an error that names the file."""
+    try:
+        return child.call(function, *args, **kwargs)
+    except CrashError as crash:
+        if crash.transient:
+            raise RunError(
+                f"the model file {path} could not be imported", expected="a model that is loaded within the limits",
+                found=f"the process that read it {crash.reason}", todo="a smaller model, or a machine with more memory",
+            ) from crash  # fmt: skip
+        raise _unreadable(path, crash) from crash
+
+
+def _unreadable(path: Path, crash: CrashError) -> InputError:
+    return InputError(
+        f"the model file {path} cannot be read", expected="a file that its readers survive",
+        found=f"the process that read it {crash.reason}", todo=f"it is damaged, or built to do harm; {SAVE_IT}",
+    )  # fmt: skip

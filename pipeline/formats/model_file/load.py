@@ -1,0 +1,131 @@
+"""A model file that was looked through, loaded: held to the data, and cut to its logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import InputError
+from pipeline.formats import custom_code, meaningful_line
+from pipeline.formats.model_file.kind import SAVE_IT
+from pipeline.formats.model_file.scan import Scanned
+from pipeline.legacy_keras import load as load_keras
+from pipeline.predictor import Spec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def whole(scanned: Scanned) -> Any:
+    """Return the tf_keras model as the user saved it, not compiled.
+
+    Raises:
+        InputError: Keras cannot load it.
+    """
+    keras = load_keras()
+    try:
+        if scanned.custom:
+            custom_code.allow(scanned.custom)
+        return keras.models.load_model(scanned.model, compile=False, safe_mode=not scanned.custom)
+    except MemoryError:
+        raise
+    except Exception as error:
+        line = meaningful_line(error).partition(" Full object config")[0].partition(" Please ensure")[0]
+        if scanned.custom:
+            raise InputError(
+                f"the model file {scanned.path} names code that cannot be loaded",
+                expected=f"everything that it names: {', '.join(one.what for one in scanned.custom)}", found=line,
+                todo="put the module where Python finds it (PYTHONPATH); a .keras file names the modules of its "
+                "classes, an .h5 does not",
+            ) from error  # fmt: skip
+        raise InputError(
+            f"the model file {scanned.path} cannot be loaded", expected="layers of Keras and all of their weights",
+            found=line, todo=SAVE_IT,
+        ) from error  # fmt: skip
+
+
+def logits(scanned: Scanned, spec: Spec) -> tuple[Any, tuple[str, ...]]:
+    """Return the tf_keras model in a file, raw values in and logits out, and notes on what was changed.
+
+    Args:
+        scanned: the file.
+        spec: what the data wants of a model.
+
+    Raises:
+        InputError: Keras cannot load it, or it is a model for other data.
+    """
+    model = whole(scanned)
+    _require_ends(scanned.path, model, spec)
+    return _to_logits(model)
+
+
+def require_logits(path: Path, answers: np.ndarray) -> None:
+    """Refuse a model whose answers are no logits, though it ends in no softmax that could be taken off.
+
+    Args:
+        answers: [n, classes], to samples of the data.
+
+    Raises:
+        InputError: all answers lie in [0, 1], or some are no numbers.
+    """
+    import numpy as np
+
+    if wrong := int((~np.isfinite(answers)).any(axis=1).sum()):
+        raise InputError(
+            f"the model in {path} answers what is no number", expected="finite logits",
+            found=f"NaN or infinite answers to {wrong} of {len(answers)} samples",
+            todo="look at what it was trained on: it gets the raw values of the data",
+        )  # fmt: skip
+    if answers.min() >= 0 and answers.max() <= 1:
+        raise InputError(
+            f"the model in {path} answers probabilities", expected="logits, or a softmax as its last layer",
+            found=f"values from {answers.min():.3g} to {answers.max():.3g}",
+            todo="save the model without its last function: probabilities are added when it is exported",
+        )  # fmt: skip
+
+
+def _require_ends(path: Path, model: Any, spec: Spec) -> None:
+    if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
+        raise InputError(
+            f"the model in {path} has no graph of layers",
+            expected="a functional or sequential model with an input shape", found=f"a {type(model).__name__}",
+            todo="build it once with an Input of the data's shape, and save that",
+        )  # fmt: skip
+    inputs, outputs = [tuple(end.shape) for end in model.inputs], [tuple(end.shape) for end in model.outputs]
+    wanted = [(None, *spec.input_shape)], [(None, len(spec.classes))]
+    free = [[(None, *shape[1:]) for shape in ends] for ends in (inputs, outputs)]
+    if free != [list(ends) for ends in wanted]:
+        raise InputError(
+            f"the model in {path} is not a model for this data",
+            expected=f"an input of shape {spec.input_shape} and an output of {len(spec.classes)} classes",
+            found=f"inputs {[shape[1:] for shape in inputs]}, outputs {[shape[1:] for shape in outputs]}",
+            todo="name the data that it was trained on (data, or --data)",
+        )  # fmt: skip
+
+
+def _to_logits(model: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return the model up to its logits: distillation, parity and quantization want them, exports add probabilities."""
+    keras = load_keras()
+    last = model.layers[-1]
+    function = getattr(getattr(last, "activation", None), "__name__", "")
+    kind = type(last).__name__
+    if kind == "Softmax" or (kind == "Activation" and function == "softmax"):
+        cut = keras.Model(model.inputs, last.input, name=model.name)
+        return _fresh(cut), (f"the model ends in {last.name}: it is cut off, and its input is taken as the logits",)
+    if function == "softmax":
+        return _fresh(model, last.name), (f"the softmax inside {last.name} is taken off: its inputs are the logits",)
+    return _fresh(model), ()
+
+
+def _fresh(model: Any, linear: str = "") -> Any:
+    """Return a functional copy whose layers belong to nothing else, the layer named `linear` without its function."""
+    keras = load_keras()
+    functional = keras.Model(model.inputs, model.outputs, name=model.name)
+
+    def copy(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config(dict(config, activation="linear") if layer.name == linear else config)
+
+    fresh = keras.models.clone_model(functional, clone_function=copy)
+    fresh.set_weights(functional.get_weights())
+    return fresh

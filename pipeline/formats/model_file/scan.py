@@ -1,0 +1,177 @@
+"""A user's model file looked through before Keras loads it: no code of the author's, nothing outside of the file.
+
+Read with zipfile, json and h5py alone. What passes is copied under a name of ours, and the copy is what is loaded, so
+that Keras sees what was looked at and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import InputError, translate_os_error
+from pipeline.formats.keras_config import MODELS, Finding, findings, without_compiling
+from pipeline.formats.model_file import archive, hdf5
+from pipeline.formats.model_file.kind import EXPECTED, SAVE_IT, Kind, identify
+
+if TYPE_CHECKING:
+    import h5py
+
+CONFIG_ATTRIBUTE, WEIGHTS_GROUP = "model_config", "model_weights"
+_FLAG = "allow_custom_code"
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A model file that was looked through.
+
+    Attributes:
+        path: the user's file, for messages.
+        kind: what it is.
+        model: the copy for Keras to load.
+        weights: the HDF5 file with the weights, as the user's file holds them: the copy itself, or unpacked from it.
+        custom: code of the author's that the file names, and that the user allowed; empty without such.
+    """
+
+    path: Path
+    kind: Kind
+    model: Path
+    weights: Path
+    custom: tuple[Finding, ...]
+
+
+def scan(path: Path, folder: Path, *, allow_custom_code: bool = False) -> Scanned:
+    """Look through a model file, and copy it into `folder`.
+
+    Args:
+        path: the user's file.
+        folder: an empty one, in which the copy is to lie.
+        allow_custom_code: whether it may name code; what points out of the file is refused all the same.
+
+    Raises:
+        InputError: it is no model file of Keras 2, holds code, points out of itself, or is damaged.
+    """
+    look = {"archive": _archive, "hdf5": _hdf5}[identify(path)]
+    try:
+        return look(path, folder, allow_custom_code)
+    except RecursionError as error:
+        raise InputError(
+            f"{path} is not a model file", expected="the configuration of a functional or sequential model",
+            found="one that is nested too deep", todo=SAVE_IT,
+        ) from error  # fmt: skip
+
+
+def _archive(path: Path, folder: Path, allowed: bool) -> Scanned:
+    documents = archive.documents(path)
+    _require_keras_2(path, documents.version)
+    config = documents.config
+    custom = _require_own(path, config, allowed)
+    model, weights = folder / "model.keras", folder / "model.weights.h5"
+    archive.unpack_weights(path, weights)
+    with _opened(weights, path) as file:
+        hdf5.require_harmless(file, path, weights.stat().st_size)
+        hdf5.require_weights(file, path)
+    archive.rewrite(path, without_compiling(config), weights, model)
+    return Scanned(path, "archive", model, weights, custom)
+
+
+def _hdf5(path: Path, folder: Path, allowed: bool) -> Scanned:
+    model = folder / "model.h5"
+    shutil.copyfile(path, model)
+    with _opened(model, path) as file:
+        hdf5.require_harmless(file, path, model.stat().st_size)
+        config = _config(path, file)
+        custom = _require_own(path, config, allowed)
+        hdf5.require_weights(file[WEIGHTS_GROUP], path)
+    return Scanned(path, "hdf5", model, model, custom)
+
+
+@contextmanager
+def _opened(file: Path, path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file; what HDF5 says of a damaged one becomes the user's error.
+
+    Args:
+        path: what the messages call it.
+    """
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as opened:
+            yield opened
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        if translate_os_error(error):
+            raise
+        found = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(
+            f"{path} is not a model file", expected=EXPECTED, found=f"damaged HDF5 ({found})",
+            todo=f"copy it again from where it came from; or {SAVE_IT}",
+        ) from error  # fmt: skip
+
+
+def _config(path: Path, file: h5py.File) -> Any:
+    """Return the configuration in a whole-model HDF5 file."""
+    import h5py
+
+    text = hdf5.text(file, CONFIG_ATTRIBUTE)
+    if text is None or not isinstance(file.get(WEIGHTS_GROUP), h5py.Group):
+        alone = text is None and ("layer_names" in file.attrs or "layers" in file or "vars" in file)
+        raise InputError(
+            f"the model file {path} holds no whole model",
+            expected="the layers and the weights: model.save('model.h5')",
+            found="weights alone" if alone else "the layers alone" if text else "HDF5 of something else",
+            todo=f"build the model, model.load_weights({path.name!r}) and {SAVE_IT}" if alone else SAVE_IT,
+        )  # fmt: skip
+    _require_keras_2(path, hdf5.text(file, "keras_version") or "1")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not a model file", expected="a configuration in JSON", found=str(error)[:120], todo=SAVE_IT
+        ) from error
+
+
+def _require_keras_2(path: Path, version: str) -> None:
+    if not version.startswith("2."):
+        raise InputError(
+            f"the model file {path} is of another Keras", expected="Keras 2 (tf_keras)", found=f"Keras {version}",
+            todo="build the model with tf_keras, load the weights there and save it: model.save('model.keras')",
+        )  # fmt: skip
+
+
+def _require_own(path: Path, config: Any, allowed: bool) -> tuple[Finding, ...]:
+    """Refuse what is not Keras' own; returns the code that the user allowed."""
+    found = findings(config)
+    _refuse(path, found, "path")
+    _refuse(path, found, "precision")
+    code = tuple(finding for finding in found if finding.kind == "code")
+    if code and not allowed:
+        what = [finding.what for finding in code]
+        raise InputError(
+            f"the model file {path} holds code of its author's", expected="layers of Keras alone",
+            found=", ".join(what[:5]) + (f" and {len(what) - 5} more" if len(what) > 5 else ""),
+            todo="rebuild the model from Keras' own layers; or, if the code is yours or you trust who wrote it: "
+            f"model.{_FLAG}: true (--set model.{_FLAG}=true)",
+        )  # fmt: skip
+    root = config.get("class_name") if isinstance(config, dict) else None
+    if not code and (root not in MODELS or not isinstance(config.get("config"), (dict, list))):
+        raise InputError(
+            f"{path} is not a model file", expected="the configuration of a functional or sequential model",
+            found=f"a {root or type(config).__name__}", todo=SAVE_IT,
+        )  # fmt: skip
+    return code
+
+
+def _refuse(path: Path, found: list[Finding], kind: str) -> None:
+    what = ", ".join(finding.what for finding in found if finding.kind == kind)
+    if what and kind == "precision":
+        raise hdf5.not_float32(path, what)
+    if what:
+        raise InputError(
+            f"the model file {path} reads files outside of it", expected="everything in the model file itself",
+            found=what, todo=f"save the model with the layer's vocabulary in it ({_FLAG} does not allow this)",
+        )  # fmt: skip

@@ -1,0 +1,318 @@
+"""Files that are built to do harm: each is refused with the reason, before anything of it runs."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.formats.model_file import importing
+from tests.pipeline.formats.model_file import files
+from tests.pipeline.formats.model_file.conftest import Good
+from tests.pipeline.formats.model_file.files import dense, function
+
+CODE = "holds code of its author's"
+HARM = "is built to do harm, or damaged"
+FLAG = "allow_custom_code: true"
+NO_FLAG = "allow_custom_code does not allow this"
+Make = Callable[[Good, Path], Path]
+
+
+def lambda_in(name: str, suffix: str) -> Make:
+    return lambda good, _: good.file(name, suffix)
+
+
+def config(suffix: str, change: files.Change) -> Make:
+    return lambda good, folder: files.configured(good.file("plain", suffix), folder / f"m{suffix}", change)
+
+
+def weights(suffix: str, change: Callable[[h5py.File], Any]) -> Make:
+    return lambda good, folder: files.reweighted(good.file("plain", suffix), folder / f"m{suffix}", change)
+
+
+def member(change: Callable[[zipfile.ZipInfo], None], name: str = "more", content: bytes = b"x") -> Make:
+    """Add a member to an archive."""
+
+    def make(good: Good, folder: Path) -> Path:
+        path = files.packed(folder / "m.keras", files.members(good.file("plain", ".keras")))
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        change(info)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(info, content)
+        return path
+
+    return make
+
+
+def is_function(found: dict[str, Any]) -> None:
+    found.clear()
+    found.update(function("f"))
+
+
+def called(kind: str, value: str, more: dict[str, Any], **options: Any) -> files.Change:
+    """Add a layer that is called with a constant when the model is built."""
+
+    def change(found: dict[str, Any]) -> None:
+        layer = {
+            "class_name": kind, "name": "evil", "inbound_nodes": [["_CONSTANT_VALUE", -1, value, more]],
+            "config": {"name": "evil", "trainable": False, "dtype": "float32", **options},
+        }  # fmt: skip
+        found["config"]["layers"].append(layer | {"module": "keras.layers", "registered_name": None})
+
+    return change
+
+
+def by_name(found: dict[str, Any]) -> None:
+    """Add a Lambda layer with a function of Python's own, by its name: Keras' safe mode looks at bytecode alone."""
+    called(
+        "Lambda", "echo", {}, function=function("f"), function_type="function", module="x", output_shape=None,
+        output_shape_type="raw", output_shape_module=None, arguments={},
+    )(found)  # fmt: skip
+
+
+def external_link(file: h5py.File) -> None:
+    file["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def soft_link(file: h5py.File) -> None:
+    file["elsewhere"] = h5py.SoftLink("/model_weights")
+
+
+def external_storage(file: h5py.File) -> None:
+    file.create_dataset("elsewhere", (10,), "u1", external=[("/etc/passwd", 0, 10)])
+
+
+def virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "data", (4,))
+    file.create_virtual_dataset("elsewhere", layout)
+
+
+def huge(file: h5py.File) -> None:
+    file.create_dataset("huge", (2**40,), "f4", chunks=(2**20,))  # not one chunk of it is there
+
+
+def packed_zeros(file: h5py.File) -> None:
+    file.create_dataset("zeros", data=np.zeros(2**25, "f4"), compression="gzip", compression_opts=9)
+
+
+def loop(file: h5py.File) -> None:
+    group = file.create_group("loop")
+    group["again"] = group
+
+
+def objects(file: h5py.File) -> None:
+    file.create_dataset("texts", data=["a", "b"], dtype=h5py.string_dtype())
+
+
+def lzf(file: h5py.File) -> None:
+    file.create_dataset("filtered", data=np.zeros(100), compression="lzf")
+
+
+def both(good: Good, folder: Path) -> Path:
+    path = folder / "m.h5"
+    path.write_bytes(good.file("plain", ".h5").read_bytes() + good.file("plain", ".keras").read_bytes())
+    return path
+
+
+def behind(good: Good, folder: Path) -> Path:
+    """An archive whose HDF5 signature is where HDF5 looks for it after a user block."""
+    whole = good.file("lambda", ".h5").read_bytes()
+    archive = good.file("plain", ".keras").read_bytes()
+    path = folder / "m.h5"
+    path.write_bytes(archive[:512].ljust(512, b"\0") + whole)
+    return path
+
+
+def renamed(suffix: str, to: str) -> Make:
+    def make(good: Good, folder: Path) -> Path:
+        path = folder / f"m{to}"
+        path.write_bytes(good.file("lambda", suffix).read_bytes())
+        return path
+
+    return make
+
+
+def encrypted(good: Good, folder: Path) -> Path:
+    path = files.packed(folder / "m.keras", files.members(good.file("plain", ".keras")))
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.start_dir
+    content[start + 8] |= 1
+    path.write_bytes(content)
+    return path
+
+
+def _linked(info: zipfile.ZipInfo) -> None:
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+
+
+def _plain(_: zipfile.ZipInfo) -> None:
+    pass
+
+
+HOSTILE: dict[str, tuple[Make, str, list[str]]] = {
+    "Lambda in .h5": (lambda_in("lambda", ".h5"), CODE, ["a Lambda (layer code)", FLAG]),
+    "Lambda in .keras": (lambda_in("lambda", ".keras"), CODE, ["a Lambda (layer code)", FLAG]),
+    "Lambda in a model inside, .h5": (lambda_in("nested", ".h5"), CODE, ["a Lambda (layer code)"]),
+    "Lambda in a model inside, .keras": (lambda_in("nested", ".keras"), CODE, ["a Lambda (layer code)"]),
+    "Lambda of a function by its name": (
+        config(".keras", by_name), CODE, ["a Lambda (layer evil)", "a function 'f' of planted"]),
+    "layer of another module, .keras": (
+        config(".keras", lambda c: dense(c).update({"module": "planted", "class_name": "Layer"})),
+        CODE, ["Layer (module planted)"]),
+    "Keras' name for a layer of another module": (
+        config(".keras", lambda c: dense(c).update({"module": "planted"})), CODE, ["Dense (module planted)"]),
+    "module of Keras that is none of its layers": (
+        config(".keras", lambda c: dense(c).update({"module": "keras.utils", "class_name": "get_file"})),
+        CODE, ["get_file (module keras.utils)"]),
+    "layer of the author's, .h5": (
+        config(".h5", lambda c: dense(c).update({"class_name": "mine>Layer"})), CODE, ["mine>Layer"]),
+    "layer registered under another name": (
+        config(".keras", lambda c: dense(c).update({"registered_name": "mine>Layer"})), CODE, ["mine>Layer"]),
+    "class_name that is no name": (config(".h5", lambda c: dense(c).update({"class_name": ["x"]})), CODE, ["['x']"]),
+    "no model but a function": (config(".keras", is_function), CODE, ["a function 'f' of planted"]),
+    "no model but a function, .h5": (config(".h5", is_function), CODE, ["a function 'f' of planted"]),
+    "initializer": (
+        config(".keras", lambda c: dense(c)["config"].update({"kernel_initializer": function("f")})),
+        CODE, ["planted"]),
+    "initializer, .h5": (
+        config(".h5", lambda c: dense(c)["config"].update({"kernel_initializer": function("f")})), CODE, ["planted"]),
+    "regularizer": (
+        config(".h5", lambda c: dense(c)["config"].update({"kernel_regularizer": function("f")})), CODE, ["planted"]),
+    "constraint by name": (
+        config(".h5", lambda c: dense(c)["config"].update({"kernel_constraint": "mine"})), CODE, ["constraint 'mine'"]),
+    "activation": (
+        config(".keras", lambda c: dense(c)["config"].update({"activation": function("f")})), CODE, ["planted"]),
+    "activation by name": (
+        config(".h5", lambda c: dense(c)["config"].update({"activation": "deserialize"})),
+        CODE, ["the activation 'deserialize'"]),
+    "bytecode as activation": (
+        config(".keras", lambda c: dense(c)["config"].update(
+            {"activation": {"class_name": "__lambda__", "config": {"value": ["4wE=", None, None]}}})),
+        CODE, ["a lambda"]),
+    "method of a class": (
+        config(".keras", lambda c: dense(c).update({"class_name": "ClassMethod"})), CODE, ["a ClassMethod"]),
+    "operation that writes a file": (
+        config(".keras", called("TFOpLambda", "/tmp/x", {"contents": "y"}, function="io.write_file")),
+        CODE, ["the operation io.write_file", "a text as a layer's argument ('/tmp/x')"]),
+    "operation that writes a file, .h5": (
+        config(".h5", called("TFOpLambda", "/tmp/x", {"contents": "y"}, function="io.write_file")),
+        CODE, ["the operation io.write_file"]),
+    "vocabulary outside": (
+        config(".keras", lambda c: dense(c)["config"].update({"vocabulary": "/etc/passwd"})),
+        "reads files outside of it", ["a file of this machine ('/etc/passwd')", NO_FLAG]),
+    "external link": (weights(".h5", external_link), HARM, ["a link to another file (/elsewhere -> /etc/passwd)"]),
+    "external link in .keras": (weights(".keras", external_link), HARM, ["a link to another file", NO_FLAG]),
+    "soft link": (weights(".h5", soft_link), HARM, ["a soft link (/elsewhere -> /model_weights)"]),
+    "external storage": (weights(".h5", external_storage), HARM, ["an array in another file (/etc/passwd)"]),
+    "virtual dataset": (weights(".h5", virtual), HARM, ["an array made of other files"]),
+    "loop of groups": (weights(".h5", loop), HARM, ["a second name for the same object (/loop/again)"]),
+    "array of objects": (weights(".h5", objects), HARM, ["an array of objects (/texts)"]),
+    "filter of its own": (weights(".h5", lzf), HARM, ["an array behind a filter of its own (32000)"]),
+    "array larger than the file": (weights(".h5", huge), HARM, ["arrays that claim 4,398,0", "in a file of"]),
+    "array larger than the file, .keras": (weights(".keras", huge), HARM, ["arrays that claim 4,398,0"]),
+    "array of packed zeros": (weights(".h5", packed_zeros), HARM, ["arrays that claim 134,2"]),
+    "member above": (member(_plain, "../evil.py"), HARM, ["a path that leaves the archive (../evil.py)", NO_FLAG]),
+    "member above, in the assets": (member(_plain, "assets/../../evil"), HARM, ["a path that leaves the archive"]),
+    "member at an absolute path": (member(_plain, "/tmp/evil"), HARM, ["a path that leaves the archive (/tmp/evil)"]),
+    "symbolic link": (member(_linked, "assets/link", b"/etc/passwd"), HARM, ["a link (assets/link)"]),
+    "member twice": (member(_plain, "config.json", b"{}"), HARM, ["a member twice (config.json)"]),
+    "member of another kind": (member(_plain, "evil.pkl"), HARM, ["a member that no model has (evil.pkl)"]),
+    "encrypted member": (encrypted, HARM, ["an encrypted member (metadata.json)"]),
+    "packed zeros": (member(_plain, "assets/zeros", b"\0" * 2**27), HARM, ["members that claim 134,2"]),
+    "HDF5 and archive in one": (both, "is two files in one", ["with a zip archive behind it"]),
+    "archive before HDF5": (behind, "is not named as what it is", ["but a zip archive inside"]),
+    "HDF5 named .keras": (renamed(".h5", ".keras"), "is not named as what it is", ["rename it to m.h5"]),
+    "archive named .h5": (renamed(".keras", ".h5"), "is not named as what it is", ["rename it to m.keras"]),
+    "HDF5 without a name": (renamed(".h5", ""), "is not named as what it is", ["no ending, but HDF5 inside"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "what", "words"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_file_is_refused_with_the_reason_and_nothing_of_it_runs(
+    make: Make, what: str, words: list[str], good: Good, marker: Path, tmp_path: Path
+) -> None:
+    path = make(good, tmp_path)
+    with pytest.raises(InputError) as refused:
+        files.read(path)
+    assert what in refused.value.what
+    assert str(path) in refused.value.what
+    assert refused.value.expected
+    for word in words:
+        assert word in refused.value.found + refused.value.todo
+    assert not marker.exists()
+
+
+RUN_WITH_THE_FLAG = (
+    "Lambda in .h5", "Lambda in .keras", "Lambda in a model inside, .h5", "Lambda in a model inside, .keras",
+    "Lambda of a function by its name", "layer of another module, .keras", "initializer", "activation",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RUN_WITH_THE_FLAG)
+def test_code_of_the_same_file_runs_when_the_user_allows_it(
+    name: str, good: Good, marker: Path, tmp_path: Path
+) -> None:
+    path = HOSTILE[name][0](good, tmp_path)
+    try:
+        files.read(path, allow_custom_code=True)
+    except InputError as error:  # what it does after it ran is not the matter here
+        assert "names code that cannot be loaded" in error.what
+    assert marker.exists()
+
+
+STRUCTURAL = [name for name, (_, what, _) in HOSTILE.items() if what != CODE]
+
+
+@pytest.mark.parametrize("name", STRUCTURAL)
+def test_what_is_no_code_is_refused_though_code_is_allowed(name: str, good: Good, tmp_path: Path) -> None:
+    make, what, _ = HOSTILE[name]
+    with pytest.raises(InputError) as refused:
+        files.read(make(good, tmp_path), allow_custom_code=True)
+    assert what in refused.value.what
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_a_file_says_of_its_training_is_not_loaded(inside: bool, good: Good, marker: Path, tmp_path: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        (dense(found) if inside else found)["compile_config"] = {"loss": function("f"), "optimizer": function("f")}
+
+    path = files.configured(good.file("plain", ".keras"), tmp_path / "m.keras", change)
+    found, _ = files.read(path)
+    assert found.count_params() > 0
+    assert not marker.exists()
+
+
+def test_file_in_which_hdf5_goes_round_for_ever_is_refused_after_a_while(
+    good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = bytearray(good.file("plain", ".h5").read_bytes())
+    heap = whole.index(b"GCOL")  # the texts of attributes
+    whole[heap + 24 : heap + 32] = (2**64 - 16).to_bytes(8, "little")  # the first is as long as to begin where it ends
+    path = tmp_path / "m.h5"
+    path.write_bytes(whole)
+    (tmp_path / "copy").mkdir()
+    monkeypatch.setattr(importing, "SCAN_S", 8.0)
+    with pytest.raises(InputError, match="cannot be read") as refused:
+        importing.look_through(path, tmp_path / "copy", allow_custom_code=False)
+    assert "it was not done after 8 s" in refused.value.found
+
+
+def test_class_that_is_not_there_is_named(good: Good, tmp_path: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        dense(found).update({"module": "not_installed.layers", "class_name": "Twice"})
+
+    path = files.configured(good.file("plain", ".keras"), tmp_path / "m.keras", change)
+    with pytest.raises(InputError, match="names code that cannot be loaded") as refused:
+        files.read(path, allow_custom_code=True)
+    assert refused.value.expected == "everything that it names: Twice (module not_installed.layers)"
+    assert "PYTHONPATH" in refused.value.todo

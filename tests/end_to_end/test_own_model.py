@@ -85,13 +85,6 @@ def test_recipe_fine_tunes_the_file_and_compares_everything_with_it(cwd: Path) -
     assert "weights_equal_to_file" in page
 
 
-def test_fine_tuning_that_makes_it_worse_is_said(cwd: Path) -> None:
-    sets = ["prune=null", "train.epochs=1", "train.optimizer={name: sgd, learning_rate: 3.0}", "train.clip={}"]
-    done = modelmill("train", "mine.yaml", "--out", "worse", *options(sets), cwd=cwd)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "train: fine-tuning made the model worse: " in done.stderr
-
-
 def test_code_in_a_file_runs_only_when_the_user_says_so(cwd: Path) -> None:
     ran = cwd / "ran"
     ran.unlink(missing_ok=True)

@@ -221,7 +221,10 @@ def many_classes() -> Report:
 
 def only_trained() -> Report:
     """`modelmill train`: one model, nothing exported, nothing measured."""
-    return report(verdict="incomplete", ran=("train",), models=[model("train", None, 250_000)], training={})
+    return report(
+        verdict="incomplete", ran=("train",), models=[model("train", None, 250_000)], training={}, final=FINAL,
+        reference="train.saved_model.float32",
+    )  # fmt: skip
 
 
 def only_exported() -> Report:

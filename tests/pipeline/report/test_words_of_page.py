@@ -133,6 +133,11 @@ def test_every_verdict_has_its_reason(report: Report, said: str) -> None:
     assert headline.sentence(report) == said
 
 
+def test_files_that_are_only_planned_are_not_named_as_results() -> None:
+    assert "Compared with" in page.render(shapes.only_exported())
+    assert "Compared with" not in page.render(shapes.only_trained())
+
+
 def test_terminal_says_too_why_nothing_was_judged() -> None:
     assert "Nothing is proven yet: the run stopped after train" in " ".join(terminal(shapes.only_trained()).split())
     assert "limits are held" not in terminal(shapes.whole())

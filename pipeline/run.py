@@ -39,6 +39,7 @@ _ROOT = Path(__file__).parent.parent
 class _Walk:
     """What is known so far of a run; the report is made of it, after an error too."""
 
+    store: Store
     stages: list[document.Stage] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
     around: dict[str, Surroundings] = field(default_factory=dict)
@@ -67,11 +68,11 @@ def run(
     Raises:
         ModelmillError: the run ended in error; report.json says so too.
     """
-    walk = _Walk()
+    walk = _Walk(store)
     try:
         with _translated(walk, folder), walk.locks:
             (folder.path / RECIPE).write_text(dump(recipe), encoding="utf-8")
-            _stages(recipe, folder, store, emit, walk, first, until)
+            _stages(recipe, folder, emit, walk, first, until)
             return _conclude(recipe, folder, walk)
     except ModelmillError as error:
         failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
@@ -104,9 +105,7 @@ def _translated(walk: _Walk, folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _stages(
-    recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, walk: _Walk, first: str | None, until: str | None
-) -> None:
+def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: str | None, until: str | None) -> None:
     absent = [stage.NAME for stage in STAGES if stage.NAME not in recipe.stages()]
     folder.unlink(absent)
     for name in (first, until):
@@ -129,7 +128,7 @@ def _stages(
         if stage.NAME not in walk.around:
             walk.tell(stage.NAME, "skipped")
         else:
-            made = _reuse_or_run(stage, recipe, folder, store, emit, walk, forced=forced)
+            made = _reuse_or_run(stage, recipe, folder, emit, walk, forced=forced)
             walk.done[stage.NAME] = made
             if hasattr(stage, "assess"):
                 try:
@@ -145,10 +144,10 @@ def _stages(
 
 
 def _reuse_or_run(
-    stage: Stage, recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, walk: _Walk, *, forced: bool
+    stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, *, forced: bool
 ) -> Artifact:
     """Return a stage's result; its lock is shared until the run has ended, so that nobody replaces what we read."""
-    name = stage.NAME
+    name, store = stage.NAME, walk.store
     inputs = {needed: walk.done[needed] for needed in stage.INPUTS if needed in walk.done}
     chosen = _sections(recipe, stage.run)
     around = walk.around[name]
@@ -303,6 +302,7 @@ def _report(
 ) -> document.Report:  # fmt: skip
     plan = recipe.plan()
     found, made = _artifacts(recipe, walk), _models(walk)
+    store, here = walk.store.root, Path.cwd()
     libraries = dict.fromkeys(library for stage in STAGES for library in stage.LIBRARIES)
     return document.Report.model_validate(
         {
@@ -323,6 +323,7 @@ def _report(
             "gates": gates or [],
             "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "folder": str(folder.path),
+            "store": str(store.relative_to(here) if store.is_relative_to(here) else store),
             "settings": (settings := recipe.model_dump(mode="json")),
             "needs_trust": bool(risks(settings)),
             "machine": machine.describe(libraries),

@@ -8,6 +8,8 @@ from pathlib import PurePath
 
 from pipeline.report.document import Report
 
+_DEFAULT_STORE = "runs/.store"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -24,13 +26,16 @@ def commands(report: Report) -> list[Command]:
     folder = shlex.quote(report.folder)
     recipe = shlex.quote(str(PurePath(report.folder) / "recipe.yaml"))
     trust = " --trust" if report.needs_trust else ""
+    where = f"--out {folder}"
+    if report.store not in (None, _DEFAULT_STORE):
+        where += f" --store {shlex.quote(str(report.store))}"
     made = [stage.name for stage in report.stages if stage.status != "skipped"]
-    again = f"modelmill run {recipe}{trust} --out {folder}"
+    again = f"modelmill run {recipe}{trust} {where}"
     found = [Command("Make it again, and reuse what has not changed", again)]
     if made:
         found.append(Command("Make everything anew", f"{again} --from {made[0]}"))
     if "measure" in made:
-        line = f"modelmill validate {recipe}{trust} --out {folder} --from measure"
+        line = f"modelmill validate {recipe}{trust} {where} --from measure"
         found.append(Command("Measure and judge again, and train nothing", line))
     found.append(Command("Show the result in a terminal", f"modelmill show {folder}"))
     return found + _serving(report)
@@ -44,7 +49,7 @@ def _serving(report: Report) -> list[Command]:
     path = str(PurePath(report.folder) / str(file.path))
     absolute = shlex.quote(path) if PurePath(path).is_absolute() else f'"$PWD"/{shlex.quote(path)}'
     docker = (
-        f"docker run --rm -p 8500:8500 -p 8501:8501 \\\n  -v {absolute}:/models/{name}:ro \\\n"
+        f"docker run --rm -p 127.0.0.1:8500:8500 -p 127.0.0.1:8501:8501 \\\n  -v {absolute}:/models/{name}:ro \\\n"
         f"  -e MODEL_NAME={name} tensorflow/serving"
     )
     ours = (

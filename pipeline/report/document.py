@@ -234,7 +234,8 @@ class Report(Frozen):
     Verdict "error": the run failed, or failures of the moment left something unjudged; the same command goes on.
     `to_serve` is the SavedModel that is served as the result: the last float one.
     Verdict "incomplete": nothing failed, but nothing was judged either (--until, or a recipe without limits).
-    `folder` is the run's folder as it was named, `settings` the recipe with every default, as in its recipe.yaml.
+    `folder` is the run's folder as it was named, `store` where results were kept and found, `settings` the recipe with
+    every default, as in its recipe.yaml.
     `needs_trust`: that file names programs, images or hosts, so the command takes it only with --trust.
     """
 
@@ -255,6 +256,7 @@ class Report(Frozen):
     gates: list[Gate] = Field(default_factory=list)
     tested: SplitAnswers | None = None
     folder: str | None = None
+    store: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     needs_trust: bool = False
     machine: dict[str, Any]

@@ -73,6 +73,7 @@ def test_every_stage_runs_when_nothing_is_stored(line: Line) -> None:
     assert line.reasons() == {"train": "nothing is stored for it yet", "export": "nothing is stored for it yet"}
     assert report.verdict == "incomplete"
     assert [stage["status"] for stage in line.report()["stages"]] == ["run", "run"]
+    assert line.report()["store"] == str(line.store.root)
 
 
 def test_stages_are_reused_when_nothing_changed(line: Line) -> None:

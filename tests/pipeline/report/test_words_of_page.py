@@ -219,7 +219,14 @@ def test_commands_name_the_runs_folder_and_quote_it() -> None:
         "modelmill show 'my runs/a'",
     ]
     assert "-v \"$PWD\"/'my runs/a/artifacts/prune.saved_model.float32':/models/shape:ro" in lines[4]
+    assert "-p 127.0.0.1:8500:8500 -p 127.0.0.1:8501:8501 " in lines[4]  # for this machine alone
     assert "--model_base_path=\"$PWD\"/'my runs/a/artifacts/prune.saved_model.float32'" in lines[5]
+
+
+def test_commands_name_the_store_where_it_is_another() -> None:
+    lines = [command.line for command in commands.commands(shapes.whole(store="my store"))]
+    assert all(line.endswith("--out runs/shape --store 'my store'") for line in lines[:1])
+    assert lines[2].endswith("--out runs/shape --store 'my store' --from measure")
 
 
 def test_commands_are_only_those_that_the_run_allows() -> None:

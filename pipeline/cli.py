@@ -6,7 +6,6 @@ The only place that turns errors into exit codes. Imports no TensorFlow: `--help
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 from pipeline.stages import NAMES
+from pipeline.stopping import interruptible
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -91,27 +91,27 @@ def _make(
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
         raise InputError("--json and --quiet exclude each other", todo="leave one of them out")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
-            signal.signal(number, signal.default_int_handler)
     try:
-        for option, name in (("--from", first), ("--until", until)):
-            if name is not None and name not in NAMES:
-                raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
-        recipe = wanted()
+        with interruptible():
+            for option, name in (("--from", first), ("--until", until)):
+                if name is not None and name not in NAMES:
+                    raise InputError(
+                        f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name
+                    )
+            recipe = wanted()
 
-        from pipeline import run as runs
-        from pipeline.artifact import Store
-        from pipeline.console import Mode, Reporter, Streams
-        from pipeline.run_folder import PAGE, RunFolder
+            from pipeline import run as runs
+            from pipeline.artifact import Store
+            from pipeline.console import Mode, Reporter, Streams
+            from pipeline.run_folder import PAGE, RunFolder
 
-        mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
-        streams = Streams()
-        folder = RunFolder(out or Path("runs") / recipe.name)
-        with folder.held(), streams.chatter_to(folder.log):
-            reporter = Reporter(streams, mode)
-            with reporter.shown():
-                report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
+            mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
+            streams = Streams()
+            folder = RunFolder(out or Path("runs") / recipe.name)
+            with folder.held(), streams.chatter_to(folder.log):
+                reporter = Reporter(streams, mode)
+                with reporter.shown():
+                    report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
     except KeyboardInterrupt:
         raise StoppedError("stopped", todo="run the same command again") from None
     except (ModelmillError, OSError) as error:

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,24 @@ def test_next_call_goes_on_and_a_damaged_checkpoint_falls_back_to_the_one_before
     done = modelmill(*ARGUMENTS, "--set", "train.epochs=6", cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert statuses(cwd) == ["reused", "reused", "run"]
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=lambda by: by.name)
+@pytest.mark.parametrize("after_s", [0, 0.1, 0.3])
+def test_signal_while_the_command_is_still_being_loaded_is_one_message_and_exit_130(
+    by: signal.Signals, after_s: float, tmp_path: Path
+) -> None:
+    with kills.begin([*ARGUMENTS], tmp_path / "stderr", tmp_path) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        while not int(status.read_text().partition("SigCgt:")[2].split()[0], 16) & 1 << (signal.SIGTERM - 1):
+            time.sleep(0.001)
+        time.sleep(after_s)
+        process.send_signal(by)
+    assert process.returncode == 130
+    said = (tmp_path / "stderr").read_text()
+    assert said.startswith("error: stopped")
+    assert "run the same command again" in said
+    assert "Traceback" not in said
 
 
 def test_two_runs_at_once_make_each_result_once_and_both_end_well(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ class Store:
                 owned = False
             found = self.find(stage, basis)
             if isinstance(found, Artifact):
-                lock.share()
+                lock.share(waiting)
                 return found
             if owned:
                 return found
@@ -170,7 +170,7 @@ class Store:
         work.mkdir(parents=True, exist_ok=True)
         for other in partial.iterdir():  # what a killed call left: half an entry, or one that it had replaced
             if other != work:
-                shutil.rmtree(other)
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
         folder.mkdir()
         return folder, work
 

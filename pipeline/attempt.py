@@ -54,4 +54,12 @@ class Attempts:
         if isinstance(failure, FailedError) or failure.transient:
             self.passing.add(name)
             self.transient.append(f"{name}: {str(failure).splitlines()[0]}")
+        self._tell(name)
+
+    def recall(self, name: str, error: str) -> None:
+        """Remember a failure that an interrupted call has kept, and say so again."""
+        self.errors[name] = error
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
         self.emit(Note(self.stage, f"{name} failed: {self.errors[name]}", level="warning"))

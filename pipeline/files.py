@@ -32,7 +32,10 @@ def hashes(path: Path, root: Path) -> dict[str, str]:
 
 
 def write_sealed(path: Path, value: Any) -> None:
-    """Write JSON after a line with its hash, beside the path, and rename it: `read_sealed` notices any change."""
+    """Write JSON after a line with its hash, beside the path, and rename it: `read_sealed` notices any change.
+
+    Not forced to the disk, unlike what is a result (`write_json`): it is written often, and what is lost is done again.
+    """
     beside = path.with_name(f"{path.name}.part")
     text = json.dumps(value)
     beside.write_text(f"{_hash(text)}\n{text}\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline import artifact as artifacts
 from pipeline import data, machine
+from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Damaged, Manifest, Store
 from pipeline.bought import bought
 from pipeline.config import Frozen
@@ -26,7 +27,7 @@ from pipeline.recipe import Recipe, dump, risks
 from pipeline.report import document
 from pipeline.report.answers import read_answers
 from pipeline.report.model import Model, read_models
-from pipeline.run_folder import RECIPE, RunFolder
+from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
 from pipeline.stages import NAMES, distill, export, import_model, judge, measure, prune, quantize, report, train
 
@@ -40,6 +41,7 @@ class _Walk:
     """What is known so far of a run; the report is made of it, after an error too."""
 
     store: Store
+    again: Again
     stages: list[document.Stage] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
     around: dict[str, Surroundings] = field(default_factory=dict)
@@ -68,7 +70,7 @@ def run(
     Raises:
         ModelmillError: the run ended in error; report.json says so too.
     """
-    walk = _Walk(store)
+    walk = _Walk(store, Again(folder.path / AGAIN, first))
     try:
         with _translated(walk, folder), walk.locks:
             (folder.path / RECIPE).write_text(dump(recipe), encoding="utf-8")
@@ -147,7 +149,7 @@ def _reuse_or_run(
     stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, *, forced: bool
 ) -> Artifact:
     """Return a stage's result; its lock is shared until the run has ended, so that nobody replaces what we read."""
-    name, store = stage.NAME, walk.store
+    name, store, again = stage.NAME, walk.store, walk.again
     inputs = {needed: walk.done[needed] for needed in stage.INPUTS if needed in walk.done}
     chosen = _sections(recipe, stage.run)
     around = walk.around[name]
@@ -162,22 +164,26 @@ def _reuse_or_run(
             emit(Note(name, f"waits: another run is making or using {name} {key} in the same store"))
         told = True
 
+    entry = store.entry(name, key)
+    anew = forced and entry.name not in again.made
     lock = walk.locks.enter_context(store.lock(name, key))
-    found = store.find_or_own(name, basis, lock, waiting, afresh=forced)
-    before = folder.link(name, store.entry(name, key))
+    found = store.find_or_own(name, basis, lock, waiting, afresh=anew)
+    before = folder.link(name, entry)
     store.refer(name, key, folder.path)
     if isinstance(found, Artifact):
         why = f"same settings, inputs, data, code and versions ({key[:8]})"
         emit(StageReused(name, why))
         walk.tell(name, "reused", why, found.manifest)
         return found
-    why = "asked for by --from" if forced else _reason(before, basis, found)
-    if not forced and store.unfinished(name, key):
+    why = "asked for by --from" if anew else _reason(before, basis, found)
+    afresh = anew and entry.name not in again.begun
+    if not afresh and store.unfinished(name, key):
         why += "; goes on from unfinished work"
     emit(StageStarted(name, why))
     started = time.monotonic()
     try:
-        made, work = store.begin(name, key, afresh=forced)
+        made, work = store.begin(name, key, afresh=afresh)
+        again.begin(entry.name)
         result = stage.run(Job(made, work, inputs, emit, around.found), **chosen)
         # what rests on a failure of the moment is itself not to be kept
         inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
@@ -191,9 +197,10 @@ def _reuse_or_run(
     except BaseException:
         walk.tell(name, "failed", why)
         raise
+    again.make(entry.name)
     emit(StageFinished(name, stored.manifest.seconds, result.metrics))
     walk.tell(name, "run", why, stored.manifest)
-    lock.share()
+    lock.share(waiting)
     return stored
 
 
@@ -273,6 +280,7 @@ def _conclude(recipe: Recipe, folder: RunFolder, walk: _Walk) -> document.Report
         gates = judge.judge(found, recipe.plan(), recipe.judge)
     finished = _report(recipe, folder, walk, verdict=judge.verdict(found, gates), gates=gates)
     report.write(finished, folder.path)
+    walk.again.end()
     return finished
 
 

@@ -16,7 +16,7 @@ from pipeline.errors import BusyError, InputError
 from pipeline.files import link_all
 from pipeline.lock import Lock
 
-LOCK = ".modelmill.lock"
+LOCK, AGAIN = ".modelmill.lock", ".again.json"
 REPORT, PAGE, LOG, RECIPE = "report.json", "report.html", "log.txt", "recipe.yaml"
 
 

@@ -57,7 +57,8 @@ def _keep(name: str, groups: Sequence[Group], facts: Facts, parts: Parts, steps:
 
 def _take_up(kept: dict[str, Any], name: str, facts: Facts, parts: Parts) -> None:
     facts.done += kept["steps"]
-    facts.attempts.errors.update(kept["errors"])
+    for item, error in kept["errors"].items():
+        facts.attempts.recall(item, error)
     facts.places.update(kept["places"])
     with np.load(parts.folder / f"{name}.npz", allow_pickle=False) as stored:
         for place, (item, key) in enumerate(kept["answered"]):

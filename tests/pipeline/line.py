@@ -30,16 +30,19 @@ class Line:
         self.store = Store(tmp_path / "runs" / ".store")
         self.events: list[Event] = []
         self.calls: list[str] = []
+        self.before: Callable[[Job], None] = lambda _job: None
         self.during: Callable[[Job], Result] = lambda job: Result({"accuracy": 0.5})  # noqa: ARG005
 
         def train_run(job: Job, *, data: DataConfig, train: FitConfig, seed: int) -> Result:  # noqa: ARG001
             self.calls.append("train")
+            self.before(job)
             text = json.dumps({"loss": [1.0] * train.epochs})
             (job.folder / "history.json").write_text(text, encoding="utf-8")
             return self.during(job)
 
         def export_run(job: Job, *, export: export.Config) -> Result:  # noqa: ARG001
             self.calls.append("export")
+            self.before(job)
             (job.folder / "artifacts.json").write_text("[]", encoding="utf-8")
             (job.folder / "train.tflite.int8.tflite").write_text("weights", encoding="utf-8")
             assert job.inputs["train"].file("history.json").exists()

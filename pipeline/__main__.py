@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _stop(*_: object) -> None:
-    sys.stderr.write("error: stopped\n  what to do: run the same command again\n")
+    sys.stderr.write("stopped\n  what to do: run the same command again\n")
     sys.stderr.flush()
     os._exit(130)  # nothing has begun that would have to be put in order
 

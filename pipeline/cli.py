@@ -6,6 +6,7 @@ The only place that turns errors into exit codes. Imports no TensorFlow: `--help
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from pipeline.stopping import interruptible
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
+    from pipeline.report.document import Report
+    from pipeline.run_folder import RunFolder
 
 # each command imports what it needs: --help needs none of it
 
@@ -103,7 +106,7 @@ def _make(
             from pipeline import run as runs
             from pipeline.artifact import Store
             from pipeline.console import Mode, Reporter, Streams
-            from pipeline.run_folder import PAGE, RunFolder
+            from pipeline.run_folder import RunFolder
 
             mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
             streams = Streams()
@@ -125,16 +128,25 @@ def _make(
         finished = {"event": "finished", "verdict": report.verdict, "exit_code": code, "report": str(folder.report)}
         typer.echo(json.dumps(finished))
     elif not quiet:
-        from rich.console import Console
-
-        from pipeline.report import tables
-
-        console = Console(highlight=False)
-        tables.show(report, console)
-        if folder.artifacts.is_dir():
-            console.print(f"files:  {folder.artifacts}/", soft_wrap=True)
-        console.print(f"report: {folder.path / PAGE}\n        {folder.report}", soft_wrap=True)
+        try:
+            _show(report, folder)
+        except BrokenPipeError:  # `| head`: what was not read was not wanted, and the verdict is the same
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(code)
+
+
+def _show(report: Report, folder: RunFolder) -> None:
+    from rich.console import Console
+
+    from pipeline.report import tables
+    from pipeline.run_folder import PAGE
+
+    console = Console(highlight=False)
+    tables.show(report, console)
+    if folder.artifacts.is_dir():
+        console.print(f"files:  {folder.artifacts}/", soft_wrap=True)
+    console.print(f"report: {folder.path / PAGE}\n        {folder.report}", soft_wrap=True)
+    sys.stdout.flush()
 
 
 @app.command(epilog=EXIT_CODES)
@@ -378,5 +390,7 @@ def _about_a_file(error: OSError) -> ModelmillError:
 
 def _leave(error: ModelmillError) -> NoReturn:
     colour = typer.colors.RED if sys.stderr.isatty() else None
-    typer.secho(f"error: {error}", fg=colour, err=True)
+    # who stopped it knows that it is no error
+    said = str(error) if isinstance(error, StoppedError) else f"error: {error}"
+    typer.secho(said, fg=colour, err=True)
     raise SystemExit(error.exit_code)

@@ -123,6 +123,12 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
         # before anything is trained: a target that is not there is told at once
         walk.at = stage.NAME
         walk.around[stage.NAME] = _surroundings(stage, recipe, emit)
+    fills = export.NAME if recipe.export else recipe.models()[-1]
+    if fills in walk.around:
+        folder.publish(None, ())
+    elif folder.artifacts.exists():
+        text = f"{folder.artifacts} stays what an earlier run made: this one stops before {fills}"
+        emit(Note(str(until), text, level="warning"))
     forced = False
     for stage in STAGES:
         walk.at = stage.NAME

@@ -40,7 +40,7 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make the folder, keep other runs out, and remove an older run's report and artifacts.
+        """Make the folder, keep other runs out, and remove an older run's report.
 
         Raises:
             InputError: it is somebody else's folder.
@@ -69,7 +69,6 @@ class RunFolder:
                 ) from None
             for name in (REPORT, PAGE):
                 (self.path / name).unlink(missing_ok=True)
-            self.publish(None, ())
             yield
 
     def link(self, stage: str, entry: Path) -> Manifest | None:

@@ -17,9 +17,11 @@ _SHOWN = 0.999  # the axis ends where this share of a row's queries has been ans
 
 @dataclass(frozen=True)
 class Row:
-    """One file's latencies; `p50` and `p99` are places along the axis in the units of the SVG.
+    """One file's latencies.
 
     Attributes:
+        median_ms, slow_ms: half and 99 % of all queries together were answered within, to a bucket's width.
+        p50, p99: where these two are along the axis, in the units of the SVG.
         shape: path of the histogram, its highest bucket as high as the row.
         beyond: queries that were slower than the end of the axis.
         slowest_ms: upper edge of the last bucket.
@@ -27,6 +29,8 @@ class Row:
 
     name: str
     latency: Latency
+    median_ms: float
+    slow_ms: float
     shape: str
     p50: float
     p99: float
@@ -80,7 +84,7 @@ def distributions(report: Report) -> list[Place]:
 
 def _place(name: str, note: str, rows: Sequence[tuple[str, Latency, Buckets]]) -> Place:
     low = min(counted[0][0] for *_, counted in rows)
-    high = max(max(reached(counted, _SHOWN), latency.p99_ms) for _, latency, counted in rows)
+    high = max(reached(counted, _SHOWN) for *_, counted in rows)
     axis = logarithmic([low, high], room=1.02, ticks=6)
     return Place(name, note, axis, tuple(_row(name, latency, counted, axis) for name, latency, counted in rows))
 
@@ -101,7 +105,6 @@ def _row(name: str, latency: Latency, counted: Buckets, axis: Axis) -> Row:
             path += f"V{HEIGHT:g}"
         last = right
     beyond = sum(count for low, _, count in counted if low >= axis.high)
-    return Row(
-        name, latency, path + "Z", WIDTH * axis.at(latency.p50_ms), WIDTH * axis.at(latency.p99_ms), beyond,
-        counted[-1][1],
-    )  # fmt: skip
+    median, slow = reached(counted, 0.5), reached(counted, 0.99)
+    marks = WIDTH * axis.at(median), WIDTH * axis.at(slow)
+    return Row(name, latency, median, slow, path + "Z", *marks, beyond, counted[-1][1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.errors import InputError
 from pipeline.report.document import Artifact, Report, Run
 from pipeline.report.model import Interval, Model
 from pipeline.report.words import kilobytes, milliseconds, number, percent, ratio, where
@@ -33,7 +34,8 @@ def sentence(report: Report) -> str:
         return _incomplete(report)
     if report.verdict == "error":
         if report.failure:
-            return f"The run failed{f' in {report.failure.stage}' if report.failure.stage else ''}. " + _GO_ON
+            again = _SET_RIGHT if report.failure.exit_code == InputError.exit_code else _GO_ON
+            return f"The run failed{f' in {report.failure.stage}' if report.failure.stage else ''}. " + again
         names = ", ".join(item.id for item in broken)
         return f"What {names} is worth could not be judged, for a failure of the moment. " + _GO_ON
     if report.verdict == "pass":
@@ -48,6 +50,7 @@ def sentence(report: Report) -> str:
 
 
 _GO_ON = "The same command goes on from there."
+_SET_RIGHT = "What was given to it has to be set right first."
 
 
 def _count(count: int, name: str) -> str:
@@ -152,7 +155,9 @@ def _loss(drop: Interval | None, *, allowed: bool) -> tuple[Word, str]:
     if drop.high < 0:
         return "yes", "more accurate"
     # one that may be there is a yes only where it looks like none, or a limit says that it may
-    return "yes" if allowed or drop.value <= 0 else "open", "no loss proven"
+    if drop.value <= 0:
+        return "yes", "no loss found"
+    return "yes" if allowed else "open", "a little less, which may be chance"
 
 
 def _of_models(line: list[Model]) -> list[Answer]:

@@ -97,9 +97,10 @@ def caption(report: Report) -> str:
     # one number where all have the same, else each with its own
     threads = next(iter(said.values())) if len(set(said.values())) == 1 else ", ".join(map(": ".join, said.items()))
     return (
-        f"p50 and p99 of one sample: {one.scenario} by {one.settings['generator']}, {one.settings['blocks']} blocks "
-        f"that alternate with the other files there, {threads}, "
-        f"{min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file there"
+        f"p50 and p99 of one sample, the geometric mean of the blocks' own: {one.scenario} by "
+        f"{one.settings['generator']}, {one.settings['blocks']} blocks that alternate with the other files there, "
+        f"{threads}, {min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file "
+        "there"
     )
 
 

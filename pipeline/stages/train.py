@@ -64,7 +64,7 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
         network, _ = keras_file.read(fine_tune.last(job.inputs).folder)
         _require_trainable(network)
         before = {"val_accuracy_before": fine_tune.accuracy(network, splits)}
-        job.emit(Note(NAME, "goes on from the weights of the model file (fine-tuning)"))
+        job.emit(Note(NAME, "starts from the weights of the model file (fine-tuning)"))
     else:
         network = models.build(model, splits.spec, seed)
     history = fit(network, splits, train, data=data, seed=seed, stage=NAME, work=job.work, emit=job.emit)

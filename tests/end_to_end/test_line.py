@@ -172,6 +172,12 @@ def test_json_prints_events_and_the_verdict_and_nothing_else(first: Any, cwd: Pa
     assert done.stderr == ""
 
 
+def test_verdict_is_kept_when_nobody_reads_the_table_to_its_end(first: Any, cwd: Path) -> None:  # noqa: ARG001
+    command = f"{sys.executable} -m pipeline {shlex.join(ARGUMENTS)} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+
+
 def test_quiet_prints_nothing(first: Any, cwd: Path) -> None:  # noqa: ARG001
     done = modelmill(*ARGUMENTS, "--quiet", cwd=cwd)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -64,7 +64,7 @@ def test_recipe_fine_tunes_the_file_and_compares_everything_with_it(cwd: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
     proof = "import: 9 of 9 weights equal the file's, read by h5py; answers to 64 validation samples, each model in a "
     assert proof + "fresh process: all equal" in done.stderr
-    assert "train: goes on from the weights of the model file (fine-tuning)" in done.stderr
+    assert "train: starts from the weights of the model file (fine-tuning)" in done.stderr
     found = report(cwd / "mine")
     assert [model["stage"] for model in found["models"]] == ["import", "train", "prune"]
     assert (found["reference"], found["to_serve"]) == ("import.saved_model.float32", "prune.saved_model.float32")

@@ -55,7 +55,7 @@ def test_comparison_names_files_that_differ_and_those_that_only_one_run_has() ->
     [
         (-9, "", (), signal.SIGKILL, []),
         (0, "", (), signal.SIGKILL, []),
-        (130, "error: stopped", (), signal.SIGTERM, []),
+        (130, "stopped in train", (), signal.SIGTERM, []),
         (4, "error: it broke", (), signal.SIGKILL, ["exit code 4: error: it broke"]),
         (-15, "", (), signal.SIGTERM, ["exit code -15: "]),
         (130, "Traceback (most recent call last)", (), signal.SIGINT, ["a traceback: Traceback (most recent"]),
@@ -133,7 +133,7 @@ def test_signal_while_the_command_is_still_being_loaded_is_one_message_and_exit_
         process.send_signal(by)
     assert process.returncode == 130
     said = (tmp_path / "stderr").read_text()
-    assert said.startswith("error: stopped")
+    assert said.startswith("stopped") or "\nstopped in " in said
     assert "run the same command again" in said
     assert "Traceback" not in said
 

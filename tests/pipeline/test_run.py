@@ -218,48 +218,24 @@ def test_error_is_one_message_in_the_report_and_the_next_call_goes_on(
     assert "goes on from unfinished work" in line.reasons()["train"]
 
 
-def interrupted_in(name: str, line: Line) -> None:
-    """Let the line's --from train be stopped within a stage."""
-
-    def stop(job: Job) -> None:
-        if job.folder.parent.name.startswith(name):
-            (job.work / "checkpoint").write_text("epoch 3", encoding="utf-8")
-            raise KeyboardInterrupt
-
-    line.before = stop
-    with pytest.raises(StoppedError):
-        line.go(first="train")
-    line.before = lambda _job: None
-
-
-def test_interrupted_from_goes_on_and_begins_nothing_again(line: Line) -> None:
-    line.go()
-    interrupted_in("train", line)
-    line.during = lambda job: Result({"found": float((job.work / "checkpoint").exists())})
-    interrupted_in("export", line)
-    assert line.reasons()["train"] == "asked for by --from; goes on from unfinished work"
-    report = line.go(first="train")
-    assert [stage.status for stage in report.stages] == ["reused", "run"]
-    assert report.stages[0].metrics == {"found": 1.0}
-    assert line.reasons()["export"] == "asked for by --from; goes on from unfinished work"
-    line.go(first="train")  # the command has ended well: now it is another one
-    assert line.reasons() == {"train": "asked for by --from", "export": "asked for by --from"}
-
-
-def test_another_from_goes_on_with_nothing_of_an_interrupted_one(line: Line) -> None:
-    line.go()
-    interrupted_in("export", line)
-    line.go(first="export")
-    assert line.reasons()["export"] == "asked for by --from"
-    line.go()
-    assert line.calls == []
-
-
 def test_old_report_is_gone_when_a_new_run_has_started(line: Line) -> None:
     line.go()
     with line.folder.held():
         assert not line.folder.report.exists()
         assert not (line.folder.path / "report.html").exists()
+
+
+def test_artifacts_stay_and_that_is_said_when_a_later_run_stops_before_it_makes_them(line: Line) -> None:
+    line.go()
+    (made,) = line.folder.artifacts.iterdir()
+    line.go(until="train")
+    assert list(line.folder.artifacts.iterdir()) == [made]
+    text = f"{line.folder.artifacts} stays what an earlier run made: this one stops before export"
+    assert Note("train", text, level="warning") in line.events
+    line.during = fails_with(DivergedError("the loss is nan"))
+    with pytest.raises(DivergedError):
+        line.go("train.epochs=7")
+    assert not line.folder.artifacts.exists()
 
 
 def test_second_run_in_the_same_folder_is_refused(line: Line) -> None:

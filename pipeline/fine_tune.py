@@ -98,9 +98,13 @@ def require_accuracy(metrics: Mapping[str, float], config: FineTuning, *, stage:
         PromiseError: more was lost, and the recipe says `stop`. The result is kept: with another bound the run goes on.
     """
     after, before = metrics["val_accuracy"], metrics["val_accuracy_before"]
-    if before - after <= config.max_accuracy_loss + 1e-9:
-        return
     said = f"{after:.2%} on the validation split, the model that came in had {before:.2%}"
+    if before - after <= config.max_accuracy_loss + 1e-9:
+        if after < before:
+            bound = f"within {stage}.max_accuracy_loss of {100 * config.max_accuracy_loss:g} points"
+            hint = f"a lower {stage}.optimizer.learning_rate or {stage}.early_stopping may keep more"
+            emit(Note(stage, f"{said}: {bound}; {hint}"))
+        return
     if config.on_regression == "stop":
         raise PromiseError(
             f"{stage}: more accuracy is lost than the recipe allows",

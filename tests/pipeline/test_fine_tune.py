@@ -43,7 +43,7 @@ def _metrics(before: float, after: float) -> dict[str, float]:
 
 @pytest.mark.parametrize("rule", ["stop", "keep_best", "continue"])
 @pytest.mark.parametrize("after", [0.88, 0.9, 1.0])
-def test_nothing_is_said_when_no_more_is_lost_than_the_recipe_allows(rule: str, after: float) -> None:
+def test_loss_within_the_bound_is_said_and_stops_nothing(rule: str, after: float) -> None:
     told: list[Event] = []
     config = _config(max_accuracy_loss=0.02, on_regression=rule)
     require_accuracy(_metrics(0.9, after), config, stage="prune", emit=told.append)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from pipeline.causes import SMALLER, causes
-from pipeline.report.document import Artifact, Bought, Faster, Latency, Run
+from pipeline.report.document import Artifact, Bought, Explained, Faster, Latency, Run
 from pipeline.report.model import Interval, Model
 from pipeline.report.words import precision, ratio, where
 from pipeline.students_t import geometric_mean
@@ -28,6 +28,18 @@ def bought(models: Sequence[Model], artifacts: Sequence[Artifact]) -> list[Bough
     """
     line = [model for model in models if model.variant == ""]
     return [_bought(before, after, artifacts) for before, after in pairwise(line)]
+
+
+def explained(artifacts: Sequence[Artifact]) -> list[Explained]:
+    """Return why files that were quantized after training are not faster than the float32 file that they come from."""
+    floats = {(item.stage, item.format): item for item in artifacts if item.precision == "float32" and item.path}
+    found = []
+    for item in artifacts:
+        twin = floats.get((item.stage, item.format))
+        if twin is not None and twin is not item and item.path:
+            why = causes(_over(twin.gzip_bytes, item.gzip_bytes), 1.0, list(_faster(twin, item)), [(twin, item)])
+            found += [Explained(artifact=item.id, against=twin.id, causes=why)] if why else []
+    return found
 
 
 def _bought(before: Model, after: Model, artifacts: Sequence[Artifact]) -> Bought:

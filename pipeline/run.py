@@ -17,7 +17,7 @@ from pipeline import artifact as artifacts
 from pipeline import data, machine
 from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Damaged, Manifest, Store
-from pipeline.bought import bought
+from pipeline.bought import bought, explained
 from pipeline.config import Frozen
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
@@ -333,6 +333,7 @@ def _report(
             "stages": walk.stages,
             "models": made,
             "bought": bought(made, found),
+            "explained": explained(found),
             "artifacts": found,
             "gates": gates or [],
             "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,

@@ -80,6 +80,14 @@ class Bought(Frozen):
     causes: list[str] = Field(default_factory=list)
 
 
+class Explained(Frozen):
+    """Why a file that was quantized after training is not faster than its stage's float32 file, from what is in it."""
+
+    artifact: str
+    against: str
+    causes: list[str]
+
+
 class Parity(Frozen):
     """Agreement with the Keras model of the same stage, computed on logits over the test split."""
 
@@ -252,6 +260,7 @@ class Report(Frozen):
     stages: list[Stage]
     models: list[Model] = Field(default_factory=list)
     bought: list[Bought] = Field(default_factory=list)
+    explained: list[Explained] = Field(default_factory=list)
     artifacts: list[Artifact] = Field(default_factory=list)
     gates: list[Gate] = Field(default_factory=list)
     tested: SplitAnswers | None = None

@@ -69,7 +69,8 @@ def artifacts(report: Report) -> RenderableType:
         for artifact in report.artifacts
         if artifact.error
     ]
-    notes = [Text(line, "dim") for line in (*words.serving(report), words.caption(report)) if line]
+    why = [f"{one.artifact}, {cause}" for one in report.explained for cause in one.causes]
+    notes = [Text(line, "dim") for line in (*words.serving(report), words.caption(report), *why) if line]
     return Group(table, *notes, *failures)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.bought import bought
-from pipeline.report.document import Artifact, Bought
+from pipeline.bought import bought, explained
+from pipeline.report.document import Artifact, Bought, Explained
 from pipeline.report.model import Model
 from tests.pipeline.stages.test_judge import latency, run
 
@@ -234,3 +234,21 @@ def test_no_cause_is_looked_for_when_no_difference_is_proven() -> None:
     (cause,) = one(artifact("train"), artifact("prune", gzip_bytes=250, runs=[noisy])).causes
     assert cause.startswith("LiteRT: no difference is proven (1.2")
     assert "so there is none to explain; more measure.latency.blocks narrow the interval" in cause
+
+
+def test_a_file_quantized_after_training_that_is_slower_is_explained_and_a_faster_one_is_not() -> None:
+    mixed = graph(integer=12, floating=5, floating_names={"MatMul": 5}, conversions=22)
+    float32 = artifact("import", "onnx")
+    slow = artifact("import", "onnx", "int8", ms=9.0, gzip_bytes=300, operators=mixed)
+    fast = artifact("import", "tflite", "int8", ms=0.3, gzip_bytes=300, operators=graph(integer=9, floating=0))
+    assert explained([float32, slow, artifact("import"), fast]) == [
+        Explained(
+            artifact="import.onnx.int8", against="import.onnx.float32",
+            causes=[
+                "ONNX Runtime: float fallback: 5 of 17 operators in the file compute in float: MatMul x5",
+                "ONNX Runtime: 22 QuantizeLinear and DequantizeLinear stand around 17 operators that compute: what "
+                "ONNX Runtime does not fuse with them it runs in float",
+            ],
+        )
+    ]  # fmt: skip
+    assert explained([slow, fast]) == []  # no float32 file to compare with

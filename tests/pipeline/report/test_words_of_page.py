@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.report import commands, confusion, headline, layers, page
 from pipeline.report.answers import Answers, SplitAnswers
-from pipeline.report.document import Report
+from pipeline.report.document import Explained, Report
 from tests.pipeline.report import shapes
 from tests.pipeline.report.test_page import terminal
 
@@ -283,3 +283,10 @@ def test_page_of_very_large_models_stays_under_3_mb_and_says_what_it_left_out(tm
     assert len(text.encode()) < 3_000_000
     assert "The 100 largest of 2,000; report.json has all." in text
     assert "more, in report.json" in text
+
+
+def test_page_says_why_a_file_quantized_after_training_is_not_faster() -> None:
+    why = Explained(artifact="train.onnx.int8", against="train.onnx.float32", causes=["ONNX Runtime: float fallback"])
+    text = page.render(shapes.whole(explained=[why]))
+    assert "<code>train.onnx.int8</code>, ONNX Runtime: float fallback" in text
+    assert "Quantized after training" not in page.render(shapes.whole())

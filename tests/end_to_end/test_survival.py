@@ -33,7 +33,8 @@ WHOLE = options([
 
 
 def test_run_killed_three_times_ends_with_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
-    code = kills.main(["--kills", "3", "--seed", "5", *WHOLE])
+    # a seed whose moments lie after a quarter, a half and three quarters of the run
+    code = kills.main(["--kills", "3", "--seed", "130", *WHOLE])
     said = capsys.readouterr().out
     assert code == 0, said
     assert said.endswith("3 kills: the same bytes as without any\n")

@@ -6,9 +6,9 @@ The only place that turns errors into exit codes. Imports no TensorFlow: `--help
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -128,10 +128,9 @@ def _make(
         finished = {"event": "finished", "verdict": report.verdict, "exit_code": code, "report": str(folder.report)}
         typer.echo(json.dumps(finished))
     elif not quiet:
-        try:
+        # `| head`: rich sends the rest nowhere and exits with 1, but the verdict is what it is
+        with suppress(SystemExit):
             _show(report, folder)
-        except BrokenPipeError:  # `| head`: what was not read was not wanted, and the verdict is the same
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(code)
 
 
@@ -146,7 +145,6 @@ def _show(report: Report, folder: RunFolder) -> None:
     if folder.artifacts.is_dir():
         console.print(f"files:  {folder.artifacts}/", soft_wrap=True)
     console.print(f"report: {folder.path / PAGE}\n        {folder.report}", soft_wrap=True)
-    sys.stdout.flush()
 
 
 @app.command(epilog=EXIT_CODES)

@@ -82,7 +82,7 @@ def test_recipe_fine_tunes_the_file_and_compares_everything_with_it(cwd: Path) -
     for one, other in zip(file.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
     page = (cwd / "mine/report.html").read_text("utf-8")
-    assert "weights_equal_to_file" in page
+    assert "weights equal to file 9" in page
 
 
 def test_code_in_a_file_runs_only_when_the_user_says_so(cwd: Path) -> None:

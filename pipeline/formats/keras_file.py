@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,10 @@ def _copy_without_dates(source: Path, target: Path) -> None:
 def read(folder: Path) -> tuple[Any, Spec]:
     """Return the model, not compiled, and its spec.
 
-    Code inside the file is refused (Keras safe mode), but where the artifact says that the user allowed it.
+    Code inside the file is refused, but where the artifact says that the user allowed it.
 
     Raises:
+        custom_code.ForeignCodeError: the file names code, and its artifact does not say so.
         InputError: code that was allowed cannot be imported.
     """
     keras = legacy_keras.load()
@@ -69,7 +71,9 @@ def read(folder: Path) -> tuple[Any, Spec]:
                 found=str(error), todo="put the module where Python finds it (PYTHONPATH)",
             ) from error  # fmt: skip
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return keras.models.load_model(folder / MODEL, compile=False, safe_mode=not custom), Spec(**fields)
+    with nullcontext() if custom else custom_code.refused():
+        model = keras.models.load_model(folder / MODEL, compile=False, safe_mode=not custom)
+    return model, Spec(**fields)
 
 
 class KerasPredictor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.formats.model_file import importing
+from pipeline.formats.model_file import importing, scan
 from tests.pipeline.formats.model_file import files
 from tests.pipeline.formats.model_file.conftest import Good
 from tests.pipeline.formats.model_file.files import dense, function
@@ -65,7 +67,8 @@ def called(kind: str, value: str, more: dict[str, Any], **options: Any) -> files
             "class_name": kind, "name": "evil", "inbound_nodes": [["_CONSTANT_VALUE", -1, value, more]],
             "config": {"name": "evil", "trainable": False, "dtype": "float32", **options},
         }  # fmt: skip
-        found["config"]["layers"].append(layer | {"module": "keras.layers", "registered_name": None})
+        module = "tf_keras.src.layers.core.tf_op_layer" if kind == "TFOpLambda" else "keras.layers"
+        found["config"]["layers"].append(layer | {"module": module, "registered_name": None})
 
     return change
 
@@ -159,6 +162,53 @@ def _plain(_: zipfile.ZipInfo) -> None:
     pass
 
 
+def _object(name: str, **more: Any) -> dict[str, Any]:
+    return {"class_name": name, "module": "planted", "registered_name": None, "config": {"name": "float32"}} | more
+
+
+# what Keras looks up by its module, or by its registered name, though the name is one of its own
+PLANTED = {
+    "operation": _object("TFOpLambda", config={"name": "q", "function": "math.add"}),
+    "policy": _object("Policy"),
+    "shape": _object("TensorShape", items=[]),
+    "tuple": _object("__tuple__", items=[], config={"a": 1}),
+    "ellipsis": _object("__ellipsis__", config={"a": 1}),
+    "array": _object("__numpy__", config={"value": [1], "dtype": "float32"}),
+    "registered name": _object("__tuple__", items=[], module="planted", registered_name="f", config={"a": 1}),
+    "registered layer": _object("Dense", registered_name="f"),
+    "training inside": _object(
+        "Sequential", module="keras", config={"name": "s", "layers": []},
+        compile_config={"optimizer": _object("Policy"), "loss": function("f")}),
+}  # fmt: skip
+
+
+def _layer(kind: str, **options: Any) -> files.Change:
+    layer = {
+        "class_name": kind,
+        "name": "e",
+        "inbound_nodes": [],
+        "config": {"name": "e", "dtype": "float32"} | options,
+    }
+    return lambda c: c["config"]["layers"].append(layer | {"module": "keras.layers", "registered_name": None})
+
+
+PLACES: dict[str, Callable[[Any], files.Change]] = {
+    "layer": lambda value: lambda c: c["config"]["layers"].append(value | {"name": "e", "inbound_nodes": []}),
+    "dtype": lambda value: lambda c: dense(c)["config"].update(dtype=value),
+    "initializer": lambda value: lambda c: dense(c)["config"].update(kernel_initializer=value),
+    "value": lambda value: lambda c: dense(c)["config"].update(bias_initializer={
+        "class_name": "Constant", "module": "keras.initializers", "registered_name": None, "config": {"value": value}}),
+    "input_dim": lambda value: _layer("Embedding", input_dim=value, output_dim=2),
+    "standardize": lambda value: _layer("TextVectorization", standardize=value),
+    "argument": lambda value: called("TFOpLambda", value, {}, function="math.add"),
+    "named argument": lambda value: called("TFOpLambda", 1.0, {"y": [value]}, function="math.add"),
+}  # fmt: skip
+
+
+def _planted(suffix: str, place: str, what: str) -> Make:
+    return config(suffix, PLACES[place](PLANTED[what]))
+
+
 HOSTILE: dict[str, tuple[Make, str, list[str]]] = {
     "Lambda in .h5": (lambda_in("lambda", ".h5"), CODE, ["a Lambda (layer code)", FLAG]),
     "Lambda in .keras": (lambda_in("lambda", ".keras"), CODE, ["a Lambda (layer code)", FLAG]),
@@ -249,6 +299,84 @@ def test_hostile_file_is_refused_with_the_reason_and_nothing_of_it_runs(
     assert refused.value.expected
     for word in words:
         assert word in refused.value.found + refused.value.todo
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("what", PLANTED)
+def test_planted_module_behind_a_name_of_keras_is_refused_wherever_it_stands(
+    what: str, place: str, suffix: str, good: Good, marker: Path, tmp_path: Path
+) -> None:
+    if (what, place) == ("training inside", "layer"):
+        pytest.skip("a model in a model: what it says of its training is taken out")
+    with pytest.raises(InputError, match=CODE):
+        files.scanned(_planted(suffix, place, what)(good, tmp_path), tmp_path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("what", PLANTED)
+def test_keras_alone_finds_no_planted_module_though_the_scan_missed_it(
+    what: str, place: str, suffix: str, good: Good, marker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "findings", lambda _: [])
+    with contextlib.suppress(InputError):
+        files.read(_planted(suffix, place, what)(good, tmp_path))
+    assert "planted" not in sys.modules
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_function_of_tensorflow_that_writes_a_file_is_out_of_reach_though_the_scan_missed_it(
+    suffix: str, good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda registered behind a plain value's name, with a function that writes what its arguments say."""
+    target = tmp_path / "written"
+    printing = _object(
+        "__tuple__", module="tensorflow.python.ops.logging_ops", registered_name="print_v2", config={"a": 1}, items=[]
+    )
+    options = {
+        "name": "l", "trainable": True, "dtype": "string", "function": printing, "function_type": "function",
+        "module": None, "output_shape": None, "output_shape_type": "raw", "output_shape_module": None,
+        "arguments": {"output_stream": f"file://{target}", "end": "x"},
+    }  # fmt: skip
+    calls = _object(
+        "__tuple__", module="tf_keras.src.layers.core.lambda_layer", registered_name="Lambda", items=[], config=options
+    )
+
+    def change(found: dict[str, Any]) -> None:
+        _layer(
+            "TextVectorization", standardize=calls, split=None, output_mode="int", vocabulary=["a"], ngrams=None,
+            max_tokens=None, output_sequence_length=None, pad_to_max_tokens=False, sparse=False, ragged=False,
+            encoding="utf-8", idf_weights=None, vocabulary_size=3, dtype="string",
+        )(found)  # fmt: skip
+        found["config"]["layers"][-1]["inbound_nodes"] = [["_CONSTANT_VALUE", -1, ["x"], {}]]
+
+    path = config(suffix, change)(good, tmp_path)
+    with pytest.raises(InputError, match=CODE) as refused:
+        files.read(path)
+    assert "a text as a layer's argument ('x')" in refused.value.found
+    monkeypatch.setattr(scan, "findings", lambda _: [])
+    with pytest.raises(InputError, match="cannot be loaded") as refused:
+        files.read(path)
+    assert not target.exists()
+
+
+RUNS_UNSCANNED = (
+    "Lambda in .h5", "Lambda in .keras", "Lambda of a function by its name", "operation that writes a file, .h5",
+    "bytecode as activation", "activation",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RUNS_UNSCANNED)
+def test_code_is_out_of_reach_of_keras_though_the_scan_missed_it(
+    name: str, good: Good, marker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "findings", lambda _: [])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        files.read(HOSTILE[name][0](good, tmp_path))
     assert not marker.exists()
 
 

@@ -248,10 +248,9 @@ def _is_value(node: Any) -> bool:
     if "config" not in node:
         items = node.get("items", [])
         return isinstance(items, list) and all(map(_is_value, items))
-    return (
-        isinstance(options, dict) and set(options) == {"value", "dtype"} and _among(options["dtype"], _DTYPES | _OTHER_DTYPES)
-        and _is_numbers(options["value"])
-    )  # fmt: skip
+    if not isinstance(options, dict) or set(options) != {"value", "dtype"}:
+        return False
+    return _among(options["dtype"], _DTYPES | _OTHER_DTYPES) and _is_numbers(options["value"])
 
 
 def _is_numbers(value: Any) -> bool:

@@ -33,7 +33,7 @@ def whole(scanned: Scanned) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        line = shown(meaningful_line(error).partition(" Full object config")[0].partition(" Please ensure")[0], 300)
+        line = _said(error)
         if scanned.custom:
             raise InputError(
                 f"the model file {scanned.path} names code that cannot be loaded",
@@ -45,6 +45,14 @@ def whole(scanned: Scanned) -> Any:
             f"the model file {scanned.path} cannot be loaded", expected="layers of Keras and all of their weights",
             found=line, todo=SAVE_IT,
         ) from error  # fmt: skip
+
+
+def _said(error: Exception) -> str:
+    """Return what Keras says of a file that it cannot load, without the configurations that it prints."""
+    failed, _, cause = str(error).partition("Exception encountered: ")
+    if cause:
+        return shown(f"{failed.partition(' using config=')[0]}: {cause.splitlines()[0]}", 300)
+    return shown(meaningful_line(error).partition(" Full object config")[0].partition(" Please ensure")[0], 300)
 
 
 def logits(scanned: Scanned, spec: Spec) -> tuple[Any, tuple[str, ...]]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import reduce
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from pipeline.files import sha256
 from pipeline.formats.keras_config import ACTIVATIONS, OPERATIONS, Finding, is_own, shown
 from pipeline.legacy_keras import load as load_keras
 
@@ -39,6 +44,52 @@ def allow(code: Iterable[Finding]) -> None:
     keras.__internal__.enable_unsafe_deserialization()
     if missing:
         raise LookupError("; ".join(missing))
+
+
+def sources(code: Iterable[Finding]) -> dict[str, str]:
+    """Return module -> sha256 of its source, of the modules that code is in and of those imported from beside them.
+
+    Nothing is imported. A module of an installed package stands for itself alone.
+
+    Raises:
+        LookupError: the source of a module cannot be found.
+    """
+    named = {one.module for one in code if one.module and one.module.partition(".")[0] not in _KERAS}
+    found = {name: _source(name) for name in named}
+    ours = Path(__file__).parents[1]
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    roots = {path.parents[name.count(".") + (path.stem == "__init__")] for name, path in found.items()}
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "")
+        beside = path.suffix == ".py" and roots.intersection(path.parents) and name != "__main__"
+        if beside and not any(path.is_relative_to(one) for one in (ours, *installed)):
+            found[name] = path
+    return {name: sha256(found[name]) for name in sorted(found)}
+
+
+def require_unchanged(recorded: Mapping[str, str]) -> None:
+    """Compare the modules, before they are imported, with what `sources` found of them.
+
+    Raises:
+        LookupError: one changed, or is not there; the text names it.
+    """
+    changed = [name for name, digest in recorded.items() if sha256(_source(name)) != digest]
+    if changed:
+        raise LookupError(f"the source of {', '.join(changed)} changed since the model was imported")
+
+
+def _source(name: str) -> Path:
+    """Return the file that a module would be imported from, without importing it or a package that it is in."""
+    within: Any = None
+    parts = name.split(".")
+    for number in range(len(parts)):
+        spec = PathFinder.find_spec(".".join(parts[: number + 1]), within)
+        if spec is None:
+            raise LookupError(f"there is no module {shown(name)}")
+        within = spec.submodule_search_locations
+    if not spec or not spec.origin or not Path(spec.origin).is_file():
+        raise LookupError(f"the module {shown(name)} has no source")
+    return Path(spec.origin)
 
 
 class ForeignCodeError(Exception):

@@ -67,6 +67,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         RunError: the imported model is not the file's, or the file changed since the run began.
     """
     from pipeline import data as sources
+    from pipeline.formats.keras_config import shown
     from pipeline.formats.model_file.importing import bring_in
     from pipeline.report.model import write_models
 
@@ -93,10 +94,13 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         )
         job.emit(Note(NAME, text, level="warning"))
     write_models([found.model], job.folder)
+    # their source is no part of the fingerprint: what they are is known after the file was read
+    transient = tuple(f"the author's module {shown(module)} may have changed" for module in found.modules)
     return Result(
         {
             "parameters": found.model.parameters, "macs": found.model.macs, "val_accuracy": accuracy,
             "weights_equal_to_file": found.proof.weights, "answers_compared_with_file": found.proof.samples,
             "largest_difference_from_file": found.proof.difference,
-        }
+        },
+        transient,
     )  # fmt: skip

@@ -37,12 +37,14 @@ class Imported:
     Attributes:
         notes: what was changed, and what was proven.
         custom: code of the file's author that was allowed.
+        modules: the modules that it is in.
         logits: float32 [n, classes], the model's answers.
         model: its entry in the report.
     """
 
     notes: tuple[str, ...]
     custom: tuple[str, ...]
+    modules: tuple[str, ...]
     logits: np.ndarray
     model: Model
     proof: proof.Proof
@@ -77,7 +79,8 @@ def bring_in(
         with _child(path, DEADLINE_S) as fresh:
             proven = _asked(fresh, path, proof.prove, scanned, folder, samples[:PROVEN_SAMPLES], softmax=bool(notes))
     custom = tuple(one.what for one in scanned.custom)
-    return Imported(tuple(shown(note, 400) for note in (*notes, str(proven))), custom, logits, model, proven)
+    modules = tuple(sorted({one.module for one in scanned.custom if one.module}))
+    return Imported(tuple(shown(note, 400) for note in (*notes, str(proven))), custom, modules, logits, model, proven)
 
 
 def look_through(

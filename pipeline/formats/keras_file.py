@@ -81,8 +81,8 @@ def read(folder: Path) -> tuple[Any, Spec]:
         except LookupError as error:
             raise InputError(
                 "the model's own code is not what it was", expected="what it needed when it was imported",
-                found=str(error), todo="put the module where Python finds it (PYTHONPATH), as it was; or import the model again "
-                "(--from import)",
+                found=str(error), todo="put the module where Python finds it (PYTHONPATH), as it was; or import "
+                "the model again (--from import)",
             ) from error  # fmt: skip
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     with nullcontext() if custom else custom_code.refused():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import stat
 import sys
 import zipfile
@@ -15,14 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, RunError
-from pipeline.files import sha256
-from pipeline.formats.model_file import importing, load, scan
-from pipeline.legacy_keras import load as load_keras
-from pipeline.stages import distill
-from tests.pipeline.compress import tiny
+from pipeline.errors import InputError
+from pipeline.formats.model_file import importing, scan
 from tests.pipeline.formats.model_file import files
-from tests.pipeline.formats.model_file.conftest import Good, saved
+from tests.pipeline.formats.model_file.conftest import Good
 from tests.pipeline.formats.model_file.files import dense, function
 
 CODE = "holds code of its author's"
@@ -367,109 +362,6 @@ def test_function_of_tensorflow_that_writes_a_file_is_out_of_reach_though_the_sc
     with pytest.raises(InputError, match="cannot be loaded") as refused:
         files.read(path)
     assert not target.exists()
-
-
-NO_NAMES: dict[str, files.Change] = {
-    "module": lambda c: dense(c).update(module=["x"]),
-    "registered name": lambda c: dense(c).update(registered_name={"a": 1}),
-    "function": called("TFOpLambda", 1.0, {}, function=["x"]),
-    "options": lambda c: dense(c)["config"].update(activation=function("f") | {"module": "builtins", "config": ["x"]}),
-    "policy": lambda c: dense(c)["config"].update(dtype=_object("Policy", config={"name": {"a": []}})),
-    "class of the root": lambda c: c.update(class_name={"a": 1}),
-}
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize("change", NO_NAMES.values(), ids=NO_NAMES.keys())
-def test_value_that_is_no_name_is_refused_as_any_other(
-    change: files.Change, suffix: str, good: Good, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match=CODE):
-        files.scanned(config(suffix, change)(good, tmp_path), tmp_path)
-
-
-def test_nothing_of_a_file_reaches_the_terminal_unescaped(good: Good, tmp_path: Path) -> None:
-    name = "\x1b[2J\x1b]0;owned\x07x\nverdict: pass" + "y" * 500
-    path = config(".keras", lambda c: dense(c).update(class_name=name))(good, tmp_path)
-    (tmp_path / "copy").mkdir()
-    with pytest.raises(InputError, match=CODE) as refused:
-        importing.look_through(path, tmp_path / "copy", allow_custom_code=False)
-    assert "\\x1b[2J" in refused.value.found
-    assert refused.value.found.isprintable()
-    assert len(refused.value.found) < 200
-    message = "a\x1b[2Jb\n" * 500
-    with pytest.raises(InputError) as refused, importing._printable():
-        raise InputError("x", found=message)
-    assert refused.value.found.isprintable()
-    assert len(refused.value.found) == 1000
-
-
-def test_file_that_changed_since_the_run_began_is_not_read(good: Good, tmp_path: Path) -> None:
-    path = tmp_path / "m.keras"
-    shutil.copyfile(good.file("lambda", ".keras"), path)
-    digest = sha256(good.file("plain", ".keras"))
-    (tmp_path / "copy").mkdir()
-    with pytest.raises(RunError, match="changed while the run was going on") as refused:
-        importing.look_through(path, tmp_path / "copy", allow_custom_code=True, digest=digest)
-    assert refused.value.todo.startswith("run it again")
-    assert importing.look_through(path, tmp_path / "copy", allow_custom_code=True, digest=sha256(path)).custom
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_only_the_copy_is_read_once_it_was_hashed(suffix: str, good: Good, tmp_path: Path) -> None:
-    path = tmp_path / f"m{suffix}"
-    shutil.copyfile(good.file("plain", suffix), path)
-    scanned = files.scanned(path, tmp_path)
-    path.unlink()
-    assert load.logits(scanned, tiny.SPEC)[0].count_params() > 0
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_training_of_a_model_inside_is_taken_out_of_the_copy(suffix: str, good: Good, tmp_path: Path) -> None:
-    inner = PLANTED["training inside"] | {"name": "s", "inbound_nodes": []}
-    path = config(suffix, lambda c: c["config"]["layers"].append(inner))(good, tmp_path)
-    scanned = files.scanned(path, tmp_path)
-    assert b"planted" in path.read_bytes()
-    if suffix == ".keras":
-        left = files.members(scanned.model)["config.json"].decode()
-    else:
-        with h5py.File(scanned.model) as file:
-            left = str(file.attrs["model_config"])
-    assert "Sequential" in left
-    assert "planted" not in left
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize("name", ["optimizer", "metrics"])
-def test_layer_named_as_a_part_of_training_has_weights_like_any_other(name: str, suffix: str, tmp_path: Path) -> None:
-    layers = load_keras().layers
-    model = tiny.sequential(layers.Flatten(), layers.Dense(3, name=name))
-    files.scanned(saved(model, tmp_path / f"good{suffix}"), tmp_path)
-    values = model.get_weights()
-    values[0][0, 0] = np.nan
-    model.set_weights(values)
-    shutil.rmtree(tmp_path / "copy")
-    with pytest.raises(InputError, match="weights that are no numbers"):
-        files.scanned(saved(model, tmp_path / f"bad{suffix}"), tmp_path)
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize("dtype", ["half", "double", "bfloat16", "complex64"])
-def test_any_other_precision_is_refused_as_one(dtype: str, suffix: str, good: Good, tmp_path: Path) -> None:
-    path = config(suffix, lambda c: dense(c)["config"].update(dtype=dtype))(good, tmp_path)
-    with pytest.raises(InputError, match="is not in float32") as refused:
-        files.scanned(path, tmp_path)
-    assert refused.value.found == dtype
-
-
-def test_code_of_a_further_teacher_is_refused_with_what_helps(good: Good, tmp_path: Path) -> None:
-    (tmp_path / "copy").mkdir()
-    with pytest.raises(InputError, match=CODE) as refused:
-        importing.look_through(
-            good.file("lambda", ".h5"), tmp_path / "copy", allow_custom_code=False, todo=distill._NO_CODE
-        )
-    assert refused.value.todo == distill._NO_CODE
-    assert "allow_custom_code" not in refused.value.todo
 
 
 RUNS_UNSCANNED = (

@@ -162,3 +162,40 @@ def test_layers_and_operators_of_keras_pass_and_answer_as_before(name: str, suff
     model.compile("adam", "mse")
     found, _ = files.read(saved(model, tmp_path / f"m{suffix}"))
     assert np.allclose(tiny.answers(found), tiny.answers(model), atol=1e-6)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_a_file_says_of_its_training_is_not_loaded(inside: bool, good: Good, marker: Path, tmp_path: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        (dense(found) if inside else found)["compile_config"] = {"loss": function("f"), "optimizer": function("f")}
+
+    path = files.configured(good.file("plain", ".keras"), tmp_path / "m.keras", change)
+    found, _ = files.read(path)
+    assert found.count_params() > 0
+    assert not marker.exists()
+
+
+def test_file_in_which_hdf5_goes_round_for_ever_is_refused_after_a_while(
+    good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = bytearray(good.file("plain", ".h5").read_bytes())
+    heap = whole.index(b"GCOL")  # the texts of attributes
+    whole[heap + 24 : heap + 32] = (2**64 - 16).to_bytes(8, "little")  # the first is as long as to begin where it ends
+    path = tmp_path / "m.h5"
+    path.write_bytes(whole)
+    (tmp_path / "copy").mkdir()
+    monkeypatch.setattr(importing, "SCAN_S", 8.0)
+    with pytest.raises(InputError, match="cannot be read") as refused:
+        importing.look_through(path, tmp_path / "copy", allow_custom_code=False)
+    assert "it was not done after 8 s" in refused.value.found
+
+
+def test_class_that_is_not_there_is_named(good: Good, tmp_path: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        dense(found).update({"module": "not_installed.layers", "class_name": "Twice"})
+
+    path = files.configured(good.file("plain", ".keras"), tmp_path / "m.keras", change)
+    with pytest.raises(InputError, match="names code that cannot be loaded") as refused:
+        files.read(path, allow_custom_code=True)
+    assert refused.value.expected == "everything that it names: Twice (module not_installed.layers)"
+    assert "PYTHONPATH" in refused.value.todo

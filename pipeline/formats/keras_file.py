@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from pipeline.predictor import LOGITS, PROBABILITIES, Spec
 MODEL, SPEC = "model.keras", "spec.json"
 # key of spec.json, where there is any: code of the author's, which the user allowed when the model came in
 CUSTOM = "custom_code"
+# key of spec.json beside it: the sha256 of each module that the code is in
+SOURCES = "custom_sources"
 
 
 def write(model: Any, spec: Spec, folder: Path) -> None:
@@ -37,7 +40,16 @@ def write(model: Any, spec: Spec, folder: Path) -> None:
     with zipfile.ZipFile(folder / MODEL) as archive:
         found = findings(json.loads(archive.read("config.json")))
     code = [dataclasses.asdict(one) for one in found if one.kind == "code"]
-    write_json(folder / SPEC, dataclasses.asdict(spec) | ({CUSTOM: code} if code else {}))
+    fields = dataclasses.asdict(spec)
+    if code:
+        try:
+            fields |= {CUSTOM: code, SOURCES: custom_code.sources(found)}
+        except LookupError as error:
+            raise InputError(
+                "the model's own code has no source that could be recorded", expected="classes in modules of Python",
+                found=str(error), todo="put the class into a module's file, and save the model again",
+            ) from error  # fmt: skip
+    write_json(folder / SPEC, fields)
 
 
 def _copy_without_dates(source: Path, target: Path) -> None:
@@ -52,24 +64,30 @@ def _copy_without_dates(source: Path, target: Path) -> None:
 def read(folder: Path) -> tuple[Any, Spec]:
     """Return the model, not compiled, and its spec.
 
-    Code inside the file is refused (Keras safe mode), but where the artifact says that the user allowed it.
+    Code inside the file is refused, but where the artifact says that the user allowed it.
 
     Raises:
+        custom_code.ForeignCodeError: the file names code, and its artifact does not say so.
         InputError: code that was allowed cannot be imported.
     """
     keras = legacy_keras.load()
     fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
     custom = [Finding(**one) for one in fields.pop(CUSTOM, [])]
+    recorded = fields.pop(SOURCES, {})
     if custom:
         try:
+            custom_code.require_unchanged(recorded)
             custom_code.allow(custom)
         except LookupError as error:
             raise InputError(
-                "the model's own code is not there any more", expected="what it needed when it was imported",
-                found=str(error), todo="put the module where Python finds it (PYTHONPATH)",
+                "the model's own code is not what it was", expected="what it needed when it was imported",
+                found=str(error), todo="put the module where Python finds it (PYTHONPATH), as it was; or import "
+                "the model again (--from import)",
             ) from error  # fmt: skip
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return keras.models.load_model(folder / MODEL, compile=False, safe_mode=not custom), Spec(**fields)
+    with nullcontext() if custom else custom_code.refused():
+        model = keras.models.load_model(folder / MODEL, compile=False, safe_mode=not custom)
+    return model, Spec(**fields)
 
 
 class KerasPredictor:

@@ -48,6 +48,10 @@ CODE = (
 )
 LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")
 
+# what to do about code in a further teacher's file, which no key allows
+_NO_CODE = (
+    "leave it out of distill.teachers, or rebuild it from Keras' own layers: code of a further teacher is not run"
+)
 # folder of the student that had no teacher
 ALONE = "alone"
 
@@ -68,13 +72,18 @@ class Config(FineTuning):
 
 def surroundings(emit: Emit, *, distill: Config) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
     """Return the content of the further teachers' files."""
+    from pipeline.formats.model_file.kind import identify
+
     absent = [path for path in distill.teachers if not Path(path).is_file()]
     if absent:
         raise InputError(
             "distill.teachers names files that are not there", expected=".keras or .h5 files", found=", ".join(absent),
             todo="correct the paths",
         )  # fmt: skip
-    return Surroundings({f"teacher {place}": sha256(Path(path)) for place, path in enumerate(distill.teachers, 2)})
+    for path in distill.teachers:
+        identify(Path(path))
+    digests = tuple(sha256(Path(path)) for path in distill.teachers)
+    return Surroundings({f"teacher {place}": digest for place, digest in enumerate(digests, 2)}, found=digests)
 
 
 def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
@@ -85,6 +94,7 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     Raises:
         DivergedError: a loss is not finite.
         InputError: the student does not fit the data, or a teacher's file is no model for it.
+        RunError: a teacher's file changed since the run began.
     """
     import models
     from pipeline import data as sources
@@ -96,9 +106,11 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
 
     splits = sources.load(data)
     more = []
-    for path in distill.teachers:
+    for path, digest in zip(distill.teachers, job.found, strict=True):
         with tempfile.TemporaryDirectory(prefix="modelmill-") as folder:
-            came = bring_in(Path(path), splits.spec, splits.validation.x, Path(folder), NAME)
+            came = bring_in(
+                Path(path), splits.spec, splits.validation.x, Path(folder), NAME, digest=digest, todo=_NO_CODE
+            )
             more.append(keras_file.read(Path(folder))[0])
         for note in came.notes:
             job.emit(Note(NAME, f"{path}: {note}"))

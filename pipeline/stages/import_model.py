@@ -55,7 +55,8 @@ def surroundings(emit: Emit, *, model: Config) -> Surroundings:  # noqa: ARG001 
 
     path = Path(model.path)
     identify(path)
-    return Surroundings({"model file": sha256(path)})
+    digest = sha256(path)
+    return Surroundings({"model file": digest}, found=digest)
 
 
 def run(job: Job, *, data: DataConfig, model: Config) -> Result:
@@ -63,9 +64,10 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
 
     Raises:
         InputError: it is no model for this data, or holds code that is not allowed.
-        RunError: the imported model is not the file's.
+        RunError: the imported model is not the file's, or the file changed since the run began.
     """
     from pipeline import data as sources
+    from pipeline.formats.keras_config import shown
     from pipeline.formats.model_file.importing import bring_in
     from pipeline.report.model import write_models
 
@@ -76,8 +78,9 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         text = "model.allow_custom_code is true: code of the file's author runs here, in this stage and in later ones"
         job.emit(Note(NAME, text, level="warning"))
     found = bring_in(
-        Path(model.path), splits.spec, splits.validation.x, job.folder, NAME, allow_custom_code=model.allow_custom_code
-    )
+        Path(model.path), splits.spec, splits.validation.x, job.folder, NAME, allow_custom_code=model.allow_custom_code,
+        digest=job.found,
+    )  # fmt: skip
     for note in found.notes:
         job.emit(Note(NAME, note))
     if found.custom:
@@ -91,10 +94,13 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         )
         job.emit(Note(NAME, text, level="warning"))
     write_models([found.model], job.folder)
+    # their source is no part of the fingerprint: what they are is known after the file was read
+    transient = tuple(f"the author's module {shown(module)} may have changed" for module in found.modules)
     return Result(
         {
             "parameters": found.model.parameters, "macs": found.model.macs, "val_accuracy": accuracy,
             "weights_equal_to_file": found.proof.weights, "answers_compared_with_file": found.proof.samples,
             "largest_difference_from_file": found.proof.difference,
-        }
+        },
+        transient,
     )  # fmt: skip

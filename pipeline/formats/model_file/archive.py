@@ -40,15 +40,19 @@ class Documents:
     config: Any
 
 
-def documents(path: Path) -> Documents:
+def documents(file: Path, path: Path) -> Documents:
     """Return what an archive says of itself, after its members were looked at; nothing is unpacked.
+
+    Args:
+        file: the archive.
+        path: what the messages call it.
 
     Raises:
         InputError: it is damaged, no model, or a member would leave the archive, is hidden in it or is far too large.
     """
-    with _reading(path, f"{METADATA} and {CONFIG}"), zipfile.ZipFile(path) as archive:
+    with _reading(path, f"{METADATA} and {CONFIG}"), zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        _require_harmless(path, members)
+        _require_harmless(path, members, file.stat().st_size)
         names = {member.filename for member in members}
         for name in (METADATA, CONFIG, WEIGHTS):
             if name not in names:
@@ -57,29 +61,29 @@ def documents(path: Path) -> Documents:
         return Documents(str(metadata["keras_version"]), json.loads(archive.read(CONFIG)))
 
 
-def unpack_weights(path: Path, target: Path) -> None:
+def unpack_weights(file: Path, path: Path, target: Path) -> None:
     """Write an archive's weights to a file of their own.
 
     Raises:
         InputError: they are damaged.
     """
     with (
-        _reading(path, WEIGHTS), zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as source,
-        target.open("wb") as file,
+        _reading(path, WEIGHTS), zipfile.ZipFile(file) as archive, archive.open(WEIGHTS) as source,
+        target.open("wb") as weights,
     ):  # fmt: skip
-        shutil.copyfileobj(source, file, _BLOCK)
+        shutil.copyfileobj(source, weights, _BLOCK)
 
 
-def rewrite(path: Path, config: Any, weights: Path, target: Path) -> None:
+def rewrite(file: Path, path: Path, config: Any, weights: Path, target: Path) -> None:
     """Write the archive that Keras gets: the configuration and the weights that were looked at, and the assets."""
-    with _reading(path, ASSETS), zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+    with _reading(path, ASSETS), zipfile.ZipFile(file) as old, zipfile.ZipFile(target, "w") as new:
         new.writestr(METADATA, old.read(METADATA))
         new.writestr(CONFIG, json.dumps(config))
         new.write(weights, WEIGHTS)
         for member in old.infolist():
             if member.filename.startswith(ASSETS) and not member.is_dir():
-                with old.open(member) as source, new.open(member.filename, "w") as file:
-                    shutil.copyfileobj(source, file, _BLOCK)
+                with old.open(member) as source, new.open(member.filename, "w") as asset:
+                    shutil.copyfileobj(source, asset, _BLOCK)
 
 
 @contextmanager
@@ -93,11 +97,11 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         raise _damaged(path, what, f"a damaged or another file ({_line(error)})") from error
 
 
-def _require_harmless(path: Path, members: list[zipfile.ZipInfo]) -> None:
+def _require_harmless(path: Path, members: list[zipfile.ZipInfo], size: int) -> None:
     problems = list(_problems(members))
     unpacked = sum(member.file_size for member in members)
-    if unpacked > max(_FREE_BYTES, _LARGEST_RATIO * path.stat().st_size):
-        problems.append(f"members that claim {unpacked:,} bytes, in a file of {path.stat().st_size:,}")
+    if unpacked > max(_FREE_BYTES, _LARGEST_RATIO * size):
+        problems.append(f"members that claim {unpacked:,} bytes, in a file of {size:,}")
     if problems:
         raise InputError(
             f"the model file {path} is built to do harm, or damaged",

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # deflate, shuffle, fletcher32: what h5py can write without a plugin
 _FILTERS = frozenset({1, 2, 3})
-# groups of a `.keras` file's weights that are not the model's
-_TRAINING = frozenset({"optimizer", "metrics", "compiled_metrics", "compiled_loss"})
+# the outermost groups of a `.keras` file's weights that are not the model's
+ARCHIVE_TRAINING = frozenset({"optimizer", "metrics", "compiled_metrics", "compiled_loss"})
 _MOST_OBJECTS = 100_000
 _LARGEST_TEXT = 2**26  # characters of an attribute
 _FREE_BYTES = 2**26  # less than this is no danger, whatever the file's size
@@ -148,15 +148,20 @@ def texts(item: h5py.Group, name: str) -> list[str] | None:
     return found
 
 
-def weights(group: h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (path below the group, array) of the model's weights, not of what was there for its training."""
+def weights(group: h5py.Group, training: frozenset[str] = frozenset()) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (path below the group, array) of the model's weights.
+
+    Args:
+        training: the groups in it that were there for its training; what is deeper may have any name.
+    """
     for path, item in _walk(group, []):
-        if not _TRAINING.intersection(path.split("/")):
-            yield path.lstrip("/"), item[()]
+        name = path.lstrip("/")
+        if name.partition("/")[0] not in training:
+            yield name, item[()]
 
 
-def require_weights(group: h5py.Group, path: Path) -> None:
-    """Refuse weights that no model can have that is to be exported.
+def require_weights(group: h5py.Group, path: Path, training: frozenset[str] = frozenset()) -> None:
+    """Refuse weights that no model can have that is to be exported; `training` as in `weights`.
 
     Raises:
         InputError: there is none; or one is not float32 or an integer, or holds NaN or an infinity.
@@ -164,7 +169,7 @@ def require_weights(group: h5py.Group, path: Path) -> None:
     import numpy as np
 
     found, broken, wide = False, [], []
-    for name, values in weights(group):
+    for name, values in weights(group, training):
         found = True
         if values.dtype.kind == "f" and values.dtype != np.float32:
             wide.append(f"{name} is {values.dtype}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError, ModelmillError, RunError
+from pipeline.formats.keras_config import shown
 from pipeline.formats.model_file import load, proof, scan
 from pipeline.formats.model_file.kind import SAVE_IT
 from pipeline.isolate import Child, CrashError
@@ -35,20 +37,23 @@ class Imported:
     Attributes:
         notes: what was changed, and what was proven.
         custom: code of the file's author that was allowed.
+        modules: the modules that it is in.
         logits: float32 [n, classes], the model's answers.
         model: its entry in the report.
     """
 
     notes: tuple[str, ...]
     custom: tuple[str, ...]
+    modules: tuple[str, ...]
     logits: np.ndarray
     model: Model
     proof: proof.Proof
 
 
 def bring_in(
-    path: Path, spec: Spec, samples: np.ndarray, folder: Path, stage: str, *, allow_custom_code: bool = False
-) -> Imported:
+    path: Path, spec: Spec, samples: np.ndarray, folder: Path, stage: str, *, allow_custom_code: bool = False,
+    digest: str | None = None, todo: str = scan.YOUR_CODE,
+) -> Imported:  # fmt: skip
     """Store a user's model as an artifact's (`formats/keras_file.py`), and prove that it is the file's.
 
     This process reads nothing of it: one child looks through the file, another one loads it, and a third proves it.
@@ -60,30 +65,35 @@ def bring_in(
         folder: where the model is written.
         stage: whose it is, for its entry in the report.
         allow_custom_code: whether code of the file's author may run.
+        digest: the sha256 that the file had when the run began; None: any.
+        todo: what the user can do about code in it.
 
     Raises:
         InputError: it is no model for this data, or not to be trusted.
-        RunError: the imported model is not the file's.
+        RunError: the file changed since; or the imported model is not the file's.
     """
     with tempfile.TemporaryDirectory(prefix="modelmill-") as private:
-        scanned = look_through(path, Path(private), allow_custom_code=allow_custom_code)
+        scanned = look_through(path, Path(private), allow_custom_code=allow_custom_code, digest=digest, todo=todo)
         with _child(path, DEADLINE_S) as first:
             notes, logits, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
         with _child(path, DEADLINE_S) as fresh:
             proven = _asked(fresh, path, proof.prove, scanned, folder, samples[:PROVEN_SAMPLES], softmax=bool(notes))
     custom = tuple(one.what for one in scanned.custom)
-    return Imported((*notes, str(proven)), custom, logits, model, proven)
+    modules = tuple(sorted({one.module for one in scanned.custom if one.module}))
+    return Imported(tuple(shown(note, 400) for note in (*notes, str(proven))), custom, modules, logits, model, proven)
 
 
-def look_through(path: Path, folder: Path, *, allow_custom_code: bool) -> scan.Scanned:
+def look_through(
+    path: Path, folder: Path, *, allow_custom_code: bool, digest: str | None = None, todo: str = scan.YOUR_CODE
+) -> scan.Scanned:
     """Call `scan.scan` in a child: reading what was built to do harm may crash it, or take for ever.
 
     Raises:
         InputError: as there; or it did not answer.
     """
     try:
-        with _child(path, SCAN_S + SCAN_S_PER_MB * _megabytes(path)) as child:
-            return child.call(scan.scan, path, folder, allow_custom_code=allow_custom_code)
+        with _printable(), _child(path, SCAN_S + SCAN_S_PER_MB * _megabytes(path)) as child:
+            return child.call(scan.scan, path, folder, allow_custom_code=allow_custom_code, digest=digest, todo=todo)
     except CrashError as crash:
         raise _unreadable(path, crash) from crash
 
@@ -102,6 +112,17 @@ def _store(
     return notes, logits, anatomy.describe(model, stage)
 
 
+@contextmanager
+def _printable() -> Iterator[None]:
+    """Hold an error, which may have anything of the file in it, to one printable line of a bounded length each."""
+    try:
+        yield
+    except ModelmillError as error:
+        fields = (error.what, error.expected, error.found, error.todo)
+        error.what, error.expected, error.found, error.todo = (shown(text, 1000) for text in fields)
+        raise
+
+
 def _child(path: Path, deadline_s: float) -> Child:
     # of a model's size there are the file, the model, its copy without a softmax, and what is written of it
     return Child(deadline_s=deadline_s, memory_mb=4096 + 8 * _megabytes(path))
@@ -114,7 +135,8 @@ def _megabytes(path: Path) -> int:
 def _asked(child: Child, path: Path, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function in a child; its death becomes an error that names the file."""
     try:
-        return child.call(function, *args, **kwargs)
+        with _printable():
+            return child.call(function, *args, **kwargs)
     except CrashError as crash:
         if crash.transient:
             raise RunError(

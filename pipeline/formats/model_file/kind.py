@@ -23,18 +23,23 @@ _OTHERS = {
 }  # fmt: skip
 
 
-def identify(path: Path) -> Kind:
+def identify(path: Path, copy: Path | None = None) -> Kind:
     """Return whether a file is an archive (.keras) or HDF5 (.h5); by its content, which its name must not contradict.
 
     Keras itself decides by the name what it does with a file, so a name that says something else is refused.
 
+    Args:
+        path: the user's file.
+        copy: of it, to be read in its stead.
+
     Raises:
         InputError: no such file, or another format.
     """
-    if not path.is_file():
+    copy = copy or path
+    if not copy.is_file():
         raise _absent(path)
     try:
-        with path.open("rb") as file:
+        with copy.open("rb") as file:
             start = file.read(8)
     except OSError as error:
         raise InputError(
@@ -58,7 +63,7 @@ def identify(path: Path) -> Kind:
             found=f"{suffix or 'no ending'}, but {is_a} inside",
             todo=f"if it is a Keras model, rename it to {path.stem}{right}",
         )  # fmt: skip
-    if kind == "hdf5" and zipfile.is_zipfile(path):
+    if kind == "hdf5" and zipfile.is_zipfile(copy):
         raise InputError(
             f"the model file {path} is two files in one", expected="HDF5 alone",
             found="HDF5 with a zip archive behind it: its readers do not agree on what it holds", todo=SAVE_IT,

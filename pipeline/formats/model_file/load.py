@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.formats import custom_code, meaningful_line
+from pipeline.formats.keras_config import shown
 from pipeline.formats.model_file.kind import SAVE_IT
 from pipeline.formats.model_file.scan import Scanned
 from pipeline.legacy_keras import load as load_keras
@@ -26,11 +28,12 @@ def whole(scanned: Scanned) -> Any:
     try:
         if scanned.custom:
             custom_code.allow(scanned.custom)
-        return keras.models.load_model(scanned.model, compile=False, safe_mode=not scanned.custom)
+        with _guarded(scanned):
+            return keras.models.load_model(scanned.model, compile=False, safe_mode=not scanned.custom)
     except MemoryError:
         raise
     except Exception as error:
-        line = meaningful_line(error).partition(" Full object config")[0].partition(" Please ensure")[0]
+        line = _said(error)
         if scanned.custom:
             raise InputError(
                 f"the model file {scanned.path} names code that cannot be loaded",
@@ -42,6 +45,14 @@ def whole(scanned: Scanned) -> Any:
             f"the model file {scanned.path} cannot be loaded", expected="layers of Keras and all of their weights",
             found=line, todo=SAVE_IT,
         ) from error  # fmt: skip
+
+
+def _said(error: Exception) -> str:
+    """Return what Keras says of a file that it cannot load, without the configurations that it prints."""
+    failed, _, cause = str(error).partition("Exception encountered: ")
+    if cause:
+        return shown(f"{failed.partition(' using config=')[0]}: {cause.splitlines()[0]}", 300)
+    return shown(meaningful_line(error).partition(" Full object config")[0].partition(" Please ensure")[0], 300)
 
 
 def logits(scanned: Scanned, spec: Spec) -> tuple[Any, tuple[str, ...]]:
@@ -56,7 +67,12 @@ def logits(scanned: Scanned, spec: Spec) -> tuple[Any, tuple[str, ...]]:
     """
     model = whole(scanned)
     _require_ends(scanned.path, model, spec)
-    return _to_logits(model)
+    with _guarded(scanned):
+        return _to_logits(model)
+
+
+def _guarded(scanned: Scanned) -> AbstractContextManager[None]:
+    return nullcontext() if scanned.custom else custom_code.refused()
 
 
 def require_logits(path: Path, answers: np.ndarray) -> None:

@@ -149,7 +149,7 @@ def _from_archive(scanned: Scanned, file: h5py.File, model: Any) -> Iterator[tup
     """
     with zipfile.ZipFile(scanned.model) as members:
         config = json.loads(members.read(archive.CONFIG))
-    for path, array in hdf5.weights(file):
+    for path, array in hdf5.weights(file, hdf5.ARCHIVE_TRAINING):
         yield path, array, _at(path.split("/"), config, model)
 
 

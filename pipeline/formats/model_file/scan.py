@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import InputError, translate_os_error
-from pipeline.formats.keras_config import MODELS, Finding, findings, without_compiling
+from pipeline.errors import InputError, RunError, translate_os_error
+from pipeline.files import sha256
+from pipeline.formats.keras_config import MODELS, Finding, findings, shown, without_compiling
 from pipeline.formats.model_file import archive, hdf5
+from pipeline.formats.model_file.hdf5 import ARCHIVE_TRAINING
 from pipeline.formats.model_file.kind import EXPECTED, SAVE_IT, Kind, identify
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 CONFIG_ATTRIBUTE, WEIGHTS_GROUP = "model_config", "model_weights"
 _FLAG = "allow_custom_code"
+# what to do about code in a file, where the user may allow it
+YOUR_CODE = (
+    "rebuild the model from Keras' own layers; or, if the code is yours or you trust who wrote it: "
+    f"model.{_FLAG}: true (--set model.{_FLAG}=true)"
+)
 
 
 @dataclass(frozen=True)
@@ -45,20 +52,33 @@ class Scanned:
     custom: tuple[Finding, ...]
 
 
-def scan(path: Path, folder: Path, *, allow_custom_code: bool = False) -> Scanned:
-    """Look through a model file, and copy it into `folder`.
+def scan(
+    path: Path, folder: Path, *, allow_custom_code: bool = False, digest: str | None = None, todo: str = YOUR_CODE
+) -> Scanned:
+    """Look through a model file, and copy it into `folder`; the user's file is read once, to be copied.
 
     Args:
         path: the user's file.
         folder: an empty one, in which the copy is to lie.
         allow_custom_code: whether it may name code; what points out of the file is refused all the same.
+        digest: the sha256 that the file had when the run began; None: any.
+        todo: what the user can do about code in it.
 
     Raises:
         InputError: it is no model file of Keras 2, holds code, points out of itself, or is damaged.
+        RunError: it is not the file that it was.
     """
-    look = {"archive": _archive, "hdf5": _hdf5}[identify(path)]
+    identify(path)
+    copy = folder / f"given{path.suffix}"
+    shutil.copyfile(path, copy)
+    if digest is not None and sha256(copy) != digest:
+        raise RunError(
+            f"the model file {path} changed while the run was going on", expected="the file that the run began with",
+            found="another content", todo="run it again, when the file is written to its end",
+        )  # fmt: skip
+    look = {"archive": _archive, "hdf5": _hdf5}[identify(path, copy)]
     try:
-        return look(path, folder, allow_custom_code)
+        return look(copy, path, folder, todo="" if allow_custom_code else todo)
     except RecursionError as error:
         raise InputError(
             f"{path} is not a model file", expected="the configuration of a functional or sequential model",
@@ -66,33 +86,36 @@ def scan(path: Path, folder: Path, *, allow_custom_code: bool = False) -> Scanne
         ) from error  # fmt: skip
 
 
-def _archive(path: Path, folder: Path, allowed: bool) -> Scanned:
-    documents = archive.documents(path)
+def _archive(file: Path, path: Path, folder: Path, todo: str) -> Scanned:
+    documents = archive.documents(file, path)
     _require_keras_2(path, documents.version)
     config = documents.config
-    custom = _require_own(path, config, allowed)
+    custom = _require_own(path, config, todo)
     model, weights = folder / "model.keras", folder / "model.weights.h5"
-    archive.unpack_weights(path, weights)
-    with _opened(weights, path) as file:
-        hdf5.require_harmless(file, path, weights.stat().st_size)
-        hdf5.require_weights(file, path)
-    archive.rewrite(path, without_compiling(config), weights, model)
+    archive.unpack_weights(file, path, weights)
+    with _opened(weights, path) as opened:
+        hdf5.require_harmless(opened, path, weights.stat().st_size)
+        hdf5.require_weights(opened, path, ARCHIVE_TRAINING)
+    archive.rewrite(file, path, without_compiling(config), weights, model)
     return Scanned(path, "archive", model, weights, custom)
 
 
-def _hdf5(path: Path, folder: Path, allowed: bool) -> Scanned:
+def _hdf5(file: Path, path: Path, folder: Path, todo: str) -> Scanned:
     model = folder / "model.h5"
-    shutil.copyfile(path, model)
-    with _opened(model, path) as file:
-        hdf5.require_harmless(file, path, model.stat().st_size)
-        config = _config(path, file)
-        custom = _require_own(path, config, allowed)
-        hdf5.require_weights(file[WEIGHTS_GROUP], path)
+    file.rename(model)
+    with _opened(model, path) as opened:
+        hdf5.require_harmless(opened, path, model.stat().st_size)
+        text = _config(path, opened)
+    config = _parsed(path, text)
+    custom = _require_own(path, config, todo)
+    with _opened(model, path, "r+") as opened:
+        hdf5.require_weights(opened[WEIGHTS_GROUP], path)
+        opened.attrs[CONFIG_ATTRIBUTE] = json.dumps(without_compiling(config))
     return Scanned(path, "hdf5", model, model, custom)
 
 
 @contextmanager
-def _opened(file: Path, path: Path) -> Iterator[h5py.File]:
+def _opened(file: Path, path: Path, mode: str = "r") -> Iterator[h5py.File]:
     """Open an HDF5 file; what HDF5 says of a damaged one becomes the user's error.
 
     Args:
@@ -101,7 +124,7 @@ def _opened(file: Path, path: Path) -> Iterator[h5py.File]:
     import h5py
 
     try:
-        with h5py.File(file, "r") as opened:
+        with h5py.File(file, mode) as opened:
             yield opened
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         if translate_os_error(error):
@@ -113,8 +136,8 @@ def _opened(file: Path, path: Path) -> Iterator[h5py.File]:
         ) from error  # fmt: skip
 
 
-def _config(path: Path, file: h5py.File) -> Any:
-    """Return the configuration in a whole-model HDF5 file."""
+def _config(path: Path, file: h5py.File) -> str:
+    """Return the configuration in a whole-model HDF5 file, unparsed."""
     import h5py
 
     text = hdf5.text(file, CONFIG_ATTRIBUTE)
@@ -127,9 +150,13 @@ def _config(path: Path, file: h5py.File) -> Any:
             todo=f"build the model, model.load_weights({path.name!r}) and {SAVE_IT}" if alone else SAVE_IT,
         )  # fmt: skip
     _require_keras_2(path, hdf5.text(file, "keras_version") or "1")
+    return text
+
+
+def _parsed(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path} is not a model file", expected="a configuration in JSON", found=str(error)[:120], todo=SAVE_IT
         ) from error
@@ -138,30 +165,36 @@ def _config(path: Path, file: h5py.File) -> Any:
 def _require_keras_2(path: Path, version: str) -> None:
     if not version.startswith("2."):
         raise InputError(
-            f"the model file {path} is of another Keras", expected="Keras 2 (tf_keras)", found=f"Keras {version}",
+            f"the model file {path} is of another Keras", expected="Keras 2 (tf_keras)",
+            found=f"Keras {shown(version)}",
             todo="build the model with tf_keras, load the weights there and save it: model.save('model.keras')",
         )  # fmt: skip
 
 
-def _require_own(path: Path, config: Any, allowed: bool) -> tuple[Finding, ...]:
-    """Refuse what is not Keras' own; returns the code that the user allowed."""
+def _require_own(path: Path, config: Any, todo: str) -> tuple[Finding, ...]:
+    """Refuse what is not Keras' own; returns the code that the user allowed.
+
+    Args:
+        todo: what to do about code; "": it is allowed.
+    """
     found = findings(config)
     _refuse(path, found, "path")
     _refuse(path, found, "precision")
     code = tuple(finding for finding in found if finding.kind == "code")
-    if code and not allowed:
+    if code and todo:
         what = [finding.what for finding in code]
         raise InputError(
             f"the model file {path} holds code of its author's", expected="layers of Keras alone",
             found=", ".join(what[:5]) + (f" and {len(what) - 5} more" if len(what) > 5 else ""),
-            todo="rebuild the model from Keras' own layers; or, if the code is yours or you trust who wrote it: "
-            f"model.{_FLAG}: true (--set model.{_FLAG}=true)",
+            todo=todo,
         )  # fmt: skip
     root = config.get("class_name") if isinstance(config, dict) else None
-    if not code and (root not in MODELS or not isinstance(config.get("config"), (dict, list))):
+    if not code and (
+        not isinstance(root, str) or root not in MODELS or not isinstance(config.get("config"), (dict, list))
+    ):
         raise InputError(
             f"{path} is not a model file", expected="the configuration of a functional or sequential model",
-            found=f"a {root or type(config).__name__}", todo=SAVE_IT,
+            found=f"a {shown(root or type(config).__name__)}", todo=SAVE_IT,
         )  # fmt: skip
     return code
 

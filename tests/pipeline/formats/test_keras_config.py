@@ -12,8 +12,9 @@ from pipeline.formats.keras_config import Finding, findings
 from pipeline.legacy_keras import load as load_keras
 from tests.pipeline.compress import tiny
 
-# of keras.layers: what calls or reads what a file names, bases without a meaning of their own, and functions
-CODE = {"Lambda", "DenseFeatures"}
+# of keras.layers: what calls or reads what a file names, or cannot be loaded from one; bases without a meaning of their
+# own, and functions
+CODE = {"Lambda", "DenseFeatures", "SpectralNormalization"}
 BASES = {"AbstractRNNCell", "Layer", "Wrapper", "Input", "InputSpec", "experimental"}
 
 
@@ -58,7 +59,9 @@ def test_model_of_keras_own_layers_has_no_findings() -> None:
     [
         ({"activation": "relu", "kernel_initializer": "he_normal"}, []),
         ({"recurrent_activation": "mine"}, [Finding("code", "the activation 'mine'")]),
-        ({"class_name": "function", "module": "builtins", "config": "relu", "registered_name": "function"}, []),
+        ({"activation": {"class_name": "function", "module": "builtins", "config": "relu"}}, []),
+        ({"input_dim": {"class_name": "Dense", "config": {}}},
+         [Finding("code", "a Dense where Keras writes none (input_dim)")]),
         ({"class_name": "function", "module": "builtins", "config": "eval"},
          [Finding("code", "a function 'eval' of builtins", "builtins", "eval", "eval")]),
         ({"class_name": "Twice", "module": "mine", "registered_name": "my>Twice", "config": {}},

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 
 from pipeline.formats.model_file import load
-from pipeline.formats.model_file.scan import scan
+from pipeline.formats.model_file.scan import Scanned, scan
 from pipeline.legacy_keras import load as load_keras
 from pipeline.predictor import Spec
 from tests.pipeline.compress import tiny
@@ -34,6 +34,13 @@ def read(path: Path, spec: Spec = tiny.SPEC, *, allow_custom_code: bool = False)
         serialization.SAFE_MODE.safe_mode = None
         objects.clear()
         objects.update(before)
+
+
+def scanned(path: Path, folder: Path, *, allow_custom_code: bool = False) -> Scanned:
+    """Look through a file without loading it; the copy lies in a new folder in `folder`."""
+    copy = folder / "copy"
+    copy.mkdir()
+    return scan(path, copy, allow_custom_code=allow_custom_code)
 
 
 def members(path: Path) -> dict[str, bytes]:

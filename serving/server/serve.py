@@ -97,9 +97,10 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
     """Return the registry with the models loaded."""
     import tensorflow as tf
 
-    from serving.server import servable
+    from serving.server import graph_session
     from serving.server.loading import Attempts, Loader
     from serving.server.registry import Registry
+    from serving.server.servable import Servable
 
     both = values.tensorflow_session_parallelism
     session_config = tf.compat.v1.ConfigProto(
@@ -114,7 +115,7 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
     def load(name: str, version: int, path: Path) -> Servable:
         if values.enable_model_warmup and (path / _WARM_UP).exists():
             log.warning("warm-up requests are not implemented by this server, ignored: %s", path / _WARM_UP)
-        return servable.load(name, version, path, tags, session_config)
+        return Servable(name, version, *graph_session.load(path, tags, session_config))
 
     Loader(
         registry,

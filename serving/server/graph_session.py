@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as c_api
 
+from serving.server.ranks import RankGuard
 from serving.server.status import Code, StatusError, not_found
 
 
@@ -25,6 +26,8 @@ class GraphSession:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._handles: dict[str, Any] = {}  # tensor -> what the C interface knows it by
+        self._ranks: dict[str, int | None] = {}  # tensor -> its rank in the graph, None where that is open
+        self._guard = RankGuard(session.graph)
 
     def dtype(self, tensor: str) -> int:
         """Return a tensor's number in DataType; see `session.Session.dtype`."""
@@ -33,6 +36,8 @@ class GraphSession:
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_ms: int | None) -> list[np.ndarray]:
         """Run the graph; see `session.Session.run`."""
         handle = self._handle
+        if any(value.ndim != self._rank(tensor) for tensor, value in feeds.items()):
+            self._guard.require_harmless(feeds, fetches)
         options = None if timeout_ms is None else _run_options(timeout_ms)
         try:
             found = c_api.TF_SessionRun_wrapper(
@@ -55,6 +60,13 @@ class GraphSession:
         if known is None:
             known = self._handles[tensor] = self._tensor(tensor)._as_tf_output()
         return known
+
+    def _rank(self, tensor: str) -> int | None:
+        try:
+            return self._ranks[tensor]
+        except KeyError:
+            rank = self._ranks[tensor] = self._tensor(tensor).shape.rank
+            return rank
 
     def _tensor(self, name: str) -> Any:
         try:

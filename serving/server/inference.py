@@ -47,7 +47,7 @@ class Inference:
         outputs: Sequence[str],
         timeout_ms: int | None,
     ) -> list[np.ndarray]:
-        """Run a checked request; the place for a check that TensorFlow Serving does not make.
+        """Run a checked request.
 
         Raises:
             StatusError: the run fails.

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
-_WARM_UP = "assets.extra/tf_serving_warmup_requests"
 GRACE_S = 3.0  # running requests may take this long once the server is to stop
 
 
@@ -98,9 +97,12 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
     import tensorflow as tf
 
     from serving.server import graph_session
+    from serving.server.grpc_inference import GrpcInference
+    from serving.server.inference import Inference
     from serving.server.loading import Attempts, Loader
     from serving.server.registry import Registry
     from serving.server.servable import Servable
+    from serving.server.warmup import warm_up
 
     both = values.tensorflow_session_parallelism
     session_config = tf.compat.v1.ConfigProto(
@@ -111,11 +113,13 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
     registry = Registry()
     for config in configs:
         registry.set_labels(config.name, config.labels)
+    rehearsal = GrpcInference(Inference(registry, values.enable_signature_method_name_check))
 
     def load(name: str, version: int, path: Path) -> Servable:
-        if values.enable_model_warmup and (path / _WARM_UP).exists():
-            log.warning("warm-up requests are not implemented by this server, ignored: %s", path / _WARM_UP)
-        return Servable(name, version, *graph_session.load(path, tags, session_config))
+        servable = Servable(name, version, *graph_session.load(path, tags, session_config))
+        if values.enable_model_warmup:
+            warm_up(servable, path, rehearsal, values.num_request_iterations_for_warmup)
+        return servable
 
     Loader(
         registry,

@@ -1,0 +1,111 @@
+"""The JSON of :classify and :regress requests and answers (rules 4.6 and 4.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tensorflow.core.example import example_pb2, feature_pb2
+from tensorflow.core.framework import types_pb2
+
+from serving.server import examples
+from serving.server.rest_json import kind, shown
+from serving.server.rest_response import decimals, string
+from serving.server.rest_values import is_base64, to_array
+from serving.server.status import StatusError, invalid
+
+_EXAMPLES, _CONTEXT = "examples", "context"
+_INT64, _UINT64 = (-(2**63), 2**63 - 1), 2**64 - 1
+
+
+def serialized(document: dict[str, Any]) -> list[bytes]:
+    """Return the examples of a request, serialized; each starts with the context, if there is one.
+
+    Raises:
+        StatusError: there are none, or one is no object of features.
+    """
+    context = _example(document[_CONTEXT]) if _CONTEXT in document else b""
+    if _EXAMPLES not in document:
+        # the text is the same for a regression
+        raise _misformed(document, f"When method is classify, key '{_EXAMPLES}' is expected and was not found")
+    listed = document[_EXAMPLES]
+    if not isinstance(listed, list):
+        raise _misformed(document, f"Expecting '{_EXAMPLES}' value to be an list/array")
+    if not listed:
+        raise _misformed(document, f"'{_EXAMPLES}' value is an empty array")
+    return [context + _example(value) for value in listed]
+
+
+def _misformed(document: dict[str, Any], text: str) -> StatusError:
+    return invalid(f"JSON Value: {shown(document)} {text}")
+
+
+def _example(value: Any) -> bytes:
+    if not isinstance(value, dict):
+        raise invalid(f"Example must be JSON object but got JSON {kind(value)}")
+    example = example_pb2.Example()
+    features = example.features.feature
+    for name, content in value.items():
+        # a protobuf string has to be Unicode
+        key = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        features[key].CopyFrom(_feature(name, content if isinstance(content, list) else [content]))
+    data: bytes = example.SerializeToString()
+    return data
+
+
+def _feature(name: str, values: list[Any]) -> feature_pb2.Feature:
+    """Return a feature; all of its values are of the first one's type."""
+    types = {_type(name, value) for value in values[:1]}
+    for value in values:
+        if _type(name, value) not in types:
+            raise invalid(f"Unexpected element type in feature: {name} expecting type: {types.pop()}")
+        if type(value) is int and _INT64[1] < value <= _UINT64:
+            raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    feature = feature_pb2.Feature()
+    if "int64" in types:
+        feature.int64_list.value.extend(map(int, values))
+    elif "float" in types:
+        feature.float_list.value.extend(to_array(values, types_pb2.DT_FLOAT).tolist())
+    elif "bytes" in types:
+        feature.bytes_list.value.extend(to_array(values, types_pb2.DT_STRING).tolist())
+    return feature
+
+
+def _type(name: str, value: Any) -> str:
+    """Return in which list of a feature a value goes."""
+    if isinstance(value, str) or is_base64(value):
+        return "bytes"
+    if isinstance(value, int):  # a larger one is read as double
+        return "int64" if _INT64[0] <= value <= _UINT64 else "float"
+    if isinstance(value, float):
+        return "float"
+    raise invalid(f"Feature: {name} has element with unexpected JSON type: {kind(value)}")
+
+
+def classification(outputs: Mapping[str, np.ndarray], count: int) -> bytes:
+    """Return `{"results": [[["label", 0.5], ...], ...]}`: an example's classes on one line.
+
+    Args:
+        outputs: alias -> what was fetched.
+        count: of the examples.
+
+    Raises:
+        StatusError: an output is of another shape or dtype.
+    """
+    classes, scores = examples.classified(outputs, count)
+    shape = classes.shape if classes is not None else scores.shape if scores is not None else (count, 0)
+    labels = ['""'] * (shape[0] * shape[1]) if classes is None else list(map(_label, classes.ravel().tolist()))
+    numbers = ["0.0"] * len(labels) if scores is None else decimals(scores)
+    pairs = [f"[{label}, {number}]" for label, number in zip(labels, numbers, strict=True)]
+    rows = [f"[{', '.join(pairs[at * shape[1] : (at + 1) * shape[1]])}]" for at in range(count)]
+    return f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}'.encode("utf-8", "surrogateescape")
+
+
+def _label(value: bytes) -> str:
+    return string(value.decode("utf-8", "surrogateescape"))
+
+
+def regression(outputs: Mapping[str, np.ndarray], count: int) -> bytes:
+    """Return `{"results": [3.0, ...]}`, all on one line; see `classification`."""
+    return f'{{\n    "results": [{", ".join(decimals(examples.regressed(outputs, count)))}]\n}}'.encode()

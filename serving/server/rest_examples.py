@@ -42,14 +42,16 @@ def _misformed(document: dict[str, Any], text: str) -> StatusError:
 
 
 def _example(value: Any) -> bytes:
+    """Return a serialized tf.train.Example; its features' names are Unicode, as protobuf demands."""
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {kind(value)}")
     example = example_pb2.Example()
     features = example.features.feature
     for name, content in value.items():
-        # a protobuf string has to be Unicode
-        key = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        features[key].CopyFrom(_feature(name, content if isinstance(content, list) else [content]))
+        key: bytes = to_array(name, types_pb2.DT_STRING).item()
+        features[key.decode("utf-8", "replace")].CopyFrom(
+            _feature(name, content if isinstance(content, list) else [content])
+        )
     data: bytes = example.SerializeToString()
     return data
 

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import classification_pb2, inference_pb2, predict_p
 
 from serving.server import examples, tensors
 from serving.server.inference import Inference, check_inputs, chosen_outputs
-from serving.server.servable import DEFAULT_SIGNATURE, Servable, Signature
+from serving.server.servable import DEFAULT_SIGNATURE, Servable
 from serving.server.status import Code, StatusError, invalid
 
 
@@ -85,22 +85,20 @@ class GrpcInference:
         """
         tasks = self._tasks(servable, request.tasks)
         listed = examples.vector(examples.serialized(request.input))
-        feeds = {_fed(tasks[0][1]): listed}
-        fetches = sorted({signature.outputs[alias].name for _, signature, outputs in tasks for alias in outputs})
-        fetched = dict(zip(fetches, servable.session.run(feeds, fetches, timeout_ms), strict=True))
+        fetches = sorted({name for task in tasks for name in task.fetches.values()})
+        arrays = servable.session.run({tasks[0].feed: listed}, fetches, timeout_ms)
+        fetched = dict(zip(fetches, arrays, strict=True))
         response = inference_pb2.MultiInferenceResponse()
-        for task, signature, outputs in tasks:
+        for asked, task in zip(request.tasks, tasks, strict=True):
             result = response.results.add()
-            arrays = {alias: fetched[signature.outputs[alias].name] for alias in outputs}
-            is_classification = task.method_name == examples.CLASSIFY
-            part = result.classification_result if is_classification else result.regression_result
-            _FILL[task.method_name](part, arrays, len(listed))
-            _echo(result, task.model_spec, servable)
+            part = result.classification_result if task.method == examples.CLASSIFY else result.regression_result
+            _FILL[task.method](part, {alias: fetched[name] for alias, name in task.fetches.items()}, len(listed))
+            _echo(result, asked.model_spec, servable)
         return response
 
-    def _tasks(self, servable: Servable, tasks: Sequence[Any]) -> list[tuple[Any, Signature, tuple[str, ...]]]:
-        """Return each task with its signature and the outputs that it fetches, checked one after another."""
-        found: list[tuple[Any, Signature, tuple[str, ...]]] = []
+    def _tasks(self, servable: Servable, tasks: Sequence[Any]) -> list[_Task]:
+        """Return what the tasks need of the run, checked one after another."""
+        found: list[_Task] = []
         seen: set[str] = set()
         for task in tasks:
             spec = task.model_spec
@@ -119,14 +117,20 @@ class GrpcInference:
                 raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
             check = self.inference.check_method_names
             outputs = examples.fetched(signature, task.method_name, check_method_name=check)
-            if found and _fed(signature) != _fed(found[0][1]):
+            fetches = {alias: signature.outputs[alias].name for alias in outputs}
+            found.append(_Task(task.method_name, signature.inputs[examples.INPUTS].name, fetches))
+            if found[-1].feed != found[0].feed:
                 raise invalid("Input tensor must be the same for all Signatures.")
-            found.append((task, signature, outputs))
         return found
 
 
-def _fed(signature: Signature) -> str:
-    return signature.inputs[examples.INPUTS].name
+@dataclass(frozen=True)
+class _Task:
+    """One task of a MultiInference: its method, the tensor to feed, and alias -> tensor to fetch."""
+
+    method: str
+    feed: str
+    fetches: dict[str, str]
 
 
 def _echo(answer: Any, spec: Any, servable: Servable) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from serving.server.rest_values import is_base64, to_array
 from serving.server.status import StatusError, invalid
 
 _EXAMPLES, _CONTEXT = "examples", "context"
+_NO_LABEL, _NO_SCORE = '""', "0.0"
 _INT64, _UINT64 = (-(2**63), 2**63 - 1), 2**64 - 1
 
 
@@ -58,18 +60,20 @@ def _example(value: Any) -> bytes:
 
 def _feature(name: str, values: list[Any]) -> feature_pb2.Feature:
     """Return a feature; all of its values are of the first one's type."""
-    types = {_type(name, value) for value in values[:1]}
+    wanted = None
     for value in values:
-        if _type(name, value) not in types:
-            raise invalid(f"Unexpected element type in feature: {name} expecting type: {types.pop()}")
+        found = _type(name, value)
+        if wanted not in (None, found):
+            raise invalid(f"Unexpected element type in feature: {name} expecting type: {wanted}")
+        wanted = found
         if type(value) is int and _INT64[1] < value <= _UINT64:
             raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
     feature = feature_pb2.Feature()
-    if "int64" in types:
+    if wanted == "int64":
         feature.int64_list.value.extend(map(int, values))
-    elif "float" in types:
+    elif wanted == "float":
         feature.float_list.value.extend(to_array(values, types_pb2.DT_FLOAT).tolist())
-    elif "bytes" in types:
+    elif wanted == "bytes":
         feature.bytes_list.value.extend(to_array(values, types_pb2.DT_STRING).tolist())
     return feature
 
@@ -96,11 +100,11 @@ def classification(outputs: Mapping[str, np.ndarray], count: int) -> bytes:
         StatusError: an output is of another shape or dtype.
     """
     classes, scores = examples.classified(outputs, count)
-    shape = classes.shape if classes is not None else scores.shape if scores is not None else (count, 0)
-    labels = ['""'] * (shape[0] * shape[1]) if classes is None else list(map(_label, classes.ravel().tolist()))
-    numbers = ["0.0"] * len(labels) if scores is None else decimals(scores)
-    pairs = [f"[{label}, {number}]" for label, number in zip(labels, numbers, strict=True)]
-    rows = [f"[{', '.join(pairs[at * shape[1] : (at + 1) * shape[1]])}]" for at in range(count)]
+    labels = [] if classes is None else [_label(value) for value in classes.ravel().tolist()]
+    numbers = [] if scores is None else decimals(scores)
+    pairs = [f"[{label or _NO_LABEL}, {number or _NO_SCORE}]" for label, number in zip_longest(labels, numbers)]
+    width = len(pairs) // count
+    rows = [f"[{', '.join(pairs[at * width : (at + 1) * width])}]" for at in range(count)]
     return f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}'.encode("utf-8", "surrogateescape")
 
 

@@ -65,6 +65,7 @@ def _write_tf1(path: Path, words: Path, *, legacy: bool) -> None:
             "serving_default": signature(CLASSIFY, examples, classes=classes, scores=scores),
             "classes": signature(CLASSIFY, examples, classes=classes),
             "scores": signature(CLASSIFY, examples, scores=scores),
+            "narrow": signature(CLASSIFY, examples, classes=classes[:, :0]),
             "regress": signature(REGRESS, examples, outputs=value),
             "flat": signature(REGRESS, examples, outputs=value[:, 0]),
             "predict": signature(PREDICT, {"examples": serialized}, value=value),

@@ -26,6 +26,7 @@ def test_answers_are_in_rapidjsons_layout_byte_for_byte(server: Running, model: 
     [
         ("classes", '{\n    "results": [[["up", 0.0], ["down", 0.0]]\n    ]\n}'),
         ("scores", '{\n    "results": [[["", 4.0], ["", -4.0]]\n    ]\n}'),
+        ("narrow", '{\n    "results": [[]\n    ]\n}'),
         ("bytes", '{\n    "results": [[["\udcff", 0.1]]\n    ]\n}'),
     ],
 )

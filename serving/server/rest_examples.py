@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-from tensorflow.core.example import example_pb2, feature_pb2
+from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import types_pb2
 
 from serving.server import examples
@@ -50,16 +50,14 @@ def _example(value: Any) -> bytes:
     example = example_pb2.Example()
     features = example.features.feature
     for name, content in value.items():
-        key: bytes = to_array(name, types_pb2.DT_STRING).item()
-        features[key.decode("utf-8", "replace")].CopyFrom(
-            _feature(name, content if isinstance(content, list) else [content])
-        )
+        feature = features[_bytes(name).decode("utf-8", "replace")]
+        _fill(feature, name, content if isinstance(content, list) else [content])
     data: bytes = example.SerializeToString()
     return data
 
 
-def _feature(name: str, values: list[Any]) -> feature_pb2.Feature:
-    """Return a feature; all of its values are of the first one's type."""
+def _fill(feature: Any, name: str, values: list[Any]) -> None:
+    """Write values into a tf.train.Feature; all are of the first one's type."""
     wanted = None
     for value in values:
         found = _type(name, value)
@@ -68,14 +66,23 @@ def _feature(name: str, values: list[Any]) -> feature_pb2.Feature:
         wanted = found
         if type(value) is int and _INT64[1] < value <= _UINT64:
             raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
-    feature = feature_pb2.Feature()
     if wanted == "int64":
-        feature.int64_list.value.extend(map(int, values))
+        feature.int64_list.value.extend(map(int, values))  # true is 1
     elif wanted == "float":
-        feature.float_list.value.extend(to_array(values, types_pb2.DT_FLOAT).tolist())
+        try:
+            feature.float_list.value.extend(values)
+        except OverflowError:  # an integer of hundreds of digits
+            raise invalid("JSON Parse error: Number too big to be stored in double.") from None
     elif wanted == "bytes":
-        feature.bytes_list.value.extend(to_array(values, types_pb2.DT_STRING).tolist())
-    return feature
+        feature.bytes_list.value.extend(map(_bytes, values))
+
+
+def _bytes(value: Any) -> bytes:
+    """Return the bytes of a JSON string, or of {"b64": "..."}."""
+    if isinstance(value, str) and value.isascii():
+        return value.encode()
+    found: bytes = to_array(value, types_pb2.DT_STRING).item()
+    return found
 
 
 def _type(name: str, value: Any) -> str:

@@ -82,6 +82,7 @@ def test_the_parser_in_the_model_refuses_a_feature_when_it_is_of_another_kind(se
         ('{"examples": [{"x": [[1]]}]}', "Feature: x has element with unexpected JSON type: Array"),
         ('{"examples": [{"x": {"b64": 1}}]}', "Feature: x has element with unexpected JSON type: Object"),
         ('{"examples": [{"x": {"b64": "!"}}]}', "Unable to base64 decode"),
+        ('{"examples": [{"x": 1%s}]}' % ("0" * 400), "JSON Parse error: Number too big to be stored in double."),
         ('{"examples": [{"x": 9223372036854775808}]}', "Feature: x has uint64_t element. Only int64_t is supported."),
     ],
 )

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as c_api
 
 from serving.server.ranks import RankGuard
-from serving.server.status import Code, StatusError, not_found
+from serving.server.status import Code, StatusError, invalid, not_found
 
 
 class GraphSession:
@@ -50,6 +50,8 @@ class GraphSession:
             )
         except tf.errors.OpError as error:
             raise StatusError(Code(error.error_code), error.message) from None
+        except UnicodeDecodeError as error:  # a kernel that repeats a value of the request; its code is lost with it
+            raise invalid(error.object.decode("utf-8", "replace")) from None
         finally:
             if options is not None:
                 c_api.TF_DeleteBuffer(options)
@@ -71,7 +73,8 @@ class GraphSession:
         try:
             return self._ranks[tensor]
         except KeyError:
-            rank = self._ranks[tensor] = self._tensor(tensor).shape.rank
+            rank: int | None = self._tensor(tensor).shape.rank
+            self._ranks[tensor] = rank
             return rank
 
     def _tensor(self, name: str) -> Any:

@@ -27,7 +27,8 @@ _REQUESTS: dict[str, tuple[Any, Callable[[Any], str]]] = {
 _UNKNOWN = (PREDICTION + "Nope", PREDICTION + "predict", MODEL + "Predict", "/x.Y/Z",
             "/tensorflow.serving.SessionService/SessionRun",
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")  # fmt: skip
-_BEARABLE = 1 << 22  # elements: what is filled up may be large, but this many requests of it would only take time
+_BEARABLE = 1 << 21  # elements: more would take time and memory, and show nothing more
+_SQUARED = 1 << 20  # their product with themselves finds no memory anywhere
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,17 @@ def _raw(kind: str, method: str, data: bytes) -> GrpcCall | None:
         request = message.FromString(data)
     except DecodeError:
         return GrpcCall(kind, method, data, oracle.INTERNAL)
-    if method == PREDICT and not all(map(_bearable, request.inputs.values())):
+    if method == PREDICT and not all(
+        _bearable(proto, 1024 if request.model_spec.name == "outer" else _BEARABLE) for proto in request.inputs.values()
+    ):
         return None
     return GrpcCall(kind, method, data, expect(request))
 
 
-def _bearable(proto: Any) -> bool:
+def _bearable(proto: Any, largest: int) -> bool:
     sizes = [dim.size for dim in proto.tensor_shape.dim]
     count = math.prod(sizes)
-    return bool(count <= _BEARABLE or count > oracle.LARGEST_FILLED or min(sizes) < 0)
+    return bool(count <= largest or count == _SQUARED or count > oracle.LARGEST_FILLED or min(sizes) < 0)
 
 
 def _right(random: Random, model: str = "") -> tuple[Any, dict[str, np.ndarray], str, str]:
@@ -215,7 +218,7 @@ def _claimed(random: Random, kind: str) -> GrpcCall | None:
     """A tensor of a few bytes that says it has 2^31 elements or more, or a product that finds no memory."""
     if random.random() < 0.1:
         request, *_ = _right(random, "outer")
-        sizes: tuple[int, ...] = (1 << 20,)
+        sizes: tuple[int, ...] = (_SQUARED,)
     else:
         request, *_ = _right(random)
         sizes = random.choice(((2**31,), (2**40,), (2**62,), (2**31, 2**31), (2**40, 2**40), (1, 2**33, 8)))

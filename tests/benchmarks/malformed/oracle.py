@@ -17,7 +17,7 @@ from tests.benchmarks.malformed.models import EXHAUSTED, INVALID, MODELS, Kernel
 
 OK, NOT_FOUND, INTERNAL = "OK", "NOT_FOUND", "INTERNAL"
 LARGEST_RANK = 32  # numpy's own, and what TensorFlow's bridge to it is built for; TensorFlow has 254
-LARGEST_FILLED = 2**31 - 1  # bytes: what no message could carry is not made of one value either
+LARGEST_FILLED = 2**28  # bytes that fewer values may stand for
 HTTP = {OK: 200, INVALID: 400, "FAILED_PRECONDITION": 400, NOT_FOUND: 404, EXHAUSTED: 429, INTERNAL: 500,
         "UNIMPLEMENTED": 501}  # fmt: skip
 _FIELDS: dict[str, tuple[str, Any]] = {

@@ -124,7 +124,7 @@ MODELS = {
     "half": Model({"serving_default": _HALF, "other": _HALF}, {"stable": 1, "gone": 9}),
     "pair": _one({"a": "float", "b": "int32"}, ("total", "twice"), _pair),
     "text": _one({"s": "string"}, ("plain", "raw_bytes"), _text),
-    "convolution": _one({"image": "float"}, ("y",), _convolution),
+    "convolution": _one({"image": "float"}, ("y",), _convolution),  # it has more, which are asked one by one
     "guarded": _one({"image": "float"}, ("y",), _guarded),
     "flatten": _one({"x": "float"}, ("y",), _flatten),
     "graph1": _one({"x": "float"}, ("y",), _elementwise),
@@ -174,7 +174,15 @@ def write(folder: Path) -> None:
         lambda a, b: {"total": a + tf.cast(b, tf.float32)[:, None], "twice": b * 2},
         [spec("a", shape=(None, 2)), spec("b", tf.int32)]))  # fmt: skip
     save("text", serving_default=(lambda s: {"plain": s, "raw_bytes": tf.strings.join([s, "!"])}, [text]))
-    save("convolution", serving_default=(convolve, [image]))
+    save(
+        "convolution",
+        serving_default=(convolve, [image]),
+        loop=(lambda image: {"y": tf.map_fn(lambda one: convolve(image)["y"] + one, tf.zeros([2]))[0]}, [image]),
+        branch=(lambda image: {"y": tf.cond(tf.size(image) < 0, lambda: image, lambda: convolve(image)["y"])},
+                [image]),
+        flat=(lambda image: convolve(tf.reshape(image, [-1, 8, 8, 1])), [spec("image", shape=(None, 64))]),
+        swish=(lambda image: {"y": image * tf.sigmoid(image)}, [image]),
+    )  # fmt: skip
     save("guarded", serving_default=(lambda image: convolve(tf.ensure_shape(image, [None, 8, 8, 1])), [image]))
     save("flatten", serving_default=(
         lambda x: {"y": tf.matmul(tf.reshape(x, [-1, 16]), module.dense16)}, [spec("x", shape=(None, 4, 4))]

@@ -31,6 +31,11 @@ _FIELDS: dict[str, tuple[str, Any]] = {
     "bool": ("bool_val", np.bool_),
     "half": ("half_val", np.float16),
 }
+# of no model's input; what is left to know is whether they claim too much
+_OTHERS = {
+    "uint16": ("int_val", 2), "uint32": ("uint32_val", 4), "uint64": ("uint64_val", 8), "bfloat16": ("half_val", 2),
+    "complex64": ("scomplex_val", 8), "complex128": ("dcomplex_val", 16),
+}  # fmt: skip
 _INTEGERS = {"int32": 31, "int64": 63, "uint8": 31, "int16": 31}  # small ones are read as int32, then wrap (rule 4.6)
 _WHICH = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _PREDICT = re.compile(rf"(?i:/v1/models/)(?P<name>[^/:]+)(?i:{_WHICH}):predict")
@@ -114,8 +119,12 @@ def tensor(proto: Any) -> np.ndarray:
     name = types_pb2.DataType.Name(proto.dtype).removeprefix("DT_").lower() if proto.dtype in _NUMBERS else ""
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     count = math.prod(shape)
-    if name not in _FIELDS or any(size < 0 for size in shape) or len(shape) > LARGEST_RANK or count >= 2**63:
+    if any(size < 0 for size in shape) or len(shape) > LARGEST_RANK or count >= 2**63:
         raise RefusedError(INVALID)
+    if name not in _FIELDS:
+        field, size = _OTHERS.get(name, ("", 0))
+        claims = field and not proto.tensor_content and len(getattr(proto, field)) < count
+        raise RefusedError(EXHAUSTED if claims and count * size > LARGEST_FILLED else INVALID)
     field, kind = _FIELDS[name]
     dtype = np.dtype(kind)
     if proto.tensor_content:

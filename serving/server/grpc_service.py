@@ -14,6 +14,7 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
+    model_management_pb2,
     model_pb2,
     predict_pb2,
     regression_pb2,
@@ -29,10 +30,15 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Services:
-    """Answers the RPCs."""
+    """Answers the RPCs.
 
-    def __init__(self, inference: Inference, *, outputs_as_content: bool) -> None:
+    Args:
+        reload: answers ModelService.HandleReloadConfigRequest.
+    """
+
+    def __init__(self, inference: Inference, *, outputs_as_content: bool, reload: Callable[[Any, Any], Any]) -> None:
         self._registry, self._inference = inference.registry, GrpcInference(inference, outputs_as_content)
+        self.reload = reload
 
     def predict(self, request: Any, context: Any) -> Any:
         """Answer PredictionService.Predict (rule 3.3)."""
@@ -123,6 +129,7 @@ def serve(
 
 def _handlers(services: Services) -> list[Any]:
     predict, status, metadata = predict_pb2, get_model_status_pb2, get_model_metadata_pb2
+    manage = model_management_pb2
     return [
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.PredictionService",
@@ -148,7 +155,14 @@ def _handlers(services: Services) -> list[Any]:
         ),
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.ModelService",
-            {"GetModelStatus": _handler(services.status, status.GetModelStatusRequest, status.GetModelStatusResponse)},
+            {
+                "GetModelStatus": _handler(
+                    services.status, status.GetModelStatusRequest, status.GetModelStatusResponse
+                ),
+                "HandleReloadConfigRequest": _handler(
+                    services.reload, manage.ReloadConfigRequest, manage.ReloadConfigResponse
+                ),
+            },
         ),
     ]
 

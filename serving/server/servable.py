@@ -49,7 +49,7 @@ class Signature:
 
 
 class Servable:
-    """A version that can answer. It lives as long as somebody holds it, a running request included.
+    """A version that can answer. Its session is closed when nobody holds it any more, no running request either.
 
     Attributes:
         name, version: what it is served as.

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _WARM_UP = "assets.extra/tf_serving_warmup_requests"
-GRACE_S = 3.0  # running requests may take this long once the server is to stop
 
 
 def serve(values: Values, signals: Collection[signal.Signals]) -> None:
@@ -43,7 +42,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     tf.get_logger().setLevel("ERROR")
     stop = threading.Event()
     for number in signals:
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: os._exit(0) if stop.is_set() else stop.set())  # a second one waits for nobody
     registry = _load(values, configs, stop)
     if not stop.is_set():
         _answer(values, registry, stop)
@@ -64,8 +63,8 @@ def _check(values: Values) -> None:
             "this server cannot do what is asked for: "
             + "; ".join(f"--{flag.name} ({flag.help.rstrip('.')})" for flag in refused),
         )
-    if values.port == 0:
-        raise invalid("server_options.grpc_port is not set, and this server does not listen on a UNIX socket.")
+    if values.port == 0 and not values.grpc_socket_path:
+        raise invalid("server_options.grpc_port is not set, and neither is server_options.grpc_socket_path.")
     if not values.model_base_path and not values.model_config_file:
         raise invalid("Both server_options.model_base_path and server_options.model_config_file are empty!")
     if min(session) > 0:
@@ -130,22 +129,41 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
 def _answer(values: Values, registry: Registry, stop: threading.Event) -> None:
     """Open the ports and answer; then let running requests end."""
     from serving.server import grpc_service
+    from serving.server.grpc_server import GrpcServer
     from serving.server.inference import Inference
 
     inference = Inference(registry, values.enable_signature_method_name_check)
     services = grpc_service.Services(inference, outputs_as_content=values.enable_serialization_as_tensor_content)
-    options = _channel_arguments(values.grpc_channel_arguments)
-    grpc_server = grpc_service.serve(
-        services, values.bind_address, values.port, max(1, values.grpc_max_threads), options
+    methods = grpc_service.methods(services)
+    if values.enable_grpc_healthcheck_service:
+        from serving.server import grpc_health
+
+        methods |= grpc_health.methods()
+    addresses = _grpc_addresses(values)
+    grpc_server = GrpcServer(
+        methods,
+        addresses,
+        max(1, values.grpc_max_threads),
+        max(0, values.grpc_queue_length),
+        _channel_arguments(values.grpc_channel_arguments),
     )
-    log.info("Running gRPC ModelServer at %s:%d ...", values.bind_address, values.port)
+    for address in addresses:
+        log.info("Running gRPC ModelServer at %s ...", address.replace("unix:", "UNIX socket "))
     http_server = _rest(values, inference)
     stop.wait()
-    deadline = time.monotonic() + GRACE_S
-    drained = grpc_server.stop(GRACE_S)
-    if http_server:
-        http_server.stop(deadline)
-    drained.wait(max(0.0, deadline - time.monotonic()))
+    deadline = time.monotonic() + max(0.0, values.shutdown_grace_seconds)
+    ending = [threading.Thread(target=server.stop, args=(deadline,)) for server in (grpc_server, http_server) if server]
+    for thread in ending:
+        thread.start()
+    for thread in ending:
+        thread.join()
+
+
+def _grpc_addresses(values: Values) -> list[str]:
+    """Return where to listen for gRPC: a TCP port, a UNIX socket, or both."""
+    host = f"[{values.bind_address}]" if ":" in values.bind_address else values.bind_address
+    addresses = [f"{host}:{values.port}"] if values.port else []
+    return [*addresses, f"unix:{values.grpc_socket_path}"] if values.grpc_socket_path else addresses
 
 
 def _rest(values: Values, inference: Inference) -> HttpServer | None:

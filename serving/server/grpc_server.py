@@ -11,8 +11,10 @@ module and in `grpc_call`, and tests/serving/server/test_grpc_server.py holds it
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +25,11 @@ from grpc._cython import cygrpc
 from serving.server.grpc_call import Call, Method
 from serving.server.status import Code, StatusError
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),
-)
+_OPTIONS: dict[str, int | str] = {
+    "grpc.max_receive_message_length": -1,
+    "grpc.max_send_message_length": -1,
+    "grpc.so_reuseport": 0,
+}
 _NEW, _STOPPED = "new call", "stopped"  # tags of events; that of a request is its call
 _ACCEPTED_AHEAD = 8  # calls that the core may hand over before the next one is asked for
 _POLLERS = 2  # with one, each call would have to wake another; more wake each other for nothing
@@ -56,7 +58,7 @@ class GrpcServer:
         addresses: HOST:PORT, or unix:PATH.
         threads: calls answered at the same time.
         queue: calls beyond them that may wait; all others are refused.
-        options: of the core; they come after ours.
+        options: of the core; they count more than ours.
 
     Raises:
         StatusError: an address cannot be had.
@@ -72,7 +74,7 @@ class GrpcServer:
     ) -> None:
         self._methods = {path.encode(): method for path, method in methods.items()}
         self._events = cygrpc.CompletionQueue()
-        self._server = cygrpc.Server([*_OPTIONS, *options], False)
+        self._server = cygrpc.Server(tuple((_OPTIONS | dict(options)).items()), False)
         self._server.register_completion_queue(self._events)
         for address in addresses:
             self._listen(address)
@@ -116,35 +118,36 @@ class GrpcServer:
             self._polling += 1
 
     def _work(self) -> None:
-        """Poll and answer."""
+        """Poll and answer. The queue is never shut down: to answer late would end the process then."""
+        event = None
         while True:
+            del event  # before the next poll: it keeps a call
             event = self._events.poll(None)
-            tag = event.tag
-            if type(tag) is Call:
-                request = event.batch_operations[0].message()
-                del event  # it would keep the request of an old call
-                self._received(tag, request)
-            elif tag is _NEW:
-                self._accept(event)
-            elif type(tag) is _Closed:
-                with self._lock:
-                    self._streams.discard(tag.call)
-            elif tag is _STOPPED:
-                self._ended.set()
-                self._events.shutdown()
-            elif event.completion_type == cygrpc.CompletionType.queue_shutdown:
-                return
-            event = tag = request = None
+            try:
+                self._handle(event)
+            except Exception:  # noqa: BLE001  whatever becomes of one call, the others are served
+                traceback.print_exc(file=sys.stderr)
+
+    def _handle(self, event: Any) -> None:
+        tag = event.tag
+        if type(tag) is Call:
+            self._received(tag, event.batch_operations[0].message())
+        elif tag is _NEW:
+            self._accept(event)
+        elif type(tag) is _Closed:
+            with self._lock:
+                self._streams.discard(tag.call)
+        elif tag is _STOPPED:
+            self._ended.set()
 
     def _accept(self, event: Any) -> None:
         """Ask for the next call, and for the request of this one."""
-        path = event.call_details.method
-        if path is None:  # none came: the server stops
+        if not event.success:  # none came: the server stops
             return
         with self._lock:
             if not self._stopping:
                 self._server.request_call(self._events, self._events, _NEW)
-        call = Call(event, self._methods.get(path, _UNKNOWN))
+        call = Call(event, self._methods.get(event.call_details.method, _UNKNOWN))
         if call.method is _UNKNOWN:
             call.answer(b"")  # whatever its request is
         else:
@@ -167,19 +170,25 @@ class GrpcServer:
             else:
                 call.fail(StatusError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
                 return
-        while True:
-            self._answer(call, request)
-            with self._lock:
-                if self._waiting:
-                    call, request = self._waiting.popleft()
-                    continue
-                self._answering -= 1
-                if self._polling < _POLLERS:
-                    self._polling += 1
-                else:
-                    self._parked += 1
-                    self._unpark.wait()
-                return
+        waiting: tuple[Call, bytes] | None = call, request
+        while waiting:
+            try:
+                self._answer(*waiting)
+            finally:
+                waiting = self._next()
+
+    def _next(self) -> tuple[Call, bytes] | None:
+        """Return a call that waits; or None, then the thread may poll again."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._answering -= 1
+            if self._polling < _POLLERS:
+                self._polling += 1
+            else:
+                self._parked += 1
+                self._unpark.wait()
+        return None
 
     def _have_polled(self) -> None:
         """Let another thread poll. One more than may answer at the same time is always enough."""

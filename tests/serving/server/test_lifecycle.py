@@ -123,7 +123,14 @@ def starts(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         "grpc": [*half, f"--port={port}"],
         "rest": [*half, f"--rest_api_port={port}"],
         "broken": [f"--model_config_file={config}", "--max_num_load_retries=1", "--load_retry_interval_micros=1000"],
-        "late": [f"--model_base_path={folder}/late", "--model_name=late", "--bind_address=0.0.0.0", "--foo", "bar"],
+        "late": [
+            f"--model_base_path={folder}/late",
+            "--model_name=late",
+            "--bind_address=0.0.0.0",
+            "--shutdown_grace_seconds=60",
+            "--foo",
+            "bar",
+        ],
     }
     running = {}
     try:

@@ -14,6 +14,7 @@ def signature(method_name: str) -> Signature:
     return Signature("s", method_name, {}, {}, {})
 
 
+@pytest.mark.rule("1.2")
 def test_an_odd_method_name_is_internal_when_the_flag_asks_for_a_check() -> None:
     """Rule 1.2: enable_signature_method_name_check."""
     Inference(Registry()).check_method(signature("odd"))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from serving.server import batching_parameters
 from serving.server import config as model_config
 from serving.server.flags import FLAGS, Support, Values
 from serving.server.status import Code, StatusError, invalid
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from serving.server.http_server import HttpServer
     from serving.server.inference import Inference
     from serving.server.registry import Registry
+    from serving.server.runtime import Runtime
     from serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     """
     _check(values)
     configs = _models(values)
+    batching = batching_parameters.of(values)
     for name in values.not_default(Support.IGNORED):
         log.warning("--%s is not implemented by this server, ignored", name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -44,9 +47,12 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     stop = threading.Event()
     for number in signals:
         signal.signal(number, lambda *_: stop.set())
-    registry = _load(values, configs, stop)
+    from serving.server.runtime import Runtime
+
+    runtime = Runtime(values, batching)
+    registry = _load(values, configs, runtime, stop)
     if not stop.is_set():
-        _answer(values, registry, stop)
+        _answer(values, registry, runtime, stop)
 
 
 def _check(values: Values) -> None:
@@ -93,21 +99,14 @@ def _models(values: Values) -> tuple[model_config.ModelConfig, ...]:
     return configs
 
 
-def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: threading.Event) -> Registry:
+def _load(
+    values: Values, configs: tuple[model_config.ModelConfig, ...], runtime: Runtime, stop: threading.Event
+) -> Registry:
     """Return the registry with the models loaded."""
-    import tensorflow as tf
-
-    from serving.server import graph_session
     from serving.server.loading import Attempts, Loader
     from serving.server.registry import Registry
     from serving.server.servable import Servable
 
-    both = values.tensorflow_session_parallelism
-    session_config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=values.tensorflow_intra_op_parallelism or both,
-        inter_op_parallelism_threads=values.tensorflow_inter_op_parallelism or both,
-    )
-    tags = values.saved_model_tags.split(",")
     registry = Registry()
     for config in configs:
         registry.set_labels(config.name, config.labels)
@@ -115,7 +114,7 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
     def load(name: str, version: int, path: Path) -> Servable:
         if values.enable_model_warmup and (path / _WARM_UP).exists():
             log.warning("warm-up requests are not implemented by this server, ignored: %s", path / _WARM_UP)
-        return Servable(name, version, *graph_session.load(path, tags, session_config))
+        return Servable(name, version, *runtime.open(path))
 
     Loader(
         registry,
@@ -127,7 +126,7 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
     return registry
 
 
-def _answer(values: Values, registry: Registry, stop: threading.Event) -> None:
+def _answer(values: Values, registry: Registry, runtime: Runtime, stop: threading.Event) -> None:
     """Open the ports and answer; then let running requests end."""
     from serving.server import grpc_service
     from serving.server.inference import Inference
@@ -143,6 +142,7 @@ def _answer(values: Values, registry: Registry, stop: threading.Event) -> None:
     stop.wait()
     deadline = time.monotonic() + GRACE_S
     drained = grpc_server.stop(GRACE_S)
+    runtime.drain()
     if http_server:
         http_server.stop(deadline)
     drained.wait(max(0.0, deadline - time.monotonic()))

@@ -56,6 +56,27 @@ def write(folder: Path) -> None:
     save("optional/1", serving_default=(lambda a, b: {"y": a + b}, [spec("a"), spec("b")]))
     _set_default(folder / "optional" / "1" / "saved_model.pb")
     _write_guarded(folder / "guarded")
+    counts = tf.while_loop  # (condition, body, variables)
+    save(
+        "batched/1",
+        # what came in one batch: its rows, its columns, the sum of all of it; and each row's own sum
+        serving_default=(
+            lambda x: {
+                "rows": tf.fill([tf.shape(x)[0]], tf.shape(x)[0]),
+                "columns": tf.fill([tf.shape(x)[0]], tf.shape(x)[1]),
+                "total": tf.fill([tf.shape(x)[0]], tf.reduce_sum(x)),
+                "own": tf.reduce_sum(x, 1),
+            },
+            [spec("x", shape=(None, None))],
+        ),
+        other=(lambda x: {"rows": tf.fill([tf.shape(x)[0]], tf.shape(x)[0])}, [spec("x", shape=(None, None))]),
+        pair=(lambda a, b: {"y": a + b}, [spec("a"), spec("b")]),
+        scalar=(lambda x: {"y": tf.reduce_sum(x)}, [spec("x")]),
+        uneven=(lambda x: {"y": tf.concat([x, x], 0)}, [spec("x")]),
+        text=(lambda s: {"y": tf.strings.join([s, "!"])}, [spec("s", tf.string)]),
+        slow=(lambda n: {"y": n + 0 * counts(lambda i: i < n[0], lambda i: [i + 1], [tf.constant(0, tf.int64)])[0]},
+              [spec("n", tf.int64)]),
+    )  # fmt: skip
 
 
 def _set_default(path: Path) -> None:

@@ -21,7 +21,7 @@ from serving.server.status import Code, StatusError, invalid
 Answer = list[np.ndarray] | StatusError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """One request, or a part of one.
 
@@ -154,10 +154,9 @@ class Scheduler:
             if self._queues and (work or len(queue.batches) != waiting or not queue.ready_at()):
                 self._changed.notify()
         if work:
-            self._finish(*work)
-            with self._changed:
-                if self._queues:
-                    self._changed.notify()
+            self._finish(*work, others=True)
+        if parts == 1:
+            return [task.answers.get()[1]]
         answers = dict(task.answers.get() for _ in range(parts))
         return [answers[part] for part in range(parts)]
 
@@ -174,7 +173,7 @@ class Scheduler:
                     self._changed.wait(self._wait_s())
                 if self._queues:  # the next batch, or the next end of a wait, is another thread's
                     self._changed.notify()
-            self._finish(*work)
+            self._finish(*work, others=False)
 
     def _take(self) -> tuple[_Queue, Batch] | None:
         """Take a place and the next batch that may run."""
@@ -197,10 +196,12 @@ class Scheduler:
             return None
         return max(0.0, min(queue.ready_at() for queue in self._queues.values()) - time.monotonic())
 
-    def _finish(self, queue: _Queue, batch: Batch) -> None:
-        """Run a batch and give its place back."""
+    def _finish(self, queue: _Queue, batch: Batch, *, others: bool) -> None:
+        """Run a batch and give its place back: to others that wait for it, or to the thread that goes on."""
         try:
             queue.run(batch.tasks)
         finally:
             with self._changed:
                 self._places += 1
+                if others and self._queues:
+                    self._changed.notify()

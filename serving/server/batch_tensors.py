@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,22 +12,22 @@ from serving.server.tensors import DTYPE_NAMES
 _LARGEST_PADDED_RANK = 6
 
 
-def batch_size(tensors: Collection[np.ndarray]) -> int:
+def batch_size(tensors: Iterable[np.ndarray]) -> int:
     """Return the rows of a request: the size of dimension 0, the same for every input.
 
     Raises:
         StatusError: INVALID_ARGUMENT.
     """
-    if not tensors:
-        raise invalid("Batching Run() must have at least one input tensor")
-    sizes = set()
+    size = None
     for tensor in tensors:
         if tensor.ndim == 0:
             raise invalid("Batching Run() input tensors must have at least one dimension")
-        sizes.add(tensor.shape[0])
-    if len(sizes) > 1:
-        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
-    return int(sizes.pop())
+        if size not in (None, tensor.shape[0]):
+            raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
+        size = tensor.shape[0]
+    if size is None:
+        raise invalid("Batching Run() must have at least one input tensor")
+    return int(size)
 
 
 def allowed_size(rows: int, allowed: Sequence[int]) -> int:
@@ -35,7 +35,7 @@ def allowed_size(rows: int, allowed: Sequence[int]) -> int:
     return next((size for size in allowed if size >= rows), rows)
 
 
-def merge(requests: Sequence[Mapping[str, np.ndarray]], padding: int, *, pad_shapes: bool) -> dict[str, np.ndarray]:
+def merge(requests: Sequence[Mapping[str, np.ndarray]], padding: int, *, pad_shapes: bool) -> Mapping[str, np.ndarray]:
     """Return the inputs of a batch.
 
     Args:
@@ -46,6 +46,8 @@ def merge(requests: Sequence[Mapping[str, np.ndarray]], padding: int, *, pad_sha
     Raises:
         StatusError: the requests do not fit together.
     """
+    if len(requests) == 1 and not padding:
+        return requests[0]
     return {
         name: _merged(name, [request[name] for request in requests], padding, pad_shapes=pad_shapes)
         for name in requests[0]
@@ -91,7 +93,7 @@ def _padded(tensors: list[np.ndarray]) -> list[np.ndarray]:
     return found
 
 
-def split(outputs: Mapping[str, np.ndarray], sizes: Sequence[int], padding: int) -> list[dict[str, np.ndarray]]:
+def split(outputs: list[np.ndarray], sizes: Sequence[int], padding: int) -> list[list[np.ndarray]]:
     """Return each request's rows of the outputs of a batch.
 
     Args:
@@ -102,7 +104,7 @@ def split(outputs: Mapping[str, np.ndarray], sizes: Sequence[int], padding: int)
         StatusError: an output does not have the rows of the batch.
     """
     rows = sum(sizes) + padding
-    for output in outputs.values():
+    for output in outputs:
         if output.ndim == 0:
             raise StatusError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
         if output.shape[0] != rows:
@@ -111,8 +113,10 @@ def split(outputs: Mapping[str, np.ndarray], sizes: Sequence[int], padding: int)
                 "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input "
                 "tensors",
             )
+    if len(sizes) == 1 and not padding:
+        return [outputs]
     found, start = [], 0
     for size in sizes:
-        found.append({name: output[start : start + size] for name, output in outputs.items()})
+        found.append([output[start : start + size] for output in outputs])
         start += size
     return found

@@ -43,7 +43,7 @@ class BatchingSession:
         deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
         task = Task(feeds, fetches, batch_tensors.batch_size(feeds.values()), deadline)
         key = (self, frozenset(feeds), frozenset(fetches))
-        parts = []
+        parts: list[list[np.ndarray]] = []
         for answer in self._scheduler.run(key, task, self._parameters, self._run_batch):
             if isinstance(answer, StatusError):
                 raise StatusError(answer.code, answer.text)  # it may be raised in other threads as well
@@ -73,10 +73,12 @@ class BatchingSession:
         feeds = batch_tensors.merge(
             [task.feeds for task in tasks], padding, pad_shapes=parameters.pad_variable_length_inputs
         )
-        names = sorted(set(tasks[0].fetches))
-        outputs = dict(zip(names, self._session.run(feeds, names, timeout_ms), strict=True))
-        found = batch_tensors.split(outputs, sizes, padding)
-        return [[rows[name] for name in task.fetches] for task, rows in zip(tasks, found, strict=True)]
+        names = tasks[0].fetches  # the same set in all of them; the order may differ
+        found = batch_tensors.split(self._session.run(feeds, names, timeout_ms), sizes, padding)
+        return [
+            mine if task.fetches == names else [dict(zip(names, mine, strict=True))[name] for name in task.fetches]
+            for task, mine in zip(tasks, found, strict=True)
+        ]
 
 
 def _timeout_ms(tasks: list[Task]) -> int | None:

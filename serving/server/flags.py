@@ -171,9 +171,25 @@ def parse(arguments: Sequence[str]) -> Parsed:
 def usage(program: str) -> str:
     """Return the list of flags that is printed with a wrong argument."""
     lines: Iterable[str] = (
-        f"\t{f'--{flag.name}={_shown(flag.default)}':<60}\t{flag.kind}\t{flag.help}" for flag in FLAGS
+        f"\t{f'--{flag.name}={_shown(flag.default)}':<60}\t{flag.kind}\t{flag.help}{_LIMITS[flag.support]}"
+        for flag in FLAGS
     )
-    return "\n".join([f"usage: {program}", "Flags:", *lines, ""])
+    return "\n".join([f"usage: {program} --name=value ...", _ABOUT.format(program=program), "Flags:", *lines, ""])
+
+
+_ABOUT = """
+Serves SavedModels with TensorFlow Serving's API, over gRPC and REST, on this machine alone unless --bind_address says
+otherwise. A model's folder holds its versions in folders named by numbers; a new one is found and swapped in.
+
+  {program} --model_name=digits --model_base_path=/models/digits --rest_api_port=8501
+  curl -d '{{"instances": [[1.0, 2.0]]}}' http://127.0.0.1:8501/v1/models/digits:predict
+"""
+_LIMITS = {
+    Support.FULL: "",
+    Support.INERT: " (accepted; nothing that a client could see)",
+    Support.IGNORED: " (accepted, and said to be ignored)",
+    Support.REFUSED: " (not possible here: the server does not start with it)",
+}
 
 
 def _shown(default: Any) -> str:

@@ -77,6 +77,41 @@ def write(folder: Path) -> None:
         slow=(lambda n: {"y": n + 0 * counts(lambda i: i < n[0], lambda i: [i + 1], [tf.constant(0, tf.int64)])[0]},
               [spec("n", tf.int64)]),
     )  # fmt: skip
+    weights = tf.reshape(tf.range(8.0), (4, 2))
+    lite: dict[str, Any] = {
+        "serving_default": (
+            lambda x: {"y": tf.matmul(x, weights), "rows": tf.fill([tf.shape(x)[0]], tf.shape(x)[0])},
+            [spec("x", shape=(None, 4))],
+        ),
+        "other": (lambda x: {"y": x * 10}, [spec("x")]),
+        "text": (lambda s: {"backwards": tf.gather(s, tf.shape(s)[0] - 1 - tf.range(tf.shape(s)[0]))},
+                 [spec("s", tf.string)]),
+        "single": (lambda x: {"y": x - tf.reduce_mean(x)}, [spec("x", shape=(1, 2))]),
+        "fixed": (lambda x: {"y": x + tf.constant([1.0, 2.0, 3.0])}, [spec("x", shape=(3,))]),
+        "pair": (lambda a, b: {"y": a + b}, [spec("a", shape=(None, None)), spec("b", shape=(None, None))]),
+    }  # fmt: skip
+    save("lite/1", **lite, only_in_tensorflow=(lambda x: {"y": x}, [spec("x")]))
+    _write_lite(folder, list(lite))
+
+
+def _write_lite(folder: Path, keys: list[str]) -> None:
+    """Write model.tflite beside the SavedModel in lite/1; without signatures; and with int8 ends."""
+    import numpy as np
+    import tensorflow as tf
+
+    def write(name: str, converter: Any) -> None:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / "model.tflite").write_bytes(converter.convert())
+
+    from_saved_model = tf.lite.TFLiteConverter.from_saved_model
+    write("lite/1", from_saved_model(str(folder / "lite" / "1"), signature_keys=keys))
+    function = tf.function(lambda x: x * 2, input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
+    write("lite_unsigned/1", tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()]))
+    converter = from_saved_model(str(folder / "lite" / "1"), signature_keys=["single"])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: [{"x": np.array([[-1.0, 1.0]], np.float32)}]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    write("lite_int8/1", converter)
 
 
 def _set_default(path: Path) -> None:

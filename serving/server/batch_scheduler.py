@@ -151,7 +151,7 @@ class Scheduler:
             parts = queue.add(task)
             self._queues[key] = queue
             work = self._take()
-            if self._queues and (work or len(queue.batches) != waiting or not queue.ready_at()):
+            if self._places and self._queues and (work or len(queue.batches) != waiting or not queue.ready_at()):
                 self._changed.notify()
         if work:
             self._finish(*work, others=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from serving.server.status import Code, StatusError, invalid
 from serving.server.tensors import DTYPE_NAMES
 
 _LARGEST_PADDED_RANK = 6
+_LARGEST_PADDED_BYTES = 2**31 - 1  # as a request: two small ones must not make what the machine cannot hold
 
 
 def batch_size(tensors: Iterable[np.ndarray]) -> int:
@@ -64,7 +66,7 @@ def _merged(name: str, tensors: list[np.ndarray], padding: int, *, pad_shapes: b
                 "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name"
                 "have equal dimensions starting with the first dim.",
             )
-        tensors = _padded(tensors)
+        tensors = _padded(tensors, padding)
     for tensor in tensors:
         if tensor.dtype != first.dtype:  # numpy would cast
             names = f"{DTYPE_NAMES[first.dtype]} and {DTYPE_NAMES[tensor.dtype]}"
@@ -74,15 +76,17 @@ def _merged(name: str, tensors: list[np.ndarray], padding: int, *, pad_shapes: b
                 f"types. Got {names}.",
             )
     if padding:
+        _require_bounded(tensors[-1], sum(map(len, tensors)) + padding, tensors[-1].shape[1:])
         tensors = [*tensors, np.repeat(tensors[-1][:1], padding, axis=0)]
     return tensors[0] if len(tensors) == 1 else np.concatenate(tensors)
 
 
-def _padded(tensors: list[np.ndarray]) -> list[np.ndarray]:
+def _padded(tensors: list[np.ndarray], padding: int) -> list[np.ndarray]:
     """Return the tensors with equal inner shapes, each filled up with its first value."""
     if tensors[0].ndim > _LARGEST_PADDED_RANK:
         raise invalid("Only tensors with rank from 1 to 6 can be padded.")
     inner = tuple(map(max, zip(*(tensor.shape[1:] for tensor in tensors), strict=True)))
+    _require_bounded(tensors[0], sum(map(len, tensors)) + padding, inner)
     found = []
     for tensor in tensors:
         if tensor.size == 0 and len(tensor):
@@ -91,6 +95,13 @@ def _padded(tensors: list[np.ndarray]) -> list[np.ndarray]:
         padded[tuple(slice(size) for size in tensor.shape)] = tensor
         found.append(padded)
     return found
+
+
+def _require_bounded(tensor: np.ndarray, rows: int, inner: Sequence[int]) -> None:
+    if math.prod((rows, *inner)) * tensor.itemsize > _LARGEST_PADDED_BYTES:
+        raise StatusError(
+            Code.RESOURCE_EXHAUSTED, f"padded, the batch would have the shape [{rows},{','.join(map(str, inner))}]"
+        )
 
 
 def split(outputs: list[np.ndarray], sizes: Sequence[int], padding: int) -> list[list[np.ndarray]]:

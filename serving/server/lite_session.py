@@ -176,11 +176,23 @@ def load(path: Path, count: int) -> tuple[LiteSession, Mapping[str, Any]]:
         raise not_found(f"{path}; {error.strerror}") from None
     try:
         session = LiteSession(content, max(1, count))
+        if len(session.graphs) > 1:
+            _require_stateless(content)
     except ValueError as error:
         raise invalid(f"Cannot build FlatBufferModel from buffer. {error}") from None
     except RuntimeError as error:
         raise StatusError(Code.INTERNAL, f"Failed to allocate tensors: {error}") from None
     return session, {key: _definition(graph) for key, graph in session.graphs.items()}
+
+
+def _require_stateless(content: bytes) -> None:
+    """Refuse state that LiteRT cannot reset: it does so in the first graph alone."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graphs = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs
+    if any(tensor.isVariable for graph in graphs[1:] for tensor in graph.tensors):
+        raise StatusError(Code.UNIMPLEMENTED, "one request's state would reach the next: the file has several "
+                          "signatures, and variables")  # fmt: skip
 
 
 def _graph(runner: Any, prefix: str) -> _Graph:

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.server import flags, lite_session
@@ -212,6 +214,16 @@ def test_a_large_request_is_split_when_a_pool_has_several_interpreters(models: P
     assert rows.tolist() == [250] * 250 + [50] * 50
     with pytest.raises(StatusError, match="Task size 501 is larger than maximum input batch size 500"):
         session.run({feed: floats(501, 4)}, [fetch], None)
+
+
+def test_a_file_is_refused_when_one_requests_state_would_reach_the_next(models: Path, tmp_path: Path) -> None:
+    model = schema.ModelT.InitFromPackedBuf((models / "lite" / "1" / "model.tflite").read_bytes(), 0)
+    model.subgraphs[1].tensors[-1].isVariable = True
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (tmp_path / "model.tflite").write_bytes(bytes(builder.Output()))
+    with pytest.raises(StatusError, match="UNIMPLEMENTED: one request's state would reach the next"):
+        lite_session.load(tmp_path / "model.tflite", 1)
 
 
 def test_a_request_ends_at_its_deadline_when_no_interpreter_is_idle(models: Path) -> None:

@@ -12,13 +12,15 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from serving.server.batching_parameters import Parameters
 from serving.server.status import Code, StatusError, invalid
 
-Answer = list[np.ndarray] | StatusError
+if TYPE_CHECKING:
+    import numpy as np
+
+    Answer = list[np.ndarray] | StatusError
 
 
 @dataclass(slots=True)
@@ -174,6 +176,7 @@ class Scheduler:
                 if self._queues:  # the next batch, or the next end of a wait, is another thread's
                     self._changed.notify()
             self._finish(*work, others=False)
+            del work  # it holds a model that may be unloaded meanwhile
 
     def _take(self) -> tuple[_Queue, Batch] | None:
         """Take a place and the next batch that may run."""

@@ -6,15 +6,18 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.server import batch_tensors, batching_parameters
-from serving.server.batch_scheduler import Answer, Scheduler, Task
+from serving.server import batch_tensors
+from serving.server.batch_scheduler import Scheduler, Task
 from serving.server.batching_parameters import Parameters
 from serving.server.session import Session
-from serving.server.status import Code, StatusError, invalid
+from serving.server.status import Code, StatusError
+
+if TYPE_CHECKING:
+    from serving.server.batch_scheduler import Answer
 
 _LATE = "Run() timeout exceeded while waiting in batching queue"
 
@@ -49,6 +52,10 @@ class BatchingSession:
                 raise StatusError(answer.code, answer.text)  # it may be raised in other threads as well
             parts.append(answer)
         return parts[0] if len(parts) == 1 else [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+    def close(self) -> None:
+        """Free the model; see `session.Session.close`."""
+        self._session.close()
 
     def _run_batch(self, tasks: list[Task]) -> None:
         """Run a batch and answer all of its tasks, whatever happens."""
@@ -96,40 +103,3 @@ def _timeout_ms(tasks: list[Task]) -> int | None:
     if left_s <= 0:
         raise StatusError(Code.RESOURCE_EXHAUSTED, _LATE)
     return max(1, int(left_s * 1000))
-
-
-class Batching:
-    """Batches the runs of every version, on one pool of threads.
-
-    Args:
-        common: for every model; only its threads where each model brings its own.
-        per_model: a version is batched by the parameters in its folder, and not at all where there are none.
-
-    Raises:
-        StatusError: there are no threads to run on.
-    """
-
-    def __init__(self, common: Parameters, *, per_model: bool) -> None:
-        if common.num_batch_threads < 1:
-            raise invalid(f"num_batch_threads must be positive; was {common.num_batch_threads}")
-        self._common, self._per_model = common, per_model
-        self._scheduler = Scheduler(common.num_batch_threads, "batch")
-
-    def wrap(self, session: Session, path: Path) -> Session:
-        """Return the session of a version in a folder, batched.
-
-        Raises:
-            StatusError: its parameters are wrong.
-        """
-        parameters = self._common
-        if self._per_model:
-            file = path / batching_parameters.PER_MODEL
-            if not file.exists():
-                return session
-            parameters = batching_parameters.read(file)
-        parameters.check()
-        return BatchingSession(session, self._scheduler, parameters)
-
-    def drain(self) -> None:
-        """Let no request wait any longer for others: the server is to stop."""
-        self._scheduler.drain()

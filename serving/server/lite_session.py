@@ -21,7 +21,6 @@ from serving.server.servable import DEFAULT_SIGNATURE
 from serving.server.status import Code, StatusError, invalid, not_found
 from serving.server.tensors import DTYPE_NAMES, dtype_name, numpy_dtype
 
-FILE = "model.tflite"
 _METHOD = "tensorflow/serving/predict"
 
 _Run = Callable[..., dict[str, np.ndarray]]
@@ -150,6 +149,11 @@ class LiteSession:
             self._idle.put(interpreter)
         answers = [found[graph.outputs[tensor].alias] for tensor in fetches]
         return [answer[:0] for answer in answers] if rows == 0 else answers
+
+    def close(self) -> None:
+        """Free the interpreters and the file; see `session.Session.close`."""
+        self._idle = queue.LifoQueue()
+        self._content = b""
 
     def _find(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> tuple[str, _Graph]:
         for key, graph in self.graphs.items():

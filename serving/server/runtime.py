@@ -4,40 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
-from serving.server import graph_session, lite_session
+from serving.server import batching_parameters
 from serving.server.batch_scheduler import Scheduler
-from serving.server.batching import Batching, BatchingSession
 from serving.server.batching_parameters import Parameters
 from serving.server.flags import Values
-from serving.server.session import Session
+from serving.server.status import invalid
 
+if TYPE_CHECKING:
+    from serving.server.session import Session
+
+_LITE = "model.tflite"
 _LARGEST_LITE_BATCH = 500  # TF Serving's own, where it splits
 
 
 class Runtime:
-    """Opens version folders as the flags say; one for the whole server.
+    """Opens version folders as the flags say; one for the whole server. TensorFlow is imported at the first.
 
     Args:
-        batching: for every model; None: requests are not batched.
+        batching: for every model, or only its threads where each brings its own; None: requests are not batched.
 
     Raises:
-        StatusError: nothing can run with these parameters.
+        StatusError: there are no threads to run batches on.
     """
 
     def __init__(self, values: Values, batching: Parameters | None) -> None:
-        both = values.tensorflow_session_parallelism
-        self._config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=values.tensorflow_intra_op_parallelism or both,
-            inter_op_parallelism_threads=values.tensorflow_inter_op_parallelism or both,
-        )
-        self._tags = values.saved_model_tags.split(",")
-        self._lite = _Lite(values) if values.prefer_tflite_model else None
-        per_model = values.enable_per_model_batching_parameters
-        self._batching = Batching(batching, per_model=per_model) if batching else None
+        if batching and batching.num_batch_threads < 1:
+            raise invalid(f"num_batch_threads must be positive; was {batching.num_batch_threads}")
+        self._values, self._batching = values, batching
+        self._scheduler = Scheduler(batching.num_batch_threads, "batch") if batching else None
+        self._pools = max(1, values.num_tflite_pools)
+        splits = values.prefer_tflite_model and values.num_tflite_interpreters_per_pool > 1
+        self._lite_scheduler = Scheduler(self._pools, "lite") if splits else None
 
     def open(self, path: Path) -> tuple[Session, Mapping[str, Any]]:
         """Return the session of a version's folder, and its signatures by name.
@@ -45,33 +44,51 @@ class Runtime:
         Raises:
             StatusError: it cannot be loaded.
         """
-        session: Session
-        if self._lite and (path / lite_session.FILE).exists():
-            session, signatures = self._lite.open(path / lite_session.FILE)
-        else:
-            session, signatures = graph_session.load(path, self._tags, self._config)
-        return self._batching.wrap(session, path) if self._batching else session, signatures
+        from serving.server.batching import BatchingSession
+
+        lite = self._values.prefer_tflite_model and (path / _LITE).exists()
+        session, signatures = self._open_lite(path / _LITE) if lite else self._open_saved_model(path)
+        parameters = self._parameters(path)
+        if self._scheduler and parameters:
+            parameters.check()
+            session = BatchingSession(session, self._scheduler, parameters)
+        return session, signatures
 
     def drain(self) -> None:
         """Let no request wait any longer for others to come: the server is to stop."""
-        if self._batching:
-            self._batching.drain()
+        if self._scheduler:
+            self._scheduler.drain()
 
+    def _parameters(self, path: Path) -> Parameters | None:
+        """Return how the requests to a version are batched; None: not at all."""
+        if not self._values.enable_per_model_batching_parameters:
+            return self._batching
+        file = path / batching_parameters.PER_MODEL
+        return batching_parameters.read(file) if self._batching and file.exists() else None
 
-class _Lite:
-    """Opens .tflite files; with several interpreters per pool, large requests are split as TF Serving splits them."""
+    def _open_saved_model(self, path: Path) -> tuple[Session, Mapping[str, Any]]:
+        import tensorflow as tf
 
-    def __init__(self, values: Values) -> None:
-        self._pools = max(1, values.num_tflite_pools)
-        self._split: tuple[Scheduler, Parameters] | None = None
-        parts = values.num_tflite_interpreters_per_pool
-        if parts > 1:
-            parameters = Parameters(
-                max_batch_size=_LARGEST_LITE_BATCH, max_enqueued_batches=100 * self._pools,
-                enable_large_batch_splitting=True, max_execution_batch_size=-(-_LARGEST_LITE_BATCH // parts),
-            )  # fmt: skip
-            self._split = Scheduler(self._pools, "lite"), parameters
+        from serving.server import graph_session
 
-    def open(self, file: Path) -> tuple[Session, Mapping[str, Any]]:
+        values, both = self._values, self._values.tensorflow_session_parallelism
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=values.tensorflow_intra_op_parallelism or both,
+            inter_op_parallelism_threads=values.tensorflow_inter_op_parallelism or both,
+        )
+        return graph_session.load(path, values.saved_model_tags.split(","), config)
+
+    def _open_lite(self, file: Path) -> tuple[Session, Mapping[str, Any]]:
+        """Open a .tflite; with several interpreters per pool, large requests are split as TF Serving splits them."""
+        from serving.server import lite_session
+        from serving.server.batching import BatchingSession
+
         session, signatures = lite_session.load(file, self._pools)
-        return BatchingSession(session, *self._split) if self._split else session, signatures
+        if not self._lite_scheduler:
+            return session, signatures
+        parameters = Parameters(
+            max_batch_size=_LARGEST_LITE_BATCH, max_enqueued_batches=100 * self._pools,
+            enable_large_batch_splitting=True,
+            max_execution_batch_size=-(-_LARGEST_LITE_BATCH // self._values.num_tflite_interpreters_per_pool),
+        )  # fmt: skip
+        return BatchingSession(session, self._lite_scheduler, parameters), signatures

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,9 +28,14 @@ WEIGHTS = np.arange(8, dtype=np.float32).reshape(4, 2)
 
 
 @pytest.fixture(scope="module")
-def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the models that are served."""
+    return tmp_path_factory.mktemp("lite")
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, folder: Path) -> Iterator[Running]:
     """A server with .tflite models, one without, one that is broken, and one whose requests are batched."""
-    folder = tmp_path_factory.mktemp("lite")
     for name in ("lite", "lite_unsigned", "lite_int8"):
         shutil.copytree(models / name / "1", folder / name / "1")
     shutil.copytree(models / "half" / "1", folder / "lite" / "2")
@@ -41,6 +48,8 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     names = ("lite", "lite_unsigned", "lite_int8", "half", "batched")
     configs = " ".join(f'config {{ name: "{name}" base_path: "{folder}/{name}" model_platform: "tensorflow" '
                        "model_version_policy { all {} } }" for name in names)  # fmt: skip
+    shutil.copytree(models / "lite_unsigned" / "1", folder / "swapped" / "1")
+    configs += f' config {{ name: "swapped" base_path: "{folder}/swapped" model_platform: "tensorflow" }}'
     (folder / "models.config").write_text(f"model_config_list {{ {configs} }}")
     running = Running(
         folder / "logs",
@@ -184,6 +193,41 @@ def test_requests_to_a_tflite_model_are_batched(client: Grpc) -> None:
         outputs = future.result().outputs
         assert list(outputs["rows"].int_val) == [4] * rows
         np.testing.assert_allclose(list(outputs["y"].float_val), (floats(rows, 4) @ WEIGHTS).ravel())
+
+
+@pytest.mark.rule("6.2", "6.4")
+def test_nothing_fails_when_a_tflite_version_gives_way_to_a_batched_saved_model_and_back(
+    client: Grpc, models: Path, folder: Path, tmp_path: Path
+) -> None:
+    base = folder / "swapped"
+    x, answers, done = floats(1, 2), [], threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            answers.append({name: y.tolist() for name, y in client.predict(predict_request("swapped", x=x)).items()})
+
+    def wait_for(*states: tuple[int, int]) -> None:
+        deadline = time.monotonic() + 30
+        while [(status.version, status.state) for status in client.statuses("swapped")] != list(states):
+            assert time.monotonic() < deadline, client.statuses("swapped")
+            time.sleep(0.05)
+
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask) for _ in range(2)]
+        shutil.copytree(models / "half" / "1", tmp_path / "2")
+        (tmp_path / "2" / "batching_params.pbtxt").write_text("max_batch_size { value: 4 }")
+        (tmp_path / "2").rename(base / "2")
+        wait_for((2, 30), (1, 50))
+        time.sleep(0.1)
+        shutil.rmtree(base / "2")
+        wait_for((2, 50), (1, 30))
+        time.sleep(0.1)
+        done.set()
+        for future in asking:
+            future.result()
+    lite, saved_model = {"Identity": [[0.0, 2.0]]}, {"y": [[2.0, 2.5]]}
+    assert all(answer in (lite, saved_model) for answer in answers)
+    assert (answers[0], answers[-1], saved_model in answers) == (lite, lite, True)
 
 
 @pytest.mark.rule("3.11")

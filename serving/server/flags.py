@@ -90,7 +90,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("batching_parameters_file", "string", "", "BatchingParameters in text format.", _REFUSED),
     Flag("enable_per_model_batching_parameters", "bool", False, "Read them from each model's folder.", _REFUSED),
     Flag("enable_model_warmup", "bool", True, "Replay each version's warm-up requests."),
-    Flag("num_request_iterations_for_warmup", "int32", 0, "Times each of them is replayed.", _IGNORED),
+    Flag("num_request_iterations_for_warmup", "int32", 0, "Times each of them is replayed. 0: once."),
     Flag("monitoring_config_file", "string", "", "MonitoringConfig in text format.", _IGNORED),
     Flag("tensorflow_session_parallelism", "int64", 0, "Threads inside and between operations. 0: automatic."),
     Flag("tensorflow_intra_op_parallelism", "int64", 0, "Threads inside an operation. 0: automatic."),

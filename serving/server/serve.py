@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
-_WARM_UP = "assets.extra/tf_serving_warmup_requests"
 _INITIAL_LOADS = 4 * (os.cpu_count() or 1)  # versions loaded at the same time at start
 GRACE_S = 3.0  # running requests may take this long once the server is to stop
 
@@ -89,20 +88,23 @@ def _models(values: Values) -> Models:
     registry = Registry()
     attempts = Attempts(1 + max(0, values.max_num_load_retries), max(0.0, values.load_retry_interval_micros / 1e6))
     unload_threads = max(1, values.num_unload_threads)
-    lifecycle = Lifecycle(registry, _loader(values), attempts, _INITIAL_LOADS, unload_threads)
+    lifecycle = Lifecycle(registry, _loader(values, registry), attempts, _INITIAL_LOADS, unload_threads)
     watcher = Watcher(lifecycle.aspire, values.file_system_poll_wait_seconds)
     early_labels = values.allow_version_labels_for_unavailable_models
     return Models(registry, lifecycle, watcher, load_threads=max(1, values.num_load_threads), early_labels=early_labels)
 
 
-def _loader(values: Values) -> Callable[[str, int, Path], Servable]:
+def _loader(values: Values, registry: Registry) -> Callable[[str, int, Path], Servable]:
     """Return what loads a version and makes it ready for requests."""
 
     def load(name: str, version: int, path: Path) -> Servable:
         import tensorflow as tf
 
         from serving.server import graph_session
+        from serving.server.grpc_inference import GrpcInference
+        from serving.server.inference import Inference
         from serving.server.servable import Servable
+        from serving.server.warmup import warm_up
 
         both = values.tensorflow_session_parallelism
         session_config = tf.compat.v1.ConfigProto(
@@ -112,8 +114,9 @@ def _loader(values: Values) -> Callable[[str, int, Path], Servable]:
         servable = Servable(
             name, version, *graph_session.load(path, values.saved_model_tags.split(","), session_config)
         )
-        if values.enable_model_warmup and (path / _WARM_UP).exists():
-            log.warning("warm-up requests are not implemented by this server, ignored: %s", path / _WARM_UP)
+        if values.enable_model_warmup:
+            rehearsal = GrpcInference(Inference(registry, values.enable_signature_method_name_check))
+            warm_up(servable, path, rehearsal, values.num_request_iterations_for_warmup)
         return servable
 
     return load

@@ -123,7 +123,14 @@ def starts(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         "grpc": [*half, f"--port={port}"],
         "rest": [*half, f"--rest_api_port={port}"],
         "broken": [f"--model_config_file={config}", "--max_num_load_retries=1", "--load_retry_interval_micros=1000"],
-        "late": [f"--model_base_path={folder}/late", "--model_name=late", "--bind_address=0.0.0.0", "--foo", "bar"],
+        "late": [
+            f"--model_base_path={folder}/late",
+            "--model_name=late",
+            "--bind_address=0.0.0.0",
+            "--foo",
+            "bar",
+            "--enable_model_warmup=false",
+        ],
     }
     running = {}
     try:
@@ -156,7 +163,7 @@ def test_start_fails_when_no_version_of_a_model_can_be_loaded(starts: dict[str, 
     assert "Running gRPC ModelServer" not in server.err
 
 
-@pytest.mark.rule("1.1", "1.3", "1.5", "5.1")
+@pytest.mark.rule("1.1", "1.3", "1.5", "5.1", "8")
 def test_server_waits_with_closed_ports_when_there_is_no_version_and_ends_by_sigterm(
     starts: dict[str, Running], models: Path
 ) -> None:
@@ -169,6 +176,8 @@ def test_server_waits_with_closed_ports_when_there_is_no_version_and_ends_by_sig
             socket.create_connection(("127.0.0.1", port), timeout=5)
     folder = Path(next(flag for flag in server.process.args if "base_path" in flag).partition("=")[2])
     shutil.copytree(models / "slow" / "1", folder / "2.tmp")
+    (folder / "2.tmp" / "assets.extra").mkdir()
+    (folder / "2.tmp" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"of no matter: warm-up is off")
     (folder / "2.tmp").rename(folder / "0002")
     server.wait_until_ready()
     assert f"Running gRPC ModelServer at 0.0.0.0:{server.port} ..." in server.err

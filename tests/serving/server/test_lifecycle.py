@@ -127,6 +127,7 @@ def starts(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
             f"--model_base_path={folder}/late",
             "--model_name=late",
             "--bind_address=0.0.0.0",
+            "--shutdown_grace_seconds=60",
             "--foo",
             "bar",
             "--enable_model_warmup=false",

@@ -30,12 +30,15 @@ def loader(values: Values, registry: Registry) -> Callable[[str, int, Path], Ser
             intra_op_parallelism_threads=values.tensorflow_intra_op_parallelism or both,
             inter_op_parallelism_threads=values.tensorflow_inter_op_parallelism or both,
         )
-        servable = Servable(
-            name, version, *graph_session.load(path, values.saved_model_tags.split(","), session_config)
-        )
-        if values.enable_model_warmup:
-            rehearsal = GrpcInference(Inference(registry, values.enable_signature_method_name_check))
-            warm_up(servable, path, rehearsal, values.num_request_iterations_for_warmup)
+        session, signatures = graph_session.load(path, values.saved_model_tags.split(","), session_config)
+        try:
+            servable = Servable(name, version, session, signatures)
+            if values.enable_model_warmup:
+                rehearsal = GrpcInference(Inference(registry, values.enable_signature_method_name_check))
+                warm_up(servable, path, rehearsal, values.num_request_iterations_for_warmup)
+        except Exception:
+            session.close()
+            raise
         return servable
 
     return load

@@ -102,7 +102,7 @@ class Result:
         return float(np.median(after[-few:]) - np.median(after[:few]))
 
     def table(self) -> str:
-        """Return the figures in Markdown; a swap is under way from the first sign of the load to the end of the unload."""
+        """Return the figures in Markdown; a swap is under way from the first sign of a load to the unload's end."""
         swaps = [(self.loading[version], self.gone[version - 1]) for version in self.published if version > 1]
 
         def swapping(answer: Answer) -> bool:

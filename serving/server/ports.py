@@ -12,6 +12,7 @@ from serving.server.flags import Values
 from serving.server.grpc_server import GrpcServer
 from serving.server.inference import Inference
 from serving.server.models import Models, poll
+from serving.server.runtime import Runtime
 from serving.server.status import Code, StatusError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def answer(values: Values, models: Models, stop: threading.Event) -> None:
+def answer(values: Values, models: Models, runtime: Runtime, stop: threading.Event) -> None:
     """Open the ports and answer; once `stop` is set, let running requests end.
 
     Raises:
@@ -40,6 +41,7 @@ def answer(values: Values, models: Models, stop: threading.Event) -> None:
     ending = [threading.Thread(target=server.stop, args=(deadline,)) for server in (grpc_server, http_server) if server]
     for thread in ending:
         thread.start()
+    runtime.drain()
     for thread in ending:
         thread.join()
 

@@ -10,12 +10,14 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
+from serving.server import batching_parameters
 from serving.server import config as model_config
 from serving.server.flags import FLAGS, Support, Values
 from serving.server.lifecycle import Attempts, Lifecycle
 from serving.server.loader import loader
 from serving.server.models import Models
 from serving.server.registry import Registry
+from serving.server.runtime import Runtime
 from serving.server.status import Code, StatusError, invalid
 from serving.server.watching import Watcher
 
@@ -30,8 +32,10 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
         StatusError: it cannot start.
     """
     _check(values)
-    models = _models(values)
-    configured = models.accept(_config(values))
+    config = _config(values)
+    runtime = Runtime(values, batching_parameters.of(values))
+    models = _models(values, runtime)
+    configured = models.accept(config)
     for name in values.not_default(Support.IGNORED):
         log.warning("--%s is not implemented by this server, ignored", name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -47,7 +51,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     if not stop.is_set():
         from serving.server import ports
 
-        ports.answer(values, models, stop)
+        ports.answer(values, models, runtime, stop)
 
 
 def _check(values: Values) -> None:
@@ -77,12 +81,12 @@ def _check(values: Values) -> None:
         )
 
 
-def _models(values: Values) -> Models:
+def _models(values: Values, runtime: Runtime) -> Models:
     """Return the models without any: what loads them imports TensorFlow at its first call."""
     registry = Registry()
     attempts = Attempts(1 + max(0, values.max_num_load_retries), max(0.0, values.load_retry_interval_micros / 1e6))
     unload_threads = max(1, values.num_unload_threads)
-    lifecycle = Lifecycle(registry, loader(values, registry), attempts, _INITIAL_LOADS, unload_threads)
+    lifecycle = Lifecycle(registry, loader(values, registry, runtime), attempts, _INITIAL_LOADS, unload_threads)
     watcher = Watcher(lifecycle.aspire, values.file_system_poll_wait_seconds)
     early_labels = values.allow_version_labels_for_unavailable_models
     return Models(registry, lifecycle, watcher, load_threads=max(1, values.num_load_threads), early_labels=early_labels)

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as c_api
+from tensorflow.python.framework import ops
 
 from serving.server.status import Code, StatusError, not_found
 
@@ -52,7 +53,7 @@ class GraphSession:
 
     def close(self) -> None:
         """Free the variables and the graph; see `session.Session.close`."""
-        self._session.close()
+        _free(self._session)
         self._handles.clear()
         self._session = None  # its end, not its closing, frees the variables
 
@@ -85,9 +86,16 @@ def load(path: Path, tags: Sequence[str], config: config_pb2.ConfigProto) -> tup
         session.graph.finalize()
         session._extend_graph()  # where nothing was restored, nothing has brought the graph to the runtime yet
     except Exception as error:  # whatever is wrong with a model, the others are served
-        session.close()
+        _free(session)
         raise _load_error(error, path, tags) from error
     return GraphSession(session), dict(meta_graph.signature_def)
+
+
+def _free(session: Any) -> None:
+    """Close a session and break its graph's cycles: the memory need not wait for a collection, which stops all."""
+    graph = session.graph
+    session.close()
+    ops.dismantle_graph(graph)
 
 
 def _load_error(error: Exception, path: Path, tags: Sequence[str]) -> StatusError:

@@ -46,7 +46,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     for number in signals:
         signal.signal(number, lambda *_: os._exit(0) if stop.is_set() else stop.set())  # a second one waits for nobody
     gc.collect()
-    gc.freeze()  # what has been imported stays; the collection after an unload need not look at it
+    gc.freeze()  # what has been imported stays; a collection need not look at it
     models.start(configured or (), stop)
     if not stop.is_set():
         from serving.server import ports

@@ -170,9 +170,8 @@ def ahead(*, export: Config) -> Child:
 
 
 def _prepare() -> None:
-    from pipeline.formats import fake_quant_file, onnx, saved_model, tflite  # noqa: F401
-
-    legacy_keras.load()
+    legacy_keras.load_tfmot()
+    import tf2onnx  # noqa: F401
 
 
 def run(job: Job, *, data: DataConfig, export: Config) -> Result:

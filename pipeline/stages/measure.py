@@ -124,9 +124,8 @@ def ahead(*, measure: Config) -> Child:
 
 
 def _prepare() -> None:
+    legacy_keras.load_tfmot()
     from pipeline.measuring import runtimes  # noqa: F401
-
-    legacy_keras.load()
 
 
 def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig | None) -> Result:

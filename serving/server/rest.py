@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server import rest_json, rest_request, rest_response
+from serving.server import examples, rest_examples, rest_json, rest_request, rest_response
 from serving.server.grpc_service import status_response
 from serving.server.http_request import Request
 from serving.server.http_server import Response, html_error
@@ -25,6 +25,11 @@ _WHICH = r"(?:(?:/versions/(?P<version>[0-9]+))|(?:/labels/(?P<label>[^/:]+)))?"
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _INFERENCE = re.compile(rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<verb>classify|regress|predict)", re.IGNORECASE)
 _MODEL = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:/(?P<verb>metadata))?", re.IGNORECASE)
+# verb -> the method, and what writes its answer
+_EXAMPLES = {
+    "classify": (examples.CLASSIFY, rest_examples.classification),
+    "regress": (examples.REGRESS, rest_examples.regression),
+}
 _LARGEST_VERSION = 2**63 - 1
 
 
@@ -66,8 +71,8 @@ class Rest:
         label = unquote(match["label"]) if match["label"] else None
         if match["verb"] == "predict":
             return self._predict(name, version, label, body)
-        if match["verb"] in ("classify", "regress"):
-            raise StatusError(Code.UNIMPLEMENTED, f"{match['verb']} is not implemented by this server")
+        if match["verb"] in _EXAMPLES:
+            return self._examples(match["verb"], (name, version, label), body)
         if not name:
             raise invalid("Missing model name in request.")
         if match["verb"] == "metadata":
@@ -87,6 +92,16 @@ class Rest:
         arrays = self.inference.run(servable, signature, inputs, outputs, self.timeout_ms)
         write = rest_response.rows if row else rest_response.columns
         return write(dict(zip(outputs, arrays, strict=True)))
+
+    def _examples(self, verb: str, which: tuple[str, int | None, str | None], body: bytes) -> bytes:
+        """Answer :classify and :regress; unlike :predict, they read the whole request before they look the model up."""
+        method, write = _EXAMPLES[verb]
+        document = rest_json.parse(body)
+        signature_name = rest_request.signature_name(document)
+        listed = rest_examples.serialized(document)
+        servable = self.inference.registry.find(*which)
+        outputs = examples.run(self.inference, servable, signature_name, method, listed, self.timeout_ms)
+        return write(outputs, len(listed))
 
 
 class _UnspeakableError(Exception):

@@ -47,6 +47,11 @@ class Call:
         left_s: float = self._deadline - time.time()
         return left_s if left_s < _NO_DEADLINE_S else None
 
+    def is_active(self) -> bool:
+        """Return whether the client may still wait."""
+        left_s = self.time_remaining()
+        return left_s is None or left_s > 0
+
     def receive(self) -> None:
         """Ask for the request; the call itself is the tag of the event that brings it."""
         self._call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), self)

@@ -27,7 +27,7 @@ def run(*flags: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.rule("1.1")
+@pytest.mark.rule("1.1", "9.7")
 def test_version_answers_in_two_lines_without_tensorflow() -> None:
     modelmill, tensorflow = (importlib.metadata.version(name) for name in ("modelmill", "tensorflow"))
     expected = f"TensorFlow ModelServer: modelmill {modelmill}\nTensorFlow Library: {tensorflow}\n"
@@ -56,8 +56,8 @@ REFUSED = "UNIMPLEMENTED: this server cannot do what is asked for: "
         (["--model_base_path=/m", "--port=0"], "INVALID_ARGUMENT: server_options.grpc_port is not set"),
         (["--model_base_path=/m", "--batching_parameters_file=/b"], "INVALID_ARGUMENT: server_options."
          "batching_parameters_file is set without setting server_options.enable_batching to true."),
-        (["--model_base_path=/m", "--enable_batching=true"], f"{REFUSED}--enable_batching"),
-        (["--model_base_path=/m", "--enable_batching"], f"{REFUSED}--enable_batching"),
+        (["--model_base_path=/m", "--enable_batching", "--batching_parameters_file=/no/file"],
+         "NOT_FOUND: /no/file; No such file or directory"),
         (["--model_base_path=/m", "--ssl_config_file=/s"], f"{REFUSED}--ssl_config_file"),
         (["--model_base_path=/m", "--tensorflow_session_parallelism=1", "--tensorflow_intra_op_parallelism=1",
           "--tensorflow_inter_op_parallelism=1"], "INVALID_ARGUMENT: Either configure"),

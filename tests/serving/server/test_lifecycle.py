@@ -27,7 +27,7 @@ def run(*flags: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.rule("1.1")
+@pytest.mark.rule("1.1", "9.7")
 def test_version_answers_in_two_lines_without_tensorflow() -> None:
     modelmill, tensorflow = (importlib.metadata.version(name) for name in ("modelmill", "tensorflow"))
     expected = f"TensorFlow ModelServer: modelmill {modelmill}\nTensorFlow Library: {tensorflow}\n"

@@ -57,6 +57,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
             f"--rest_api_timeout_in_ms={TIMEOUT_MS}",
             "--tensorflow_intra_op_parallelism=2",
             "--tensorflow_inter_op_parallelism=2",
+            "--num_request_iterations_for_warmup=2",
             "--allow_version_labels_for_unavailable_models",
             "--monitoring_config_file=/nowhere",
         ],

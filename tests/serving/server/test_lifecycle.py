@@ -27,7 +27,7 @@ def run(*flags: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.rule("1.1")
+@pytest.mark.rule("1.1", "9.7")
 def test_version_answers_in_two_lines_without_tensorflow() -> None:
     modelmill, tensorflow = (importlib.metadata.version(name) for name in ("modelmill", "tensorflow"))
     expected = f"TensorFlow ModelServer: modelmill {modelmill}\nTensorFlow Library: {tensorflow}\n"
@@ -56,8 +56,8 @@ REFUSED = "UNIMPLEMENTED: this server cannot do what is asked for: "
         (["--model_base_path=/m", "--port=0"], "INVALID_ARGUMENT: server_options.grpc_port is not set"),
         (["--model_base_path=/m", "--batching_parameters_file=/b"], "INVALID_ARGUMENT: server_options."
          "batching_parameters_file is set without setting server_options.enable_batching to true."),
-        (["--model_base_path=/m", "--enable_batching=true"], f"{REFUSED}--enable_batching"),
-        (["--model_base_path=/m", "--enable_batching"], f"{REFUSED}--enable_batching"),
+        (["--model_base_path=/m", "--enable_batching", "--batching_parameters_file=/no/file"],
+         "NOT_FOUND: /no/file; No such file or directory"),
         (["--model_base_path=/m", "--ssl_config_file=/s"], f"{REFUSED}--ssl_config_file"),
         (["--model_base_path=/m", "--tensorflow_session_parallelism=1", "--tensorflow_intra_op_parallelism=1",
           "--tensorflow_inter_op_parallelism=1"], "INVALID_ARGUMENT: Either configure"),
@@ -127,6 +127,7 @@ def starts(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
             f"--model_base_path={folder}/late",
             "--model_name=late",
             "--bind_address=0.0.0.0",
+            "--shutdown_grace_seconds=60",
             "--foo",
             "bar",
             "--enable_model_warmup=false",
@@ -184,13 +185,13 @@ def test_server_waits_with_closed_ports_when_there_is_no_version_and_ends_by_sig
     with Grpc(server.port) as client:
         assert [status.version for status in client.statuses("late")] == [2]
         # what runs when the signal comes is answered
-        running = client.prediction.Predict.future(predict_request("late", n=np.int64(200_000)), timeout=20)
+        running = client.prediction.Predict.future(predict_request("late", n=np.int64(60_000)), timeout=20)
         with ThreadPoolExecutor(1) as pool:
-            rest = pool.submit(server.predict, "late", {"inputs": 200_000})
+            rest = pool.submit(server.predict, "late", {"inputs": 60_000})
             time.sleep(0.1)
             server.process.send_signal(signal.SIGTERM)
-            assert running.result().outputs["y"].int64_val == [200_000]
-            assert rest.result() == {"outputs": 200_000}
+            assert running.result().outputs["y"].int64_val == [60_000]
+            assert rest.result() == {"outputs": 60_000}
     assert server.ended() == 0
     assert "Traceback" not in server.err
 

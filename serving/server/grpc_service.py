@@ -25,6 +25,7 @@ class Services:
 
     def __init__(self, inference: Inference, *, outputs_as_content: bool) -> None:
         self._inference, self._as_content = inference, outputs_as_content
+        self.metrics = inference.metrics
 
     def predict(self, request: Any, context: Any) -> Any:
         """Answer PredictionService.Predict; the checks are in the order of rule 3.3."""
@@ -120,12 +121,15 @@ def serve(
 
 
 def _handlers(services: Services) -> list[Any]:
+    metrics = services.metrics
     predict, status, metadata = predict_pb2, get_model_status_pb2, get_model_metadata_pb2
     return [
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.PredictionService",
             {
-                "Predict": _handler(services.predict, predict.PredictRequest, predict.PredictResponse),
+                "Predict": _handler(
+                    metrics.counted("Predict", services.predict), predict.PredictRequest, predict.PredictResponse
+                ),
                 "GetModelMetadata": _handler(
                     services.metadata, metadata.GetModelMetadataRequest, metadata.GetModelMetadataResponse
                 ),

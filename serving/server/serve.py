@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from serving.server import config as model_config
+from serving.server import monitoring
 from serving.server.flags import FLAGS, Support, Values
 from serving.server.status import Code, StatusError, invalid
 
@@ -35,6 +36,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     """
     _check(values)
     configs = _models(values)
+    metrics_path = monitoring.path(values.monitoring_config_file) if values.monitoring_config_file else None
     for name in values.not_default(Support.IGNORED):
         log.warning("--%s is not implemented by this server, ignored", name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -46,7 +48,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
         signal.signal(number, lambda *_: stop.set())
     registry = _load(values, configs, stop)
     if not stop.is_set():
-        _answer(values, registry, stop)
+        _answer(values, registry, stop, metrics_path)
 
 
 def _check(values: Values) -> None:
@@ -127,7 +129,7 @@ def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: t
     return registry
 
 
-def _answer(values: Values, registry: Registry, stop: threading.Event) -> None:
+def _answer(values: Values, registry: Registry, stop: threading.Event, metrics_path: str | None) -> None:
     """Open the ports and answer; then let running requests end."""
     from serving.server import grpc_service
     from serving.server.inference import Inference
@@ -139,7 +141,7 @@ def _answer(values: Values, registry: Registry, stop: threading.Event) -> None:
         services, values.bind_address, values.port, max(1, values.grpc_max_threads), options
     )
     log.info("Running gRPC ModelServer at %s:%d ...", values.bind_address, values.port)
-    http_server = _rest(values, inference)
+    http_server = _rest(values, inference, metrics_path)
     stop.wait()
     deadline = time.monotonic() + GRACE_S
     drained = grpc_server.stop(GRACE_S)
@@ -148,12 +150,13 @@ def _answer(values: Values, registry: Registry, stop: threading.Event) -> None:
     drained.wait(max(0.0, deadline - time.monotonic()))
 
 
-def _rest(values: Values, inference: Inference) -> HttpServer | None:
+def _rest(values: Values, inference: Inference, metrics_path: str | None) -> HttpServer | None:
     """Return the running REST server, or None where there is to be none.
 
     Raises:
         StatusError: the port cannot be had.
     """
+    from serving.server.http_connection import Limits
     from serving.server.http_server import HttpServer
     from serving.server.rest import Rest
 
@@ -164,9 +167,19 @@ def _rest(values: Values, inference: Inference) -> HttpServer | None:
         log.error("server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST "
                   "API. Skipped exporting HTTP/REST API.")  # fmt: skip
         return None
-    rest = Rest(inference, values.rest_api_timeout_in_ms)
+    rest = Rest(inference, values.rest_api_timeout_in_ms, values.rest_api_enable_cors_support, metrics_path)
+    limits = Limits(
+        values.rest_max_connections,
+        values.rest_max_queued_requests,
+        values.rest_max_header_bytes,
+        values.rest_max_body_bytes,
+        values.rest_idle_timeout_in_ms / 1000,
+        values.rest_request_timeout_in_ms / 1000,
+        values.rest_answer_timeout_in_ms / 1000,
+    )
+    threads = max(1, values.rest_api_num_threads)
     try:
-        server = HttpServer(address, port, rest.handle, max(1, values.rest_api_num_threads))
+        server = HttpServer(address, port, rest.handle, threads, limits, rest.overloaded())
     except (OSError, OverflowError) as error:
         raise StatusError(Code.UNKNOWN, f"cannot listen for HTTP/REST on {address}:{port}: {error}") from None
     log.info("Exporting HTTP/REST API at:%s:%d ...", address, port)

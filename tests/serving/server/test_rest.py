@@ -16,6 +16,7 @@ A, B = {"a": [1, 2], "b": 3}, {"a": [10, 20], "b": 4}
 ELEMENT = "Failed to process element: "
 
 
+@pytest.mark.rule("4.6", "4.7")
 @pytest.mark.parametrize(
     ("model", "request_text", "answer"),
     [
@@ -53,6 +54,7 @@ def test_predict_answers_in_rapidjsons_layout_byte_for_byte(
     assert server.ask("POST", f"/v1/models/{model}:predict", request_text) == (200, answer)
 
 
+@pytest.mark.rule("4.6", "4.7")
 @pytest.mark.parametrize(
     ("dtype", "given", "answered"),
     [
@@ -80,6 +82,7 @@ def test_predict_reads_and_writes_every_dtype_that_json_has(
     assert (status, text) == (200, f'{{\n    "predictions": {answered[:-1]}\n    ]\n}}')
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize(
     ("dtype", "value", "shown", "type_name"),
     [
@@ -105,6 +108,7 @@ def test_predict_refuses_a_value_when_it_is_of_another_type(
     assert server.predict_error("same", row) == (400, expected)
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize("dtype", ["half", "bfloat16", "complex64", "uint16"])
 def test_predict_answers_unimplemented_when_the_dtype_has_no_json(server: Running, dtype: str) -> None:
     """Rule 4.6: 501 in column form, 400 in row form."""
@@ -115,6 +119,7 @@ def test_predict_answers_unimplemented_when_the_dtype_has_no_json(server: Runnin
     )  # fmt: skip
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize(
     ("model", "body", "code", "text"),
     [
@@ -185,12 +190,14 @@ def test_predict_fails_as_rule_4_6_says_when_the_request_is_wrong(
         assert text in json.loads(answer)["error"]
 
 
+@pytest.mark.rule("4.6")
 def test_predict_reads_on_when_what_follows_is_not_json(server: Running) -> None:
     """Rule 4.6: bytes after the closing brace are ignored, of equal keys the first counts, others are ignored."""
     body = b' \xef\xbb\xbf{"z": {}, "instances": [1], "instances": "x", "signature_name": ""} garbage \xff'
     assert server.predict("half", body.lstrip()) == {"predictions": [3.5]}
 
 
+@pytest.mark.rule("4.7")
 def test_predict_passes_bytes_through_when_they_are_no_utf8(server: Running) -> None:
     """Rule 4.7: a JSON string of the raw bytes."""
     status, text = server.ask("POST", "/v1/models/text:predict", b'{"instances": ["\xff\xfe"]}')
@@ -198,6 +205,7 @@ def test_predict_passes_bytes_through_when_they_are_no_utf8(server: Running) -> 
     assert '"plain": "\udcff\udcfe"' in text
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize("text", ["YWI=", "YWI", " Y\nW I = "])
 def test_predict_decodes_base64_when_the_padding_is_left_out(server: Running, text: str) -> None:
     answer = server.predict("text", {"inputs": [{"b64": text}]})
@@ -205,6 +213,7 @@ def test_predict_decodes_base64_when_the_padding_is_left_out(server: Running, te
     assert base64.b64decode(answer["outputs"]["raw_bytes"][0]["b64"]) == b"ab!"
 
 
+@pytest.mark.rule("1.2", "9.2")
 def test_predict_answers_gateway_timeout_when_the_run_takes_too_long(server: Running) -> None:
     """Rule 1.2: rest_api_timeout_in_ms; others are answered meanwhile (9.2)."""
     answers: list[tuple[int, str]] = []
@@ -217,6 +226,7 @@ def test_predict_answers_gateway_timeout_when_the_run_takes_too_long(server: Run
     assert answers[0][0] == 504
 
 
+@pytest.mark.rule("4.2")
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -233,6 +243,7 @@ def test_requests_are_malformed_when_no_route_fits(server: Running, method: str,
     assert server.error(method, path, "{}") == (400, f"Malformed request: {method} {path}")
 
 
+@pytest.mark.rule("4.2")
 def test_routes_answer_as_rule_4_2_says_when_they_are_unusual(server: Running) -> None:
     assert server.error("GET", "/v1/models") == (400, "Missing model name in request.")
     assert server.error("GET", "/v1/models/m?x=1") == (404, "Could not find any versions of model m?x=1")
@@ -244,7 +255,8 @@ def test_routes_answer_as_rule_4_2_says_when_they_are_unusual(server: Running) -
     assert server.error("POST", "/v1/models/half:classify", "{}")[0] == 501
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models/half", "/monitoring/prometheus/metrics"])
+@pytest.mark.rule("4.1")
+@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models/half", "/monitoring/prometheus/metrics/"])
 def test_paths_outside_of_v1_answer_a_page(server: Running, path: str) -> None:
     """Rule 4.1."""
     connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
@@ -254,12 +266,14 @@ def test_paths_outside_of_v1_answer_a_page(server: Running, path: str) -> None:
     assert b"<H1>Not Found</H1>" in response.read()
 
 
+@pytest.mark.rule("4.3")
 def test_an_error_is_one_key_in_json(server: Running) -> None:
     """Rule 4.3."""
     answer = server.ask("GET", "/v1/models/%22%5C")
     assert answer == (404, '{\n    "error": "Could not find any versions of model \\"\\\\"\n}')
 
 
+@pytest.mark.rule("4.4")
 def test_status_is_protobufs_json(server: Running) -> None:
     """Rule 4.4."""
     status, text = server.ask("GET", "/v1/models/half")
@@ -276,6 +290,7 @@ def test_status_is_protobufs_json(server: Running) -> None:
     assert server.error("GET", "/v1/models/half/versions/9") == (404, "Could not find version 9 of model half")
 
 
+@pytest.mark.rule("4.5")
 def test_metadata_is_protobufs_json_with_defaults(server: Running) -> None:
     """Rule 4.5."""
     status, text = server.ask("GET", "/v1/models/half/versions/1/metadata")

@@ -333,6 +333,17 @@ def _what(candidates: list[Path]) -> str:
     return "a folder without one" if path.is_dir() else "a file" if path.exists() else "nothing there"
 
 
+@app.command(
+    add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    options_metavar="[FLAGS OF tensorflow_model_server]",
+)  # fmt: skip
+def serve(context: typer.Context) -> None:
+    """Serve SavedModels with TensorFlow Serving's API; `modelmill serve --help` lists the flags."""
+    from serving.server.__main__ import run
+
+    run(context.args, "modelmill serve")
+
+
 @app.command()
 def gc(
     store: StoreFolder = Path("runs/.store"),

@@ -78,6 +78,7 @@ class Child:
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: connection.Connection[Any, Any] | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._preparing = False
 
     def __enter__(self) -> Child:
         return self
@@ -92,6 +93,17 @@ class Child:
         """Process id of the running child; None where there is none."""
         return self._process.pid if self._process is not None and self._process.is_alive() else None
 
+    def prepare(self, function: Callable[[], object]) -> Child:
+        """Start the process and let it run `function()` while the caller goes on; the first call waits for it.
+
+        Whatever comes of it: what does not work there will not work in a call either, which tells it.
+        """
+        self._start()
+        assert self._pipe is not None
+        self._pipe.send_bytes(_pickled((function, (), {})))
+        self._preparing = True
+        return self
+
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(*args, **kwargs)` in the child and return its result; all of them must be picklable.
 
@@ -102,6 +114,8 @@ class Child:
         """
         request = _pickled((function, args, kwargs))
         deadline = time.monotonic() + self._deadline_s
+        if self._preparing:
+            self._settle(deadline)
         if self.pid is None:
             self._end()
             self._start()
@@ -128,6 +142,14 @@ class Child:
         result: T = value
         return result
 
+    def _settle(self, deadline: float) -> None:
+        """Wait for what `prepare` began; a process that died of it is replaced."""
+        assert self._process is not None
+        assert self._pipe is not None
+        with _Watch(self._process, deadline, self._deadline_s, self._memory_mb), contextlib.suppress(EOFError, OSError):
+            self._pipe.recv_bytes()
+        self._preparing = False
+
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -141,6 +163,7 @@ class Child:
     def _end(self) -> None:
         process, pipe, temporary = self._process, self._pipe, self._temporary
         self._process = self._pipe = self._temporary = None
+        self._preparing = False
         if process is not None:
             _kill(process)
             process.join()

@@ -1,9 +1,11 @@
-"""The one place that loads Keras 2 (`tf_keras`), before TensorFlow decides which Keras it means."""
+"""The one place that loads Keras 2 (`tf_keras`), before TensorFlow decides which Keras it means, and TF-MOT."""
 
 from __future__ import annotations
 
 import os
+import sys
 from types import ModuleType
+from typing import Any
 
 
 def load() -> ModuleType:
@@ -17,3 +19,21 @@ def load() -> ModuleType:
 
     module: ModuleType = tf_keras
     return module
+
+
+def load_tfmot() -> Any:
+    """Return `tensorflow_model_optimization`.
+
+    It looks for Keras 2's engine below the name `keras`; where that is Keras 3, it imports all of that, which takes
+    seconds, and finds none. Here it finds none at once.
+    """
+    load()
+    absent = "keras" not in sys.modules
+    if absent:
+        sys.modules["keras"] = None  # type: ignore[assignment]  # what the import system takes for "there is none"
+    try:
+        import tensorflow_model_optimization
+    finally:
+        if absent:
+            del sys.modules["keras"]
+    return tensorflow_model_optimization

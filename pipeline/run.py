@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import artifact as artifacts
 from pipeline import data, machine
@@ -31,6 +31,9 @@ from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
 from pipeline.stages import NAMES, distill, export, import_model, judge, measure, prune, quantize, report, train
 
+if TYPE_CHECKING:
+    from pipeline.isolate import Child
+
 STAGES: tuple[Stage, ...] = (import_model, train, distill, prune, quantize, export, measure)
 
 _ROOT = Path(__file__).parent.parent
@@ -46,7 +49,8 @@ class _Walk:
     done: dict[str, Artifact] = field(default_factory=dict)
     around: dict[str, Surroundings] = field(default_factory=dict)
     at: str | None = None
-    locks: ExitStack = field(default_factory=ExitStack)
+    held: ExitStack = field(default_factory=ExitStack)
+    children: dict[str, Child] = field(default_factory=dict)
 
     def tell(self, stage: str, status: str, reason: str = "", manifest: Manifest | None = None) -> None:
         """Add a stage to the report."""
@@ -72,7 +76,7 @@ def run(
     """
     walk = _Walk(store, Again(folder.path / AGAIN, first))
     try:
-        with _translated(walk, folder), walk.locks:
+        with _translated(walk, folder), walk.held:
             (folder.path / RECIPE).write_text(dump(recipe), encoding="utf-8")
             _stages(recipe, folder, emit, walk, first, until)
             return _conclude(recipe, folder, walk)
@@ -172,7 +176,7 @@ def _reuse_or_run(
 
     entry = store.entry(name, key)
     anew = forced and entry.name not in again.made
-    lock = walk.locks.enter_context(store.lock(name, key))
+    lock = walk.held.enter_context(store.lock(name, key))
     found = store.find_or_own(name, basis, lock, waiting, afresh=anew)
     before = folder.link(name, entry)
     store.refer(name, key, folder.path)
@@ -190,7 +194,8 @@ def _reuse_or_run(
     try:
         made, work = store.begin(name, key, afresh=afresh)
         again.begin(entry.name)
-        result = stage.run(Job(made, work, inputs, emit, around.found), **chosen)
+        _start_ahead(stage, recipe, walk)
+        result = stage.run(Job(made, work, inputs, emit, around.found, walk.children.pop(name, None)), **chosen)
         # what rests on a failure of the moment is itself not to be kept
         inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
         stored = store.commit(
@@ -208,6 +213,16 @@ def _reuse_or_run(
     walk.tell(name, "run", why, stored.manifest)
     lock.share(waiting)
     return stored
+
+
+def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
+    """Start the process of the stage that comes after this one: it imports while this one works."""
+    for follower in STAGES[STAGES.index(stage) + 1 :]:
+        if follower.NAME in walk.around:
+            if hasattr(follower, "ahead"):
+                child = follower.ahead(**_sections(recipe, follower.ahead))
+                walk.children[follower.NAME] = walk.held.enter_context(child)
+            return
 
 
 def _surroundings(stage: Stage, recipe: Recipe, emit: Emit) -> Surroundings:

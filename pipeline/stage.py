@@ -13,7 +13,8 @@ A stage module has these names:
 
 and may have `surroundings(emit, *, section, ...) -> Surroundings`: what else decides its result, such as the machine
 that measures; and `assess(metrics, emit, *, section, ...) -> None`, which holds a result, stored or new, to the bounds
-of the recipe and raises where the run has to end.
+of the recipe and raises where the run has to end; and `ahead(*, section, ...) -> Child`, which starts the process that
+its work is done in: imports take seconds, and pass while the stage before works.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.artifact import Artifact
 from pipeline.events import Emit
+
+if TYPE_CHECKING:
+    from pipeline.isolate import Child
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Job:
         inputs: the artifacts of the stages named in INPUTS.
         emit: takes what the user should see meanwhile.
         found: what the stage's `surroundings` found.
+        child: what its `ahead` started, where the stage before was one that worked.
     """
 
     folder: Path
@@ -58,6 +63,7 @@ class Job:
     inputs: Mapping[str, Artifact]
     emit: Emit
     found: Any = None
+    child: Child | None = None
 
 
 @dataclass(frozen=True)

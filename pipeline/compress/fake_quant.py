@@ -21,6 +21,7 @@ import numpy as np
 from pipeline.compress import kernels, support
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
+from pipeline.legacy_keras import load_tfmot
 
 
 def build(model: Any) -> Any:
@@ -34,7 +35,7 @@ def build(model: Any) -> Any:
         InputError: no layer with a kernel can be quantized.
     """
     keras = load_keras()
-    import tensorflow_model_optimization as tfmot
+    tfmot = load_tfmot()
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.default_8bit_quantize_configs import (  # noqa: E501
         Default8BitOutputQuantizeConfig,
     )

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.compress import kernels, support
 from pipeline.errors import InputError, PromiseError
 from pipeline.legacy_keras import load as load_keras
+from pipeline.legacy_keras import load_tfmot
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def wrap(model: Any, aims: Mapping[str, float], when: Schedule) -> Any:
     The model itself stays as it is: TF-MOT's wrapper would train the very layers that it is given.
     """
     keras = load_keras()
-    import tensorflow_model_optimization as tfmot
+    tfmot = load_tfmot()
 
     def prune(layer: Any) -> Any:
         copy = layer.__class__.from_config(layer.get_config())
@@ -124,7 +125,7 @@ def wrap(model: Any, aims: Mapping[str, float], when: Schedule) -> Any:
 
 def callback() -> Any:
     """Return TF-MOT's callback that starts the wrappers' counters and masks the weights after each epoch."""
-    import tensorflow_model_optimization as tfmot
+    tfmot = load_tfmot()
 
     return tfmot.sparsity.keras.UpdatePruningStep()
 
@@ -132,7 +133,7 @@ def callback() -> Any:
 def strip(wrapped: Any) -> Any:
     """Return the plain model inside a wrapped one, with its weights and its zeros, as layers of its own."""
     keras = load_keras()
-    import tensorflow_model_optimization as tfmot
+    tfmot = load_tfmot()
 
     stripped = tfmot.sparsity.keras.strip_pruning(wrapped)
     # its layers are still those inside the wrappers, each called in two models

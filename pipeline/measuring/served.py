@@ -64,6 +64,7 @@ class Supply:
         self._target, self._models, self._config, self._threads = target, dict(models), config, threads
         self._child, self._work, self._emit = child, work, emit
         self._stack = contextlib.ExitStack()
+        self._launched: Server | None = None  # with all models, not known to be ready
         self._server: Server | None = None
         self._refused: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
@@ -78,11 +79,20 @@ class Supply:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the server; what comes after it is measured without one beside it."""
         self._end()
         for log in sorted(self._work.glob(f"*/{LOG}")):  # standard error is the run's log
             text = log.read_text(encoding="utf-8", errors="replace")
             print(f"--- {log.parent.name} ---", text, sep="\n", file=sys.stderr)
         shutil.rmtree(self._work, ignore_errors=True)
+
+    def launch(self) -> None:
+        """Start the server without waiting for it: it loads the models while the caller has other work."""
+        with contextlib.suppress(LaunchError, MissingError):  # the first call starts it again, and tells what is wrong
+            self._launched = self._begin(list(self._models))
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -192,23 +202,32 @@ class Supply:
         if self._server is not None and self._child.pid is not None:
             with contextlib.suppress(Exception):  # the measuring process may be what failed
                 self._child.call(runtimes.hang_up)
-        self._server = None
+        self._server = self._launched = None
         self._stack.close()
+
+    def _begin(self, names: Sequence[str]) -> Server:
+        """Start a server with some of the models; it is not known to be ready."""
+        work = self._work / f"server-{len(list(self._work.glob('server-*'))) + 1}"
+        work.mkdir(parents=True)
+        deployment = Deployment(
+            self._config.model_name, {self._versions[name]: self._models[name] for name in names}, *self._op_threads(),
+            self._config.batching, self._config.flags,
+        )  # fmt: skip
+        return self._stack.enter_context(self._target.start(deployment, work))
+
+    def _op_threads(self) -> tuple[int, int]:
+        """Return how many threads the server has inside operations, and between them."""
+        return self._config.intra_op_threads or self._threads, self._config.inter_op_threads or self._threads
 
     def _start(self, names: Sequence[str]) -> None:
         """Start a server and wait until each model is loaded, or cannot be; one deadline for it all."""
-        self._end()
+        launched, self._launched = self._launched, None
+        if launched is None:
+            self._end()
         self._starts += 1
-        work = self._work / f"server-{self._starts}"
-        work.mkdir(parents=True)
         deadline = time.monotonic() + self._config.ready_deadline_s
-        intra, inter = (getattr(self._config, f"{kind}_op_threads") or self._threads for kind in ("intra", "inter"))
-        deployment = Deployment(
-            self._config.model_name, {self._versions[name]: self._models[name] for name in names}, intra, inter,
-            self._config.batching, self._config.flags,
-        )  # fmt: skip
         try:
-            server = self._stack.enter_context(self._target.start(deployment, work))
+            server = launched if launched is not None else self._begin(names)
             if self._target.ours:
                 self._ready(server, names, deadline)
             else:
@@ -218,7 +237,8 @@ class Supply:
             raise
         self._server = server
         self._facts = {
-            "runtime": "served", "threads": intra if self._target.ours else None, "target": self._target.name,
+            "runtime": "served", "threads": self._op_threads()[0] if self._target.ours else None,
+            "target": self._target.name,
             "server": dataclasses.asdict(server.identity) | self._asked(server),
         }  # fmt: skip
 

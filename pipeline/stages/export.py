@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline import legacy_keras
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import PromiseError
@@ -28,6 +29,7 @@ from pipeline.stage import Job, Result
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.isolate import Child
     from pipeline.report import document
     from pipeline.report.model import Model
 
@@ -160,6 +162,18 @@ def conflicts(config: Config, models: Sequence[str]) -> Iterator[str]:
         yield f"export.optional names what is not exported: {', '.join(unknown)}; exported: {', '.join(ids)}"
 
 
+def ahead(*, export: Config) -> Child:
+    """Start the process of the conversions; see `pipeline.stage`."""
+    from pipeline.isolate import Child
+
+    return Child(deadline_s=export.deadline_s, memory_mb=export.memory_mb).prepare(_prepare)
+
+
+def _prepare() -> None:
+    legacy_keras.load_tfmot()
+    import tf2onnx  # noqa: F401
+
+
 def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     """Convert the stages' models to every artifact of the plan.
 
@@ -167,7 +181,6 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     """
     from pipeline import data as sources
     from pipeline.attempt import Attempts
-    from pipeline.isolate import Child
     from pipeline.report import document
 
     calibration = sources.load(data).calibration.x
@@ -178,7 +191,7 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     if before:
         job.emit(Note(NAME, f"goes on: {len(before)} of {len(items)} files were made before it was interrupted"))
     made = [document.Artifact.model_validate(found) for found in before.values()]
-    with Child(deadline_s=export.deadline_s, memory_mb=export.memory_mb) as child:
+    with job.child or ahead(export=export) as child:
         for item in items:
             if item.id in before:
                 continue

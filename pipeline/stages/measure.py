@@ -9,13 +9,14 @@ kills its runtime is that artifact's error, and the others are measured all the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from pipeline import machine
+from pipeline import legacy_keras, machine
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import RunError
@@ -71,6 +72,7 @@ LIBRARIES = (
 
 LOGITS_FILE = "logits.npz"
 EXAMPLES = "examples"
+SERVED = "served"  # the part of the unfinished work that is behind a server
 
 
 class Config(Frozen):
@@ -113,6 +115,19 @@ def serving_target(around: Surroundings) -> document.Serving | None:
     return document.Serving(asked=choice.asked, target=choice.target.name, passed_over=choice.passed_over)
 
 
+def ahead(*, measure: Config) -> Child:
+    """Start the process of the runtimes and of the server's clients; see `pipeline.stage`."""
+    from pipeline.isolate import Child
+
+    child = Child(deadline_s=measure.deadline_s, memory_mb=measure.memory_mb, threads=measure.threads)
+    return child.prepare(_prepare)
+
+
+def _prepare() -> None:
+    legacy_keras.load_tfmot()
+    from pipeline.measuring import runtimes  # noqa: F401
+
+
 def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig | None) -> Result:
     """Measure every stage's model, and every artifact that could be exported.
 
@@ -125,7 +140,6 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline import data as sources
     from pipeline.attempt import Attempts
     from pipeline.formats.saved_model import VERSION
-    from pipeline.isolate import Child
     from pipeline.measuring import runtimes
     from pipeline.measuring.facts import Facts, group, measure_all
     from pipeline.measuring.places import Local
@@ -150,29 +164,33 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     attempts = Attempts(NAME, "runtime", job.emit)
     how = (measure.threads, measure.batch_size)
 
-    with Child(deadline_s=measure.deadline_s, memory_mb=measure.memory_mb, threads=measure.threads) as child:
+    with ExitStack() as held:
+        child = held.enter_context(job.child or ahead(measure=measure))
         here = [group(exported, Local(child, form, some, measure.threads), some) for form, some in local.items()]
         supply, places = None, []
         if target is not None and serving is not None and served:
             models = {name: files[name] / VERSION for name in served}
-            supply = Supply(target, models, serving, measure.threads, child, job.folder / "serving", job.emit)
+            work = job.folder / "serving"
+            supply = held.enter_context(Supply(target, models, serving, measure.threads, child, work, job.emit))
             places = [Served(supply, protocol) for protocol in supply.protocols]
         there = [group(exported, place, served) for place in places]
         tested = places if target is not None and target.ours else []
         steps = len(made) + sum(len(one.ids) + 2 for one in [*there, *here]) + len(tested) * len(served)
         facts = Facts(attempts, splits, *how, measure.latency, steps)
+        parts = Parts(job.work)
+        if supply is not None and target is not None and target.ours and parts.find(SERVED) is None:
+            supply.launch()
         keras: dict[str, np.ndarray] = {}
         for name, folder in made.items():
             facts.step(f"answers of {name}'s Keras model")
             for model in read_models(folder):
                 at = folder / model.variant if model.variant else folder
                 keras[model.key] = child.call(runtimes.answer_as_keras, at, splits.test.x, *how)
-        parts = Parts(job.work)
         if supply is not None and target is not None:
             # first, because a target that is not there ends the run; and alone, because a server disturbs the others
             behind = partial(_measure_served, supply, there, tested, facts)
             if target.ours:
-                resumed("served", there, facts, parts, behind)
+                resumed(SERVED, there, facts, parts, behind)
             else:
                 behind()
         for one in here:
@@ -198,10 +216,10 @@ def _measure_served(supply: Supply, groups: Sequence[Group], tested: Sequence[Se
     """Measure what a server answers over each protocol, and what it survives over those that are put to the test."""
     from pipeline.measuring.facts import measure_all, put_to_the_test
 
-    with supply:
-        measure_all(groups, facts)
-        for place in tested:
-            put_to_the_test(place, groups[0].ids, facts)
+    measure_all(groups, facts)
+    for place in tested:
+        put_to_the_test(place, groups[0].ids, facts)
+    supply.end()
 
 
 def _served(exported: Sequence[document.Artifact], target: Target | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`python -m serving.server --name=value ...`: takes the flags of tensorflow_model_server."""
+"""`modelmill serve --name=value ...`, or `python -m serving.server`: takes the flags of tensorflow_model_server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
+from typing import NoReturn
 
 from serving.server import flags
 from serving.server.status import StatusError
@@ -16,14 +18,18 @@ FAILED = 255
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the server; return the exit status (rules 1.1 and 1.4)."""
+def main(arguments: Sequence[str], program: str) -> int:
+    """Run the server; return the exit status (rules 1.1 and 1.4).
+
+    Args:
+        program: how it was called, for its usage.
+    """
     parsed = flags.parse(arguments)
-    usage = flags.usage("python -m serving.server")
+    usage = flags.usage(program)
     if parsed.bad:
         print(usage)
         return FAILED
-    if "--help" in parsed.unknown:
+    if {"--help", "-h"} & set(parsed.unknown):
         print(usage)
         return 0
     if parsed.values.version:
@@ -51,8 +57,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    status = main(sys.argv[1:])
+def run(arguments: Sequence[str], program: str) -> NoReturn:
+    """Run the server and end this process with its exit status."""
+    status = main(arguments, program)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # threads that load a model or wait for a client do not keep it
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:], "python -m serving.server")

@@ -1,13 +1,14 @@
-"""The models to serve: from --model_config_file, or from --model_name and --model_base_path."""
+"""What --model_config_file and HandleReloadConfigRequest say, checked as TensorFlow Serving checks it (rule 3.12)."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving.server.status import Code, StatusError, invalid, not_found
+from serving.server.status import invalid, not_found
 from serving.server.storage import Policy
 
 PLATFORM = "tensorflow"
@@ -29,21 +30,20 @@ class ModelConfig:
     labels: dict[str, int] = field(default_factory=dict)
 
 
-def single(name: str, base_path: str) -> tuple[ModelConfig, ...]:
-    """Return the one model of --model_name and --model_base_path.
+def single(name: str, base_path: str) -> Any:
+    """Return the ModelServerConfig of --model_name and --model_base_path."""
+    from tensorflow_serving.config import model_server_config_pb2
+
+    config = model_server_config_pb2.ModelServerConfig()
+    config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
+    return config
+
+
+def read(path: str) -> Any:
+    """Return the ModelServerConfig that a file has in protobuf's text format.
 
     Raises:
-        StatusError: the path is not absolute.
-    """
-    _require_absolute(name, base_path)
-    return (ModelConfig(name, Path(base_path)),)
-
-
-def read(path: str) -> tuple[ModelConfig, ...]:
-    """Return the models of a ModelServerConfig in protobuf's text format.
-
-    Raises:
-        StatusError: it cannot be read, or says what cannot be served.
+        StatusError: it cannot be read.
     """
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
@@ -58,35 +58,81 @@ def read(path: str) -> tuple[ModelConfig, ...]:
     except (text_format.ParseError, UnicodeDecodeError) as error:
         print(f"Error parsing text-format tensorflow.serving.ModelServerConfig: {error}", file=sys.stderr, flush=True)
         raise invalid(f"Invalid protobuf file: '{path}'") from None
-    kind = config.WhichOneof("config")
-    if kind == "custom_model_config":
-        raise StatusError(Code.UNIMPLEMENTED, "ModelServer does not yet support custom model config.")
-    return tuple(_model(entry) for entry in _listed_once(config.model_config_list.config))
+    return config
 
 
-def _listed_once(entries: Any) -> Any:
+def check_list(entries: Iterable[Any]) -> None:
+    """Refuse a list that names a model twice, or a base path that is not absolute.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
     names = set()
     for entry in entries:
         if entry.name in names:
             raise invalid(f"Illegal to list model {entry.name} multiple times in config list")
         names.add(entry.name)
-    return entries
+    for entry in entries:
+        if not entry.base_path.startswith("/"):
+            raise invalid(
+                f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
+            )
 
 
-def _model(entry: Any) -> ModelConfig:
-    """Return one entry of the list, checked as rule 3.12 says."""
-    _require_absolute(entry.name, entry.base_path)
-    if entry.model_platform and entry.model_type:
-        raise invalid(
-            "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
-        )
-    if not entry.model_platform and not entry.model_type:
+def check_unchanged(old: Mapping[str, str], entries: Iterable[Any]) -> None:
+    """Refuse another platform for a known model.
+
+    Args:
+        old: model -> platform; none: it was never a legal one.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
+    for entry in entries:
+        before = old.get(entry.name)
+        if before and platform(entry) != before:
+            raise invalid(
+                f"Illegal to change a model's platform. For model {entry.name} platform was {before} and new platform "
+                f"requested is {platform(entry)}"
+            )
+
+
+def check_supported(entries: Iterable[Any]) -> None:
+    """Refuse a platform that is none of this server's.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
+    for entry in entries:
+        if platform(entry) != PLATFORM:
+            raise invalid(f"Model {entry.name} requests unsupported platform {platform(entry)}")
+
+
+def platform(entry: Any) -> str:
+    """Return the platform of a ModelConfig message.
+
+    Raises:
+        StatusError: it names none, or in two ways.
+    """
+    name: str = entry.model_platform
+    if entry.model_type:
+        if name:
+            raise invalid(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
+            )
+        if entry.model_type != _DEPRECATED_TENSORFLOW:
+            raise invalid(f"ModelServerConfig::model_type choice {entry.model_type} not supported.")
+        return PLATFORM
+    if not name:
         raise invalid(
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, "
             f"model name is {entry.name}"
         )
-    if entry.model_platform not in ("", PLATFORM) or entry.model_type not in (0, _DEPRECATED_TENSORFLOW):
-        raise invalid(f"Model {entry.name} requests unsupported platform {entry.model_platform or entry.model_type}")
+    return name
+
+
+def model(entry: Any) -> ModelConfig:
+    """Return what a ModelConfig message says."""
     return ModelConfig(
         entry.name, Path(entry.base_path), _policy(entry.model_version_policy), dict(entry.version_labels)
     )
@@ -99,8 +145,3 @@ def _policy(message: Any) -> Policy:
     if kind == "specific":
         return Policy("specific", versions=frozenset(message.specific.versions))
     return Policy("latest", count=message.latest.num_versions or 1)
-
-
-def _require_absolute(name: str, base_path: str) -> None:
-    if not base_path.startswith("/"):
-        raise invalid(f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}")

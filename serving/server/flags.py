@@ -84,12 +84,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("model_name", "string", "default", "Name of the one model; not with model_config_file."),
     Flag("model_base_path", "string", "", "Its folder, without the version; not with model_config_file."),
     Flag("model_config_file", "string", "", "ModelServerConfig in text format."),
-    Flag("model_config_file_poll_wait_seconds", "int32", 0, "Read the config again each time. 0: once.", _IGNORED),
-    Flag("file_system_poll_wait_seconds", "int32", 1, "Between looks for the first version of a model. 0: one look."),
+    Flag("model_config_file_poll_wait_seconds", "int32", 0, "Read the config again each time. 0: once."),
+    Flag("file_system_poll_wait_seconds", "int32", 1, "Between looks for versions. 0: one look. Negative: none."),
     Flag("max_num_load_retries", "int32", 5, "More attempts to load a version that fails."),
     Flag("load_retry_interval_micros", "int64", 60_000_000, "Between the attempts, in us. Negative: none."),
-    Flag("num_load_threads", "int32", 0, "Versions loaded at the same time.", _INERT),
-    Flag("num_unload_threads", "int32", 0, "Versions unloaded at the same time.", _INERT),
+    Flag("num_load_threads", "int32", 0, "Versions loaded at the same time. 0: one."),
+    Flag("num_unload_threads", "int32", 0, "Versions unloaded at the same time. 0: one."),
     Flag("flush_filesystem_caches", "bool", True, "Flush caches after loading.", _INERT),
     Flag("allow_version_labels_for_unavailable_models", "bool", False, "Labels may name versions not yet loaded."),
     Flag("saved_model_tags", "string", "serve", "Tags of the MetaGraphDef to load, comma separated."),
@@ -99,7 +99,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("batching_parameters_file", "string", "", "BatchingParameters in text format.", _REFUSED),
     Flag("enable_per_model_batching_parameters", "bool", False, "Read them from each model's folder.", _REFUSED),
     Flag("enable_model_warmup", "bool", True, "Replay each version's warm-up requests."),
-    Flag("num_request_iterations_for_warmup", "int32", 0, "Times each of them is replayed.", _IGNORED),
+    Flag("num_request_iterations_for_warmup", "int32", 0, "Times each of them is replayed. 0: once."),
     Flag("monitoring_config_file", "string", "", "MonitoringConfig in text format."),
     Flag("tensorflow_session_parallelism", "int64", 0, "Threads inside and between operations. 0: automatic."),
     Flag("tensorflow_intra_op_parallelism", "int64", 0, "Threads inside an operation. 0: automatic."),
@@ -175,9 +175,25 @@ def parse(arguments: Sequence[str]) -> Parsed:
 def usage(program: str) -> str:
     """Return the list of flags that is printed with a wrong argument."""
     lines: Iterable[str] = (
-        f"\t{f'--{flag.name}={_shown(flag.default)}':<60}\t{flag.kind}\t{flag.help}" for flag in FLAGS
+        f"\t{f'--{flag.name}={_shown(flag.default)}':<60}\t{flag.kind}\t{flag.help}{_LIMITS[flag.support]}"
+        for flag in FLAGS
     )
-    return "\n".join([f"usage: {program}", "Flags:", *lines, ""])
+    return "\n".join([f"usage: {program} --name=value ...", _ABOUT.format(program=program), "Flags:", *lines, ""])
+
+
+_ABOUT = """
+Serves SavedModels with TensorFlow Serving's API, over gRPC and REST, on this machine alone unless --bind_address says
+otherwise. A model's folder holds its versions in folders named by numbers; a new one is found and swapped in.
+
+  {program} --model_name=digits --model_base_path=/models/digits --rest_api_port=8501
+  curl -d '{{"instances": [[1.0, 2.0]]}}' http://127.0.0.1:8501/v1/models/digits:predict
+"""
+_LIMITS = {
+    Support.FULL: "",
+    Support.INERT: " (accepted; nothing that a client could see)",
+    Support.IGNORED: " (accepted, and said to be ignored)",
+    Support.REFUSED: " (not possible here: the server does not start with it)",
+}
 
 
 def _shown(default: Any) -> str:

@@ -50,6 +50,12 @@ class GraphSession:
                 c_api.TF_DeleteBuffer(options)
         return [value if type(value) is np.ndarray else _scalar(value) for value in found]
 
+    def close(self) -> None:
+        """Free the variables and the graph; see `session.Session.close`."""
+        self._session.close()
+        self._handles.clear()
+        self._session = None  # its end, not its closing, frees the variables
+
     def _handle(self, tensor: str) -> Any:
         known = self._handles.get(tensor)
         if known is None:

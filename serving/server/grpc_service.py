@@ -9,48 +9,53 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
 
-from serving.server import tensors
-from serving.server.inference import Inference, check_inputs, chosen_outputs
+from serving.server.grpc_inference import GrpcInference
+from serving.server.inference import Inference
 from serving.server.registry import VersionStatus
-from serving.server.servable import DEFAULT_SIGNATURE, METADATA_FIELD, Servable
+from serving.server.servable import METADATA_FIELD, Servable
 from serving.server.status import Code, StatusError, grpc_text, invalid
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Services:
-    """Answers the RPCs."""
+    """Answers the RPCs.
 
-    def __init__(self, inference: Inference, *, outputs_as_content: bool) -> None:
-        self._inference, self._as_content = inference, outputs_as_content
-        self.metrics = inference.metrics
+    Args:
+        reload: answers ModelService.HandleReloadConfigRequest.
+    """
+
+    def __init__(self, inference: Inference, *, outputs_as_content: bool, reload: Callable[[Any, Any], Any]) -> None:
+        self._registry, self._inference = inference.registry, GrpcInference(inference, outputs_as_content)
+        self.reload, self.metrics = reload, inference.metrics
 
     def predict(self, request: Any, context: Any) -> Any:
-        """Answer PredictionService.Predict; the checks are in the order of rule 3.3."""
-        servable = self._find(request)
-        spec = request.model_spec
-        name = spec.signature_name or DEFAULT_SIGNATURE
-        signature = servable.signature(name)
-        if signature is None:
-            raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-        self._inference.check_method(signature)
-        check_inputs(signature, request.inputs)
-        inputs = {
-            alias: tensors.to_array(request.inputs[alias], alias)
-            if alias in request.inputs
-            else signature.defaults[alias]
-            for alias in signature.inputs
-        }
-        outputs = chosen_outputs(signature, request.output_filter)
-        arrays = self._inference.run(servable, signature, inputs, outputs, _timeout_ms(context))
-        response = predict_pb2.PredictResponse()
-        echo = response.model_spec
-        echo.name, echo.signature_name, echo.version.value = spec.name, name, servable.version
-        for alias, array in zip(outputs, arrays, strict=True):
-            tensors.fill(response.outputs[alias], array, signature.outputs[alias].dtype, as_content=self._as_content)
-        return response
+        """Answer PredictionService.Predict (rule 3.3)."""
+        return self._inference.predict(self._find(request), request, _timeout_ms(context))
+
+    def classify(self, request: Any, context: Any) -> Any:
+        """Answer PredictionService.Classify (rule 3.8)."""
+        return self._inference.classify(self._find(request), request, _timeout_ms(context))
+
+    def regress(self, request: Any, context: Any) -> Any:
+        """Answer PredictionService.Regress (rule 3.8)."""
+        return self._inference.regress(self._find(request), request, _timeout_ms(context))
+
+    def multi_inference(self, request: Any, context: Any) -> Any:
+        """Answer PredictionService.MultiInference; the first task says the model (rule 3.9)."""
+        spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        return self._inference.multi_inference(self._meant(spec), request, _timeout_ms(context))
 
     def metadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002
         """Answer PredictionService.GetModelMetadata (rule 3.10)."""
@@ -69,14 +74,16 @@ class Services:
             raise invalid("Missing ModelSpec")
         spec = request.model_spec
         version = spec.version.value if spec.HasField("version") else None
-        return status_response(self._inference.registry.statuses(spec.name, version))
+        return status_response(self._registry.statuses(spec.name, version))
 
     def _find(self, request: Any) -> Servable:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
-        spec = request.model_spec
+        return self._meant(request.model_spec)
+
+    def _meant(self, spec: Any) -> Servable:
         choice = spec.WhichOneof("version_choice")
-        return self._inference.registry.find(
+        return self._registry.find(
             spec.name,
             spec.version.value if choice == "version" else None,
             spec.version_label if choice == "version_label" else None,
@@ -121,14 +128,30 @@ def serve(
 
 
 def _handlers(services: Services) -> list[Any]:
-    metrics = services.metrics
     predict, status, metadata = predict_pb2, get_model_status_pb2, get_model_metadata_pb2
+    manage = model_management_pb2
+    counted = services.metrics.counted
     return [
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.PredictionService",
             {
                 "Predict": _handler(
-                    metrics.counted("Predict", services.predict), predict.PredictRequest, predict.PredictResponse
+                    counted("Predict", services.predict), predict.PredictRequest, predict.PredictResponse
+                ),
+                "Classify": _handler(
+                    counted("Classify", services.classify),
+                    classification_pb2.ClassificationRequest,
+                    classification_pb2.ClassificationResponse,
+                ),
+                "Regress": _handler(
+                    counted("Regress", services.regress),
+                    regression_pb2.RegressionRequest,
+                    regression_pb2.RegressionResponse,
+                ),
+                "MultiInference": _handler(
+                    services.multi_inference,
+                    inference_pb2.MultiInferenceRequest,
+                    inference_pb2.MultiInferenceResponse,
                 ),
                 "GetModelMetadata": _handler(
                     services.metadata, metadata.GetModelMetadataRequest, metadata.GetModelMetadataResponse
@@ -137,7 +160,14 @@ def _handlers(services: Services) -> list[Any]:
         ),
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.ModelService",
-            {"GetModelStatus": _handler(services.status, status.GetModelStatusRequest, status.GetModelStatusResponse)},
+            {
+                "GetModelStatus": _handler(
+                    services.status, status.GetModelStatusRequest, status.GetModelStatusResponse
+                ),
+                "HandleReloadConfigRequest": _handler(
+                    services.reload, manage.ReloadConfigRequest, manage.ReloadConfigResponse
+                ),
+            },
         ),
     ]
 

@@ -6,8 +6,7 @@ import re
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
@@ -147,18 +146,9 @@ class Metrics:
 
         return answer
 
-    @contextmanager
-    def increases(self, names: Sequence[str]) -> Iterator[dict[str, int]]:
-        """Fill a dictionary, when the block ends, with how much counters grew in it (rule 3.12).
-
-        Args:
-            names: of counters, such as `/tensorflow/serving/request_count`; others are left out.
-        """
-        counters = [metric for metric in self._all if metric.name in names and metric is self._request_count]
-        before = [metric.total() for metric in counters]
-        found: dict[str, int] = {}
-        yield found
-        found.update({metric.name: metric.total() - was for metric, was in zip(counters, before, strict=True)})
+    def value(self, name: str) -> int:
+        """Return the sum of a counter over its labels, 0 for what is none (rule 3.12)."""
+        return sum(metric.total() for metric in self._all if metric.name == name)
 
     def page(self) -> bytes:
         """Return everything in Prometheus' text format, sorted by name."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from serving.server.status import Code, StatusError, invalid, not_found
+from serving.server.status import StatusError, invalid, not_found
 
 if TYPE_CHECKING:
     from serving.server.servable import Servable
@@ -35,32 +35,34 @@ class VersionStatus:
 
 
 class Registry:
-    """Names -> versions -> states. Readers take no lock: what they read is replaced, never changed."""
+    """Names -> versions -> states; what has ended stays listed.
+
+    Readers take no lock: what they read is replaced, never changed.
+    """
 
     def __init__(self) -> None:
         self._models: dict[str, dict[int, VersionStatus]] = {}
         self._newest: dict[str, Servable] = {}
         self._labels: dict[str, dict[str, int]] = {}
-        self._changed = threading.Condition()
+        self._writing = threading.Lock()
 
     def set(self, name: str, status: VersionStatus) -> None:
         """Say where a version stands now."""
-        with self._changed:
+        with self._writing:
             versions = {**self._models.get(name, {}), status.version: status}
             self._models = {**self._models, name: versions}
             servables = {v: s.servable for v, s in versions.items() if s.servable and s.state is State.AVAILABLE}
             newest = {key: value for key, value in self._newest.items() if key != name}
             self._newest = {**newest, name: servables[max(servables)]} if servables else newest
-            self._changed.notify_all()
 
-    def set_labels(self, name: str, labels: Mapping[str, int]) -> None:
-        """Say which versions the labels of a model mean."""
-        self._labels = {**self._labels, name: dict(labels)}
+    @property
+    def labels(self) -> Mapping[str, Mapping[str, int]]:
+        """Model -> label -> version."""
+        return self._labels
 
-    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until a condition on the states holds; return whether it does."""
-        with self._changed:
-            return self._changed.wait_for(condition, timeout_s)
+    def set_labels(self, labels: Mapping[str, Mapping[str, int]]) -> None:
+        """Say which versions the labels of all models mean; others are forgotten."""
+        self._labels = {name: dict(versions) for name, versions in labels.items()}
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """Return the version that a request means; holding it keeps it alive (rules 2.1 to 2.5).
@@ -84,6 +86,11 @@ class Registry:
             raise not_found(f"Servable not found for request: Specific({name}, {version})")
         return status.servable
 
+    def available(self, name: str, version: int) -> bool:
+        """Return whether a version can be asked."""
+        status = self._models.get(name, {}).get(version)
+        return status is not None and status.state is State.AVAILABLE
+
     def statuses(self, name: str, version: int | None = None) -> list[VersionStatus]:
         """Return where the versions of a model stand, or the one asked for; the highest first (rule 3.11).
 
@@ -98,22 +105,3 @@ class Registry:
         if not versions:
             raise not_found(f"Could not find any versions of model {name}")
         return [versions[number] for number in sorted(versions, reverse=True)]
-
-    def settled(self, name: str) -> bool:
-        """Return whether a model has a version AVAILABLE, or none that may yet become so."""
-        versions = self._models.get(name, {}).values()
-        return any(status.state is State.AVAILABLE for status in versions) or all(
-            status.state is State.END for status in versions
-        )
-
-    def failures(self, names: list[str]) -> StatusError | None:
-        """Return why a start fails: models none of whose versions became AVAILABLE (rule 1.4)."""
-        failed = [
-            f"{{name: {name} version: {status.version}}} due to error: {status.error}}}, "
-            for name in names
-            if name not in self._newest
-            for status in self._models.get(name, {}).values()
-        ]
-        if not failed:
-            return None
-        return StatusError(Code.UNKNOWN, f"{len(failed)} servable(s) did not become available: {{{''.join(failed)}}}")

@@ -8,7 +8,7 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from serving.server import rest_json, rest_model, rest_request, rest_response, rest_route
+from serving.server import examples, rest_examples, rest_json, rest_model, rest_request, rest_response, rest_route
 from serving.server.http_request import Request
 from serving.server.http_server import Response, html_error
 from serving.server.inference import Inference, chosen_outputs
@@ -17,6 +17,11 @@ from serving.server.servable import DEFAULT_SIGNATURE, Servable, Signature
 from serving.server.status import HTTP, Code, StatusError, invalid
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
+# verb -> the method, and what writes its answer
+_EXAMPLES = {
+    "classify": (examples.CLASSIFY, rest_examples.classification),
+    "regress": (examples.REGRESS, rest_examples.regression),
+}
 _CORS = (
     "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: POST, GET\r\n"
     "Access-Control-Allow-Headers: Content-Type\r\n"
@@ -96,8 +101,8 @@ class Rest:
             raise _UnspeakableError
         if request.method == "POST" and route.verb == "predict":
             return self._predict(route, request.body())
-        if request.method == "POST" and route.verb in ("classify", "regress"):
-            raise StatusError(Code.UNIMPLEMENTED, f"{route.verb} is not implemented by this server")
+        if request.method == "POST" and route.verb in _EXAMPLES:
+            return self._examples(route, request.body())
         if request.method == "POST" or route is NOWHERE:
             raise invalid(f"Malformed request: {request.method} {path}")
         if not route.name:
@@ -119,6 +124,16 @@ class Rest:
         arrays = self.inference.run(servable, signature, inputs, outputs, self.timeout_ms)
         write = rest_response.rows if row else rest_response.columns
         return write(dict(zip(outputs, arrays, strict=True)))
+
+    def _examples(self, route: Route, body: bytes) -> bytes:
+        """Answer :classify and :regress; unlike :predict, they read the whole request before they look the model up."""
+        method, write = _EXAMPLES[route.verb]
+        document = rest_json.parse(body)
+        signature_name = rest_request.signature_name(document)
+        listed = rest_examples.serialized(document)
+        servable = self.inference.registry.find(route.name, route.version, route.label)
+        outputs = examples.run(self.inference, servable, signature_name, method, listed, self.timeout_ms)
+        return write(outputs, len(listed))
 
 
 class _UnspeakableError(Exception):

@@ -37,6 +37,7 @@ class Signature:
     Attributes:
         inputs, outputs: alias -> end, sorted by alias.
         defaults: alias -> value of an input that a request may leave out.
+        definition: the SignatureDef as it is stored.
     """
 
     name: str
@@ -44,10 +45,11 @@ class Signature:
     inputs: dict[str, End]
     outputs: dict[str, End]
     defaults: dict[str, np.ndarray]
+    definition: Any = None
 
 
 class Servable:
-    """A version that can answer. It lives as long as somebody holds it, a running request included.
+    """A version that can answer. Its session is closed when nobody holds it any more, no running request either.
 
     Attributes:
         name, version: what it is served as.
@@ -108,4 +110,5 @@ def _resolve(name: str, definition: Any, session: Session) -> Signature:
         {alias: end(alias, definition.inputs[alias], output=False) for alias in sorted(definition.inputs)},
         {alias: end(alias, definition.outputs[alias], output=True) for alias in sorted(definition.outputs)},
         {alias: to_array(definition.defaults[alias], alias) for alias in sorted(definition.defaults)},
+        definition,
     )

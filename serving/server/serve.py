@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 from serving.server import config as model_config
 from serving.server import monitoring
 from serving.server.flags import FLAGS, Support, Values
+from serving.server.lifecycle import Attempts, Lifecycle
+from serving.server.models import Models, poll
+from serving.server.registry import Registry
 from serving.server.status import Code, StatusError, invalid
+from serving.server.watching import Watcher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serving.server.http_server import HttpServer
-    from serving.server.inference import Inference
-    from serving.server.registry import Registry
     from serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
-_WARM_UP = "assets.extra/tf_serving_warmup_requests"
+_INITIAL_LOADS = 4 * (os.cpu_count() or 1)  # versions loaded at the same time at start
 GRACE_S = 3.0  # running requests may take this long once the server is to stop
 
 
@@ -35,7 +37,8 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
         StatusError: it cannot start.
     """
     _check(values)
-    configs = _models(values)
+    models = _models(values)
+    configured = models.accept(_config(values))
     metrics_path = monitoring.path(values.monitoring_config_file) if values.monitoring_config_file else None
     for name in values.not_default(Support.IGNORED):
         log.warning("--%s is not implemented by this server, ignored", name)
@@ -46,9 +49,11 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     stop = threading.Event()
     for number in signals:
         signal.signal(number, lambda *_: stop.set())
-    registry = _load(values, configs, stop)
+    gc.collect()
+    gc.freeze()  # what has been imported stays; the collection after an unload need not look at it
+    models.start(configured or (), stop)
     if not stop.is_set():
-        _answer(values, registry, stop, metrics_path)
+        _answer(values, models, stop, metrics_path)
 
 
 def _check(values: Values) -> None:
@@ -78,112 +83,81 @@ def _check(values: Values) -> None:
         )
 
 
-def _models(values: Values) -> tuple[model_config.ModelConfig, ...]:
-    """Return the models to serve; labels cannot be given to versions that are not there yet (rule 6.7)."""
-    if values.model_config_file:
-        configs = model_config.read(values.model_config_file)
-    else:
-        configs = model_config.single(values.model_name, values.model_base_path)
-    for config in configs:
-        for version in config.labels.values():
-            if not values.allow_version_labels_for_unavailable_models:
-                raise StatusError(
-                    Code.FAILED_PRECONDITION,
-                    f"Request to assign label to version {version} of model {config.name}, which is not currently "
-                    "available for inference",
-                )
-    return configs
-
-
-def _load(values: Values, configs: tuple[model_config.ModelConfig, ...], stop: threading.Event) -> Registry:
-    """Return the registry with the models loaded."""
-    import tensorflow as tf
-
-    from serving.server import graph_session
-    from serving.server.loading import Attempts, Loader
-    from serving.server.registry import Registry
-    from serving.server.servable import Servable
-
-    both = values.tensorflow_session_parallelism
-    session_config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=values.tensorflow_intra_op_parallelism or both,
-        inter_op_parallelism_threads=values.tensorflow_inter_op_parallelism or both,
-    )
-    tags = values.saved_model_tags.split(",")
+def _models(values: Values) -> Models:
+    """Return the models without any: what loads them imports TensorFlow at its first call."""
     registry = Registry()
-    for config in configs:
-        registry.set_labels(config.name, config.labels)
+    attempts = Attempts(1 + max(0, values.max_num_load_retries), max(0.0, values.load_retry_interval_micros / 1e6))
+    unload_threads = max(1, values.num_unload_threads)
+    lifecycle = Lifecycle(registry, _loader(values, registry), attempts, _INITIAL_LOADS, unload_threads)
+    watcher = Watcher(lifecycle.aspire, values.file_system_poll_wait_seconds)
+    early_labels = values.allow_version_labels_for_unavailable_models
+    return Models(registry, lifecycle, watcher, load_threads=max(1, values.num_load_threads), early_labels=early_labels)
+
+
+def _loader(values: Values, registry: Registry) -> Callable[[str, int, Path], Servable]:
+    """Return what loads a version and makes it ready for requests."""
 
     def load(name: str, version: int, path: Path) -> Servable:
-        if values.enable_model_warmup and (path / _WARM_UP).exists():
-            log.warning("warm-up requests are not implemented by this server, ignored: %s", path / _WARM_UP)
-        return Servable(name, version, *graph_session.load(path, tags, session_config))
+        import tensorflow as tf
 
-    Loader(
-        registry,
-        load,
-        Attempts(1 + max(0, values.max_num_load_retries), max(0.0, values.load_retry_interval_micros / 1e6)),
-        4 * (os.cpu_count() or 1),
-        stop,
-    ).start(configs, values.file_system_poll_wait_seconds)
-    return registry
+        from serving.server import graph_session
+        from serving.server.grpc_inference import GrpcInference
+        from serving.server.inference import Inference
+        from serving.server.servable import Servable
+        from serving.server.warmup import warm_up
+
+        both = values.tensorflow_session_parallelism
+        session_config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=values.tensorflow_intra_op_parallelism or both,
+            inter_op_parallelism_threads=values.tensorflow_inter_op_parallelism or both,
+        )
+        servable = Servable(
+            name, version, *graph_session.load(path, values.saved_model_tags.split(","), session_config)
+        )
+        if values.enable_model_warmup:
+            rehearsal = GrpcInference(Inference(registry, values.enable_signature_method_name_check))
+            warm_up(servable, path, rehearsal, values.num_request_iterations_for_warmup)
+        return servable
+
+    return load
 
 
-def _answer(values: Values, registry: Registry, stop: threading.Event, metrics_path: str | None) -> None:
+def _config(values: Values) -> Any:
+    """Return the ModelServerConfig that the server starts with."""
+    if values.model_config_file:
+        return model_config.read(values.model_config_file)
+    return model_config.single(values.model_name, values.model_base_path)
+
+
+def _answer(values: Values, models: Models, stop: threading.Event, metrics_path: str | None) -> None:
     """Open the ports and answer; then let running requests end."""
-    from serving.server import grpc_service
+    from serving.server import grpc_service, reload_service, rest_start
     from serving.server.inference import Inference
 
-    inference = Inference(registry, values.enable_signature_method_name_check)
-    services = grpc_service.Services(inference, outputs_as_content=values.enable_serialization_as_tensor_content)
+    inference = Inference(models.registry, values.enable_signature_method_name_check)
+    services = grpc_service.Services(
+        inference,
+        outputs_as_content=values.enable_serialization_as_tensor_content,
+        reload=reload_service.answer(models.reload, inference.metrics.value),
+    )
     options = _channel_arguments(values.grpc_channel_arguments)
     grpc_server = grpc_service.serve(
         services, values.bind_address, values.port, max(1, values.grpc_max_threads), options
     )
     log.info("Running gRPC ModelServer at %s:%d ...", values.bind_address, values.port)
-    http_server = _rest(values, inference, metrics_path)
+    http_server = rest_start.start(values, inference, metrics_path)
+    if values.model_config_file and values.model_config_file_poll_wait_seconds > 0:
+        seconds = values.model_config_file_poll_wait_seconds
+        threading.Thread(
+            target=poll, args=(models, values.model_config_file, seconds, stop), name="config", daemon=True
+        ).start()
     stop.wait()
+    models.stop()
     deadline = time.monotonic() + GRACE_S
     drained = grpc_server.stop(GRACE_S)
     if http_server:
         http_server.stop(deadline)
     drained.wait(max(0.0, deadline - time.monotonic()))
-
-
-def _rest(values: Values, inference: Inference, metrics_path: str | None) -> HttpServer | None:
-    """Return the running REST server, or None where there is to be none.
-
-    Raises:
-        StatusError: the port cannot be had.
-    """
-    from serving.server.http_connection import Limits
-    from serving.server.http_server import HttpServer
-    from serving.server.rest import Rest
-
-    address, port = values.bind_address, values.rest_api_port
-    if port == 0:
-        return None
-    if port == values.port:
-        log.error("server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST "
-                  "API. Skipped exporting HTTP/REST API.")  # fmt: skip
-        return None
-    rest = Rest(inference, values.rest_api_timeout_in_ms, values.rest_api_enable_cors_support, metrics_path)
-    limits = Limits(
-        values.rest_max_connections,
-        values.rest_max_queued_requests,
-        values.rest_max_header_bytes,
-        values.rest_max_body_bytes,
-        values.rest_idle_timeout_in_ms / 1000,
-        values.rest_request_timeout_in_ms / 1000,
-        values.rest_answer_timeout_in_ms / 1000,
-    )
-    threads = max(1, values.rest_api_num_threads)
-    try:
-        server = HttpServer(address, port, rest.handle, threads, limits, rest.overloaded())
-    except (OSError, OverflowError) as error:
-        raise StatusError(Code.UNKNOWN, f"cannot listen for HTTP/REST on {address}:{port}: {error}") from None
-    log.info("Exporting HTTP/REST API at:%s:%d ...", address, port)
-    return server
 
 
 def _channel_arguments(text: str) -> list[tuple[str, int | str]]:

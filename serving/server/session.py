@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Session(Protocol):
-    """A loaded model that can run, from many threads at once. It lives as long as somebody holds it."""
+    """A loaded model that can run, from many threads at once, until it is closed."""
 
     def dtype(self, tensor: str) -> int:
         """Return a tensor's number in DataType.
@@ -30,4 +30,8 @@ class Session(Protocol):
         Raises:
             StatusError: with the code and the text of the kernel that failed, or DEADLINE_EXCEEDED.
         """
+        ...
+
+    def close(self) -> None:
+        """Free what it holds. Nothing runs when it is called, and nothing will."""
         ...

@@ -50,6 +50,19 @@ def test_a_child_keeps_its_state_between_calls(child: Child) -> None:
     assert isolated.calls == 0
 
 
+def test_a_prepared_child_works_while_the_caller_does_and_answers_then() -> None:
+    with Child(deadline_s=60, memory_mb=None) as child:
+        child.prepare(isolated.count)
+        assert child.pid is not None
+        assert child.call(isolated.count) == 2
+
+
+def test_a_child_that_dies_of_its_preparation_is_replaced() -> None:
+    with Child(deadline_s=60, memory_mb=None) as child:
+        pid = child.prepare(isolated.segfault).pid
+        assert child.call(isolated.pid) != pid
+
+
 def test_a_child_starts_with_the_first_call_and_ends_with_the_block() -> None:
     with Child(deadline_s=60, memory_mb=None) as child:
         assert child.pid is None

@@ -54,6 +54,31 @@ def test_surroundings_are_found_before_anything_runs_and_decide_the_result(line:
     assert line.calls == []
 
 
+def test_process_of_the_next_stage_starts_while_the_one_before_works(line: Line) -> None:
+    seen: list[tuple[str, str]] = []
+
+    class Process:
+        def __enter__(self) -> Process:
+            seen.append(("starts", line.calls[-1] if line.calls else "before all"))
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            seen.append(("ends", line.calls[-1]))
+
+    _, exporting = runs.STAGES
+    process = Process()
+    exporting.ahead = lambda *, export: process  # type: ignore[attr-defined]  # noqa: ARG005
+    got: list[object] = []
+    line.before = lambda job: got.append(job.child)
+    line.go()
+    assert got == [None, process]
+    assert seen == [("starts", "before all"), ("ends", "export")]
+    line.go()
+    assert len(seen) == 2, "nothing is started for stages that are reused"
+    line.go(until="train", first="train")
+    assert len(seen) == 2, "nothing is started for a stage that does not come"
+
+
 def test_surroundings_that_lack_something_end_the_run_before_anything_is_made(line: Line) -> None:
     def surroundings(_emit: Emit) -> Surroundings:
         raise MissingError("there is no Docker")

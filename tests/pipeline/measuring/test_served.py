@@ -131,6 +131,27 @@ def test_models_are_answered_over_both_protocols_as_in_process(child: Child, mod
     assert "JSON" in facts["encoding"]
 
 
+def test_server_that_was_launched_ahead_is_the_one_that_answers(child: Child, model: Path, tmp_path: Path) -> None:
+    target = Watched()
+    with Supply(target, {"a": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append) as supply:
+        supply.launch()
+        assert len(target.works) == 1
+        assert supply.call(["a"], "grpc", answer())["a"].shape == (20, 4)
+        assert len(target.works) == 1
+        assert len(target.processes()) == 1
+        supply.end()
+        assert target.processes() == []
+
+
+def test_launch_that_cannot_be_is_told_by_the_first_call(child: Child, model: Path, tmp_path: Path) -> None:
+    config = ServingConfig(binary=str(tmp_path / "nothing"))
+    target = binary.BinaryTarget(config, config.binary, "")
+    with Supply(target, {"a": model}, EMBEDDED, 1, child, tmp_path / "work", EVENTS.append) as supply:
+        supply.launch()
+        with pytest.raises(LaunchError):
+            supply.call(["a"], "grpc", answer())
+
+
 def test_death_in_the_middle_is_told_and_the_next_call_has_a_new_server(
     child: Child, model: Path, tmp_path: Path
 ) -> None:

@@ -8,11 +8,13 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 
@@ -60,6 +62,31 @@ def predict_request(model: str | None, signature: str = "", version: int | None 
     for name, value in inputs.items():
         is_array = isinstance(value, (np.ndarray, np.generic))
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value) if is_array else value)
+    return request
+
+
+def example(**features: Any) -> Any:
+    """Return a tf.train.Example; a feature is a float or bytes."""
+    found = tf.train.Example()
+    for name, value in features.items():
+        feature = found.features.feature[name]
+        (feature.bytes_list if isinstance(value, bytes) else feature.float_list).value.append(value)
+    return found
+
+
+def classify_request(model: str, signature: str = "", *examples: Any) -> Any:
+    """Return a ClassificationRequest."""
+    return _examples_request(classification_pb2.ClassificationRequest(), model, signature, examples)
+
+
+def regress_request(model: str, signature: str = "", *examples: Any) -> Any:
+    """Return a RegressionRequest."""
+    return _examples_request(regression_pb2.RegressionRequest(), model, signature, examples)
+
+
+def _examples_request(request: Any, model: str, signature: str, examples: Any) -> Any:
+    request.model_spec.name, request.model_spec.signature_name = model, signature
+    request.input.example_list.examples.extend(examples)
     return request
 
 

@@ -28,6 +28,10 @@ CONFIG = """
     config {{ name: "a b" base_path: "{root}/half" model_platform: "tensorflow"
               model_version_policy {{ specific {{ versions: 1 }} }} }}
     config {{ name: "guarded" base_path: "{root}/guarded" model_platform: "tensorflow" }}
+    config {{ name: "tf1" base_path: "{root}/tf1" model_platform: "tensorflow" model_version_policy {{ all {{}} }} }}
+    config {{ name: "tf2" base_path: "{root}/tf2" model_platform: "tensorflow" }}
+    config {{ name: "warm" base_path: "{root}/warm" model_platform: "tensorflow" model_version_policy {{ all {{}} }} }}
+    config {{ name: "folding" base_path: "{root}/folding" model_platform: "tensorflow" }}
 """
 
 

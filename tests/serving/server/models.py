@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.serving.server import example_models
+
 DTYPES = ("float", "double", "int32", "uint8", "int16", "int8", "uint16", "string", "int64", "bool", "uint32", "uint64",
           "half", "bfloat16", "complex64")  # fmt: skip
 
@@ -56,6 +58,7 @@ def write(folder: Path) -> None:
     save("optional/1", serving_default=(lambda a, b: {"y": a + b}, [spec("a"), spec("b")]))
     _set_default(folder / "optional" / "1" / "saved_model.pb")
     _write_guarded(folder / "guarded")
+    example_models.write(folder)
 
 
 def _set_default(path: Path) -> None:

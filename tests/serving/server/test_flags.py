@@ -1,4 +1,4 @@
-"""The flags' syntax and defaults (1.1, 1.2)."""
+"""The flags' syntax and defaults."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ DEFAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.rule("1.2")
 def test_values_are_the_defaults_of_rule_1_2_when_nothing_is_given() -> None:
     values = flags.parse([]).values
     assert {name: getattr(values, name) for name in DEFAULTS} == DEFAULTS
     assert values.rest_api_num_threads == values.grpc_max_threads >= 4
 
 
+@pytest.mark.rule("1.1")
 @pytest.mark.parametrize(
     ("argument", "name", "value"),
     [
@@ -45,6 +47,7 @@ def test_a_flag_is_read_when_it_is_written_as_rule_1_1_says(argument: str, name:
     assert (getattr(parsed.values, name), parsed.bad, parsed.unknown) == (value, (), ())
 
 
+@pytest.mark.rule("1.1")
 @pytest.mark.parametrize(
     "argument", ["--port=abc", "--port=", "--port=1.5", "--port=1_0", "--port=3000000000", "--enable_batching=yes",
                  "--enable_batching=", "--per_process_gpu_memory_fraction=x"],
@@ -53,8 +56,8 @@ def test_a_value_is_bad_when_it_is_of_another_type(argument: str) -> None:
     assert flags.parse(["--port=1", argument]).bad == (argument,)
 
 
+@pytest.mark.rule("1.1")
 def test_arguments_are_unknown_when_they_are_no_flags() -> None:
-    """Rule 1.1: `--name value` is not understood."""
     arguments = ["--port", "1", "-port=1", "--prot=1", "port=1"]
     parsed = flags.parse(arguments)
     assert parsed.unknown == tuple(arguments)

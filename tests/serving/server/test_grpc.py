@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, get_model_status_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from tests.serving.server.asking import Grpc, failure, predict_request
 from tests.serving.server.models import DTYPES
@@ -240,6 +240,7 @@ def test_predict_gives_up_when_the_deadline_passes_and_others_are_answered_meanw
         assert [future.result()[0] for future in slow] == ["DEADLINE_EXCEEDED"] * 2
 
 
+@pytest.mark.rule("3.2", "3.10")
 def test_metadata_holds_every_signature_as_it_is_stored(client: Grpc, models: Path) -> None:
     """Rule 3.10."""
     response = client.metadata("half")
@@ -253,6 +254,7 @@ def test_metadata_holds_every_signature_as_it_is_stored(client: Grpc, models: Pa
     assert found.signature_def["serving_default"].inputs["x"].name == "serving_default_x:0"
 
 
+@pytest.mark.rule("3.10")
 @pytest.mark.parametrize(
     ("fields", "model", "expected"),
     [
@@ -299,12 +301,6 @@ def test_status_ignores_the_label_and_fails_as_rule_3_11_says_when_nothing_is_th
     request.model_spec.name = "nope"
     expected = (NOT_FOUND, "Could not find any versions of model nope")
     assert failure(client.model.GetModelStatus, request) == expected
-
-
-def test_other_rpcs_answer_unimplemented(client: Grpc) -> None:
-    request = classification_pb2.ClassificationRequest()
-    assert failure(client.prediction.Classify, request)[0] == "UNIMPLEMENTED"
-    assert failure(client.prediction.Regress, classification_pb2.ClassificationRequest())[0] == "UNIMPLEMENTED"
 
 
 def test_server_goes_on_when_a_request_is_no_protobuf(server: Running, client: Grpc) -> None:

@@ -27,15 +27,15 @@ def run(*flags: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.rule("1.1")
 def test_version_answers_in_two_lines_without_tensorflow() -> None:
-    """Rule 1.1."""
     modelmill, tensorflow = (importlib.metadata.version(name) for name in ("modelmill", "tensorflow"))
     expected = f"TensorFlow ModelServer: modelmill {modelmill}\nTensorFlow Library: {tensorflow}\n"
     assert run("--version") == (0, expected, "")
 
 
+@pytest.mark.rule("1.1")
 def test_usage_is_printed_when_a_value_is_bad() -> None:
-    """Rule 1.1."""
     code, out, _ = run("--port=abc", "--model_base_path=/m")
     assert code == 255
     assert out.startswith("usage: ")
@@ -45,6 +45,7 @@ def test_usage_is_printed_when_a_value_is_bad() -> None:
 REFUSED = "UNIMPLEMENTED: this server cannot do what is asked for: "
 
 
+@pytest.mark.rule("1.2", "1.4")
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -63,7 +64,6 @@ REFUSED = "UNIMPLEMENTED: this server cannot do what is asked for: "
     ],
 )  # fmt: skip
 def test_start_fails_at_once_when_the_flags_cannot_be_served(flags: list[str], text: str) -> None:
-    """Rules 1.2 and 1.4."""
     code, out, _ = run(*flags)
     assert code == 255
     assert out.startswith(f"Failed to start server. Error: {text}")
@@ -82,9 +82,9 @@ CONFIGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.rule("1.4", "3.12")
 @pytest.mark.parametrize(("config", "text"), CONFIGS)
 def test_start_fails_at_once_when_the_model_config_is_wrong(tmp_path: Path, config: str, text: str) -> None:
-    """Rules 1.4 and 3.12."""
     path = tmp_path / "models.config"
     path.write_text(config.format(m="name: 'm' base_path: '/m'", t="model_platform: 'tensorflow'"))
     code, out, err = run(f"--model_config_file={path}")
@@ -93,8 +93,8 @@ def test_start_fails_at_once_when_the_model_config_is_wrong(tmp_path: Path, conf
     assert said == ("protobuf" in text)
 
 
+@pytest.mark.rule("6.7")
 def test_start_fails_at_once_when_a_label_names_a_version_that_is_not_yet_there(tmp_path: Path) -> None:
-    """Rule 6.7."""
     path = tmp_path / "models.config"
     path.write_text("model_config_list { config { name: 'm' base_path: '/m' model_platform: 'tensorflow' "
                     "version_labels { key: 'stable' value: 2 } } }")  # fmt: skip
@@ -123,7 +123,14 @@ def starts(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         "grpc": [*half, f"--port={port}"],
         "rest": [*half, f"--rest_api_port={port}"],
         "broken": [f"--model_config_file={config}", "--max_num_load_retries=1", "--load_retry_interval_micros=1000"],
-        "late": [f"--model_base_path={folder}/late", "--model_name=late", "--bind_address=0.0.0.0", "--foo", "bar"],
+        "late": [
+            f"--model_base_path={folder}/late",
+            "--model_name=late",
+            "--bind_address=0.0.0.0",
+            "--foo",
+            "bar",
+            "--enable_model_warmup=false",
+        ],
     }
     running = {}
     try:
@@ -137,15 +144,16 @@ def starts(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         taken.close()
 
 
+@pytest.mark.rule("1.4")
 @pytest.mark.parametrize(("name", "protocol"), [("grpc", "gRPC"), ("rest", "HTTP/REST")])
 def test_start_fails_when_the_port_is_taken(starts: dict[str, Running], name: str, protocol: str) -> None:
-    """Rule 1.4."""
     assert starts[name].ended() == 255
     assert f"Failed to start server. Error: UNKNOWN: cannot listen for {protocol} on 127.0.0.1:" in starts[name].out
 
 
+@pytest.mark.rule("1.4", "5.3")
 def test_start_fails_when_no_version_of_a_model_can_be_loaded(starts: dict[str, Running]) -> None:
-    """Rules 1.4 and 5.3: after all attempts, with every reason; the other model does not save it."""
+    """After all attempts, with every reason; the other model does not save it."""
     server = starts["broken"]
     assert server.ended() == 255
     assert "Failed to start server. Error: UNKNOWN: 2 servable(s) did not become available: {" in server.out
@@ -155,10 +163,11 @@ def test_start_fails_when_no_version_of_a_model_can_be_loaded(starts: dict[str, 
     assert "Running gRPC ModelServer" not in server.err
 
 
+@pytest.mark.rule("1.1", "1.3", "1.5", "5.1", "8")
 def test_server_waits_with_closed_ports_when_there_is_no_version_and_ends_by_sigterm(
     starts: dict[str, Running], models: Path
 ) -> None:
-    """Rules 1.1, 1.5 and 5.1: it warns at each look; a version that appears completes the start."""
+    """It warns at each look; a version that appears completes the start."""
     server = starts["late"]
     assert server.out.startswith("unknown argument: --foo\nusage: ")
     server.wait_for_log(r"(No versions of servable late found under base path(.|\n)*){2}")
@@ -167,6 +176,8 @@ def test_server_waits_with_closed_ports_when_there_is_no_version_and_ends_by_sig
             socket.create_connection(("127.0.0.1", port), timeout=5)
     folder = Path(next(flag for flag in server.process.args if "base_path" in flag).partition("=")[2])
     shutil.copytree(models / "slow" / "1", folder / "2.tmp")
+    (folder / "2.tmp" / "assets.extra").mkdir()
+    (folder / "2.tmp" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"of no matter: warm-up is off")
     (folder / "2.tmp").rename(folder / "0002")
     server.wait_until_ready()
     assert f"Running gRPC ModelServer at 0.0.0.0:{server.port} ..." in server.err

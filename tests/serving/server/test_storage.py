@@ -11,6 +11,7 @@ from serving.server import config, storage
 from serving.server.storage import Policy
 
 
+@pytest.mark.rule("5.1")
 def test_versions_are_the_children_whose_names_are_integers(tmp_path: Path) -> None:
     for name in (
         "1",
@@ -32,6 +33,7 @@ def test_versions_are_the_children_whose_names_are_integers(tmp_path: Path) -> N
     }  # fmt: skip
 
 
+@pytest.mark.rule("5.2")
 @pytest.mark.parametrize(
     ("policy", "chosen"),
     [
@@ -43,6 +45,7 @@ def test_a_policy_chooses_as_rule_5_2_says(policy: Policy, chosen: list[int]) ->
     assert list(storage.wanted(policy, {version: Path(str(version)) for version in (1, 9, 5)})) == chosen
 
 
+@pytest.mark.rule("5.2")
 @pytest.mark.parametrize(
     ("text", "policy"),
     [
@@ -59,13 +62,15 @@ def test_a_policy_is_read_from_the_model_config(tmp_path: Path, text: str, polic
         f'model_config_list {{ config {{ name: "m" base_path: "/m" model_platform: "tensorflow" {text} '
         'version_labels { key: "stable" value: 4 } } }'
     )
-    assert config.read(str(path)) == (config.ModelConfig("m", Path("/m"), policy, {"stable": 4}),)
+    (entry,) = config.read(str(path)).model_config_list.config
+    assert config.model(entry) == config.ModelConfig("m", Path("/m"), policy, {"stable": 4})
 
 
 def test_the_config_that_modelmill_writes_is_read(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     layout.write(layout.Deployment("m", {3: source, 1: source}, 1, 1), tmp_path / "tree", '/srv/"models" \\ é')
-    (found,) = config.read(str(tmp_path / "tree" / layout.MODELS))
+    (entry,) = config.read(str(tmp_path / "tree" / layout.MODELS)).model_config_list.config
+    found = config.model(entry)
     assert found.policy == Policy("specific", versions=frozenset({1, 3}))
     assert (found.name, found.base_path) == ("m", Path('/srv/"models" \\ é/m'))

@@ -1,0 +1,47 @@
+"""Frees a version once the last request that runs on it has ended (rules 2.5 and 6.5)."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.server.availability import Version
+
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.05, 5.0
+
+
+def free(version: Version, stopped: Callable[[], bool]) -> None:
+    """Give up the servable of a version, wait until no request holds it, close its session, return the memory.
+
+    Args:
+        stopped: the server ends: nothing is waited for.
+    """
+    assert version.servable is not None
+    session, gone = version.servable.session, threading.Event()
+    watch = weakref.ref(version.servable, lambda _: gone.set())
+    version.servable = None
+    look_s = _FIRST_LOOK_S
+    while not gone.wait(look_s):
+        if stopped():
+            return
+        gc.collect()  # a request that failed leaves its frames in a cycle with its exception
+        look_s = min(2 * look_s, _LAST_LOOK_S)
+    del watch
+    session.close()
+    del session
+    gc.collect()  # a graph is full of cycles
+    _return_to_system()
+
+
+def _return_to_system() -> None:
+    """Give free pages back, where the C library keeps them: TensorFlow Serving does so after an unload."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -1,0 +1,25 @@
+"""Keras 2 and TF-MOT without Keras 3."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CODE = """
+import sys
+from pipeline.legacy_keras import load, load_tfmot
+tfmot = load_tfmot()
+assert load().__version__.startswith("2."), load().__version__
+assert "keras" not in sys.modules, "Keras 3 was imported"
+layer = load().layers.Dense(3)
+model = load().Sequential([load().layers.Input((2,)), layer])
+wrapped = tfmot.sparsity.keras.prune_low_magnitude(model)
+assert type(wrapped.layers[-1]).__name__ == "PruneLowMagnitude"
+tfmot.quantization.keras.quantize_model(model)
+import keras
+assert keras.__version__.startswith("3."), "and who wants Keras 3 still gets it"
+"""
+
+
+def test_tfmot_works_on_keras_2_and_imports_no_keras_3() -> None:
+    subprocess.run([sys.executable, "-c", CODE], check=True, timeout=300)

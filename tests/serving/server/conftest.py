@@ -78,17 +78,22 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 @pytest.fixture(scope="session")
 def limited(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server of one slow model with a limit on everything that a client may take over REST, and with CORS."""
+    """A server with a limit on everything that a client may take over REST, and with CORS."""
+    folder = tmp_path_factory.mktemp("limited")
+    config = folder / "models.config"
+    entries = (f'config {{ name: "{name}" base_path: "{models}/{name}" model_platform: "tensorflow" '
+               f"model_version_policy {{ specific {{ versions: 1 }} }} }}" for name in ("half", "slow"))  # fmt: skip
+    config.write_text(f"model_config_list {{ {' '.join(entries)} }}")
     running = Running(
-        tmp_path_factory.mktemp("limited"),
+        folder,
         [
-            f"--model_base_path={models}/slow",
-            "--model_name=slow",
+            f"--model_config_file={config}",
+            "--rest_api_timeout_in_ms=1500",
             "--rest_api_num_threads=2",
             "--rest_max_queued_requests=1",
             "--rest_max_connections=40",
             "--rest_max_header_bytes=65536",
-            "--rest_max_body_bytes=100000",
+            "--rest_max_body_bytes=2000000",
             "--rest_idle_timeout_in_ms=1500",
             "--rest_request_timeout_in_ms=2500",
             "--rest_answer_timeout_in_ms=2500",

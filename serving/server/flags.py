@@ -54,15 +54,20 @@ class Flag:
         return value
 
 
+def cpus() -> int:
+    """Return the CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _threads() -> int:
-    return 4 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4 * (os.cpu_count() or 1)
+    return 4 * cpus()
 
 
 _INERT, _IGNORED, _REFUSED = Support.INERT, Support.IGNORED, Support.REFUSED
 _OURS = "modelmill's own. 0: no limit."
 FLAGS: tuple[Flag, ...] = (
     Flag("port", "int32", 8500, "TCP port for gRPC. 0: no gRPC over TCP."),
-    Flag("grpc_socket_path", "string", "", "Also listen for gRPC on this UNIX socket.", _IGNORED),
+    Flag("grpc_socket_path", "string", "", "Also listen for gRPC on this UNIX socket."),
     Flag("rest_api_port", "int32", 0, "TCP port for HTTP/REST. 0: no REST."),
     Flag("rest_api_num_threads", "int32", _threads(), "REST requests handled at the same time."),
     Flag("rest_api_timeout_in_ms", "int32", 30000, "Longest run of a REST request, in ms."),
@@ -77,8 +82,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag("rest_request_timeout_in_ms", "int32", 0, f"Longest time to send one request. {_OURS}"),
     Flag("rest_answer_timeout_in_ms", "int32", 0, f"Longest time to take one answer. {_OURS}"),
     Flag("grpc_max_threads", "int32", _threads(), "gRPC requests handled at the same time."),
+    Flag("grpc_queue_length", "int32", 0, "gRPC requests beyond them that wait; modelmill's own. 0: all are refused."),
+    Flag("shutdown_grace_seconds", "float", 3.0, "Time for running requests after SIGTERM; modelmill's own."),
     Flag("grpc_channel_arguments", "string", "", "Options of the gRPC server, as k=v,k=v."),
-    Flag("enable_grpc_healthcheck_service", "bool", False, "Answer grpc.health.v1.", _IGNORED),
+    Flag("enable_grpc_healthcheck_service", "bool", False, "Answer grpc.health.v1."),
     Flag("ssl_config_file", "string", "", "SSLConfig in text format: gRPC with TLS.", _REFUSED),
     Flag("use_alts_credentials", "bool", False, "Google ALTS for gRPC.", _REFUSED),
     Flag("model_name", "string", "default", "Name of the one model; not with model_config_file."),
@@ -95,9 +102,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("saved_model_tags", "string", "serve", "Tags of the MetaGraphDef to load, comma separated."),
     Flag("enable_signature_method_name_check", "bool", False, "Predict only on signatures with a known method."),
     Flag("enable_serialization_as_tensor_content", "bool", False, "Predict outputs in tensor_content."),
-    Flag("enable_batching", "bool", False, "Batch requests.", _REFUSED),
-    Flag("batching_parameters_file", "string", "", "BatchingParameters in text format.", _REFUSED),
-    Flag("enable_per_model_batching_parameters", "bool", False, "Read them from each model's folder.", _REFUSED),
+    Flag("enable_batching", "bool", False, "Batch requests."),
+    Flag("batching_parameters_file", "string", "", "BatchingParameters in text format."),
+    Flag("enable_per_model_batching_parameters", "bool", False, "Read them from each model's folder."),
     Flag("enable_model_warmup", "bool", True, "Replay each version's warm-up requests."),
     Flag("num_request_iterations_for_warmup", "int32", 0, "Times each of them is replayed. 0: once."),
     Flag("monitoring_config_file", "string", "", "MonitoringConfig in text format."),
@@ -109,9 +116,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("thread_pool_factory_config_file", "string", "", "ThreadPoolConfig in text format.", _IGNORED),
     Flag("per_process_gpu_memory_fraction", "float", 0.0, "Share of a GPU's memory.", _IGNORED),
     Flag("remove_unused_fields_from_bundle_metagraph", "bool", True, "Keep less of the graph.", _INERT),
-    Flag("prefer_tflite_model", "bool", False, "Serve model.tflite where there is one.", _IGNORED),
-    Flag("num_tflite_pools", "int32", 1, "TFLite interpreter pools.", _INERT),
-    Flag("num_tflite_interpreters_per_pool", "int32", 1, "TFLite interpreters in each.", _INERT),
+    Flag("prefer_tflite_model", "bool", False, "Serve model.tflite where there is one."),
+    Flag("num_tflite_pools", "int32", cpus(), "Interpreters of a model.tflite; one runs one request."),
+    Flag("num_tflite_interpreters_per_pool", "int32", 1, "Above 1: large requests are split for them."),
     Flag("mixed_precision", "string", "", "bfloat16: run in mixed precision.", _IGNORED),
     Flag("xla_cpu_compilation_enabled", "bool", False, "Compile with XLA for the CPU.", _IGNORED),
     Flag("xla_gpu_compilation_enabled", "bool", False, "Compile with XLA for a GPU.", _IGNORED),

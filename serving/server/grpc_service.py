@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grpc
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -20,13 +17,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.server.grpc_call import Call, Method
 from serving.server.grpc_inference import GrpcInference
 from serving.server.inference import Inference
 from serving.server.registry import VersionStatus
 from serving.server.servable import METADATA_FIELD, Servable
-from serving.server.status import Code, StatusError, grpc_text, invalid
-
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+from serving.server.status import Code, StatusError, invalid
 
 
 class Services:
@@ -100,90 +96,35 @@ def status_response(statuses: Sequence[VersionStatus]) -> Any:
     return response
 
 
-def serve(
-    services: Services, address: str, port: int, threads: int, options: Sequence[tuple[str, int | str]]
-) -> grpc.Server:
-    """Return a running server.
-
-    Args:
-        address: to listen on.
-        threads: requests answered at the same time; more wait.
-        options: of the gRPC server; they come after ours.
-
-    Raises:
-        StatusError: the port cannot be had.
-    """
-    ours = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
-    server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=[*ours, *options])
-    server.add_generic_rpc_handlers(tuple(_handlers(services)))
-    host = f"[{address}]" if ":" in address else address
-    try:
-        bound = server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError:
-        bound = 0
-    if bound == 0:
-        raise StatusError(Code.UNKNOWN, f"cannot listen for gRPC on {host}:{port}: is the port already in use?")
-    server.start()
-    return server
-
-
-def _handlers(services: Services) -> list[Any]:
-    predict, status, metadata = predict_pb2, get_model_status_pb2, get_model_metadata_pb2
-    manage = model_management_pb2
+def methods(services: Services) -> dict[str, Method]:
+    """Return what answers each path (rule 3.1)."""
     counted = services.metrics.counted
-    return [
-        grpc.method_handlers_generic_handler(
-            "tensorflow.serving.PredictionService",
-            {
-                "Predict": _handler(
-                    counted("Predict", services.predict), predict.PredictRequest, predict.PredictResponse
-                ),
-                "Classify": _handler(
-                    counted("Classify", services.classify),
-                    classification_pb2.ClassificationRequest,
-                    classification_pb2.ClassificationResponse,
-                ),
-                "Regress": _handler(
-                    counted("Regress", services.regress),
-                    regression_pb2.RegressionRequest,
-                    regression_pb2.RegressionResponse,
-                ),
-                "MultiInference": _handler(
-                    services.multi_inference,
-                    inference_pb2.MultiInferenceRequest,
-                    inference_pb2.MultiInferenceResponse,
-                ),
-                "GetModelMetadata": _handler(
-                    services.metadata, metadata.GetModelMetadataRequest, metadata.GetModelMetadataResponse
-                ),
-            },
+    prediction, model = "/tensorflow.serving.PredictionService", "/tensorflow.serving.ModelService"
+    return {
+        f"{prediction}/Predict": _method(counted("Predict", services.predict), predict_pb2.PredictRequest),
+        f"{prediction}/Classify": _method(
+            counted("Classify", services.classify), classification_pb2.ClassificationRequest
         ),
-        grpc.method_handlers_generic_handler(
-            "tensorflow.serving.ModelService",
-            {
-                "GetModelStatus": _handler(
-                    services.status, status.GetModelStatusRequest, status.GetModelStatusResponse
-                ),
-                "HandleReloadConfigRequest": _handler(
-                    services.reload, manage.ReloadConfigRequest, manage.ReloadConfigResponse
-                ),
-            },
-        ),
-    ]
+        f"{prediction}/Regress": _method(counted("Regress", services.regress), regression_pb2.RegressionRequest),
+        f"{prediction}/MultiInference": _method(services.multi_inference, inference_pb2.MultiInferenceRequest),
+        f"{prediction}/GetModelMetadata": _method(services.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
+        f"{model}/GetModelStatus": _method(services.status, get_model_status_pb2.GetModelStatusRequest),
+        f"{model}/HandleReloadConfigRequest": _method(services.reload, model_management_pb2.ReloadConfigRequest),
+    }
 
 
-def _handler(function: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
-    def answer(message: Any, context: Any) -> Any:
+def _method(function: Callable[[Any, Any], Any], request_type: Any) -> Method:
+    parse = request_type.FromString
+
+    def answer(data: bytes, call: Call) -> bytes:
         try:
-            return function(message, context)
-        except StatusError as error:
-            status = error
-        except Exception as error:  # noqa: BLE001  one request fails, the server goes on
-            traceback.print_exc(file=sys.stderr)
-            status = StatusError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-        return context.abort(_CODES[int(status.code)], grpc_text(status.text))  # raises
+            request = parse(data)
+        except DecodeError:
+            raise StatusError(Code.INTERNAL, f"the request is no {request_type.__name__}") from None
+        found: bytes = function(request, call).SerializeToString()
+        return found
 
-    return grpc.unary_unary_rpc_method_handler(answer, request.FromString, response.SerializeToString)
+    return Method(answer)
 
 
 def _timeout_ms(context: Any) -> int | None:

@@ -46,11 +46,6 @@ def find(config: ServingConfig) -> EmbeddedTarget:
     """
     if config.device == "gpu":
         raise MissingError("serving.device: gpu is for containers", found="the embedded target")
-    if config.batching is not None:
-        raise MissingError(
-            "the embedded server does not batch requests", expected="a server for serving.batching",
-            found="the embedded one", todo="--set serving.target=docker or binary, or leave serving.batching out",
-        )  # fmt: skip
     if lacking := _lacking(config.flags):
         raise MissingError(
             f"the embedded server cannot do {', '.join(lacking)}", expected="a server for serving.flags",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from tests.serving.server import example_models
+from tests.serving.server import batched_models, example_models, lite_models
+from tests.serving.server.saved import save, spec
 
 DTYPES = ("float", "double", "int32", "uint8", "int16", "int8", "uint16", "string", "int64", "bool", "uint32", "uint64",
           "half", "bfloat16", "complex64")  # fmt: skip
@@ -17,19 +16,9 @@ def write(folder: Path) -> None:
     """Write every model as FOLDER/NAME/VERSION."""
     import tensorflow as tf
 
-    def save(path: str, **signatures: tuple[Callable[..., Any], list[Any]]) -> None:
-        made = {
-            name: tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
-            for name, (function, specs) in signatures.items()
-        }
-        tf.saved_model.save(tf.Module(), str(folder / path), signatures=made)
-
-    def spec(name: str, dtype: Any = tf.float32, shape: Any = (None,)) -> Any:
-        return tf.TensorSpec(shape, dtype, name=name)
-
     for version, plus in ((1, 2.0), (2, 3.0)):
         save(
-            f"half/{version}",
+            folder / "half" / str(version),
             serving_default=(lambda x, plus=plus: {"y": x / 2 + plus}, [spec("x")]),
             other=(lambda x: {"y": x * 10}, [spec("x")]),
         )
@@ -37,28 +26,33 @@ def write(folder: Path) -> None:
     (folder / "half" / "00000003" / "saved_model.pb").write_bytes(b"no model")
     (folder / "half" / "4.tmp").mkdir()
     save(
-        "pair/7",
+        folder / "pair" / "7",
         serving_default=(
             lambda a, b: {"total": a + tf.cast(b, tf.float32)[:, None], "twice": b * 2},
             [spec("a", shape=(None, 2)), spec("b", tf.int32)],
         ),
     )
-    save("text/1", serving_default=(
+    save(folder / "text" / "1", serving_default=(
         lambda s: {"plain": s, "raw_bytes": tf.strings.join([s, "!"])}, [spec("s", tf.string)]))  # fmt: skip
-    save("same/1", **{name: (lambda x: {"y": tf.identity(x)}, [spec("x", tf.as_dtype(name), None)]) for name in DTYPES})
     save(
-        "odd/1",
+        folder / "same" / "1",
+        **{name: (lambda x: {"y": tf.identity(x)}, [spec("x", tf.as_dtype(name), None)]) for name in DTYPES},
+    )
+    save(
+        folder / "odd" / "1",
         scalar=(lambda x: {"y": tf.reduce_sum(x)}, [spec("x")]),
         uneven=(lambda x: {"a": x, "b": tf.concat([x, x], 0)}, [spec("x")]),
         none=(lambda x: {"y": x[:0]}, [spec("x")]),
     )
-    save("slow/1", serving_default=(
+    save(folder / "slow" / "1", serving_default=(
         lambda n: {"y": tf.while_loop(lambda i: i < n, lambda i: [i + 1], [tf.constant(0, tf.int64)])[0]},
         [spec("n", tf.int64, ())]))  # fmt: skip
-    save("optional/1", serving_default=(lambda a, b: {"y": a + b}, [spec("a"), spec("b")]))
+    save(folder / "optional" / "1", serving_default=(lambda a, b: {"y": a + b}, [spec("a"), spec("b")]))
     _set_default(folder / "optional" / "1" / "saved_model.pb")
     _write_guarded(folder / "guarded")
     example_models.write(folder)
+    batched_models.write(folder)
+    lite_models.write(folder)
 
 
 def _set_default(path: Path) -> None:

@@ -75,4 +75,4 @@ def test_every_flag_that_modelmill_writes_is_known(tmp_path: Path) -> None:
     parsed = flags.parse(written)
     assert (parsed.bad, parsed.unknown) == ((), ())
     assert parsed.values.not_default(flags.Support.IGNORED) == []
-    assert parsed.values.not_default(flags.Support.REFUSED) == ["enable_batching", "batching_parameters_file"]
+    assert parsed.values.not_default(flags.Support.REFUSED) == []

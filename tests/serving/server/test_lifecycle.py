@@ -56,8 +56,8 @@ REFUSED = "UNIMPLEMENTED: this server cannot do what is asked for: "
         (["--model_base_path=/m", "--port=0"], "INVALID_ARGUMENT: server_options.grpc_port is not set"),
         (["--model_base_path=/m", "--batching_parameters_file=/b"], "INVALID_ARGUMENT: server_options."
          "batching_parameters_file is set without setting server_options.enable_batching to true."),
-        (["--model_base_path=/m", "--enable_batching=true"], f"{REFUSED}--enable_batching"),
-        (["--model_base_path=/m", "--enable_batching"], f"{REFUSED}--enable_batching"),
+        (["--model_base_path=/m", "--enable_batching", "--batching_parameters_file=/no/file"],
+         "NOT_FOUND: /no/file; No such file or directory"),
         (["--model_base_path=/m", "--ssl_config_file=/s"], f"{REFUSED}--ssl_config_file"),
         (["--model_base_path=/m", "--tensorflow_session_parallelism=1", "--tensorflow_intra_op_parallelism=1",
           "--tensorflow_inter_op_parallelism=1"], "INVALID_ARGUMENT: Either configure"),
@@ -127,6 +127,7 @@ def starts(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
             f"--model_base_path={folder}/late",
             "--model_name=late",
             "--bind_address=0.0.0.0",
+            "--shutdown_grace_seconds=60",
             "--foo",
             "bar",
             "--enable_model_warmup=false",

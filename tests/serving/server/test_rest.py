@@ -8,8 +8,12 @@ import json
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from tests.serving.server.asking import Grpc, predict_request
 from tests.serving.server.running import Running
 
 A, B = {"a": [1, 2], "b": 3}, {"a": [10, 20], "b": 4}
@@ -305,3 +309,21 @@ def test_metadata_is_protobufs_json_with_defaults(server: Running) -> None:
     }  # fmt: skip
     expected = (404, "Servable not found for request: Latest(nope)")
     assert server.error("GET", "/v1/models/nope/metadata") == expected
+
+
+@pytest.mark.rule("9.3")
+def test_the_same_numbers_are_answered_in_every_encoding(server: Running, client: Grpc) -> None:
+    """Rows and columns over REST, typed values and tensor_content over gRPC."""
+    given = np.random.default_rng(0).normal(size=(3, 700)).astype(np.float32)
+    typed = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=given.ravel().tolist())
+    typed.tensor_shape.CopyFrom(tf.TensorShape(given.shape).as_proto())
+    body = {"signature_name": "float"}
+    answers = [
+        server.predict("same", {**body, "instances": given.tolist()})["predictions"],
+        server.predict("same", {**body, "instances": [{"x": row} for row in given.tolist()]})["predictions"],
+        server.predict("same", {**body, "inputs": {"x": given.tolist()}})["outputs"],
+        client.predict(predict_request("same", "float", x=given))["y"],
+        client.predict(predict_request("same", "float", x=typed))["y"],
+    ]
+    for answer in answers:
+        assert np.array_equal(np.array(answer, np.float32), given)

@@ -59,8 +59,8 @@ def test_named_target_is_not_looked_for_elsewhere() -> None:
 
 def test_all_reasons_are_told_when_no_target_can_do_what_is_asked() -> None:
     with pytest.raises(MissingError) as caught:
-        chosen(binary="no_such_server", batching={"max_batch_size": 8})
+        chosen(binary="no_such_server", flags=("--xla_cpu_compilation_enabled=true",))
     assert caught.value.what == "there is no target to serve the SavedModels"
     for reason in ("docker: there is no Docker engine", "binary: there is no program", "embedded: the embedded server "
-                   "does not batch requests"):  # fmt: skip
+                   "cannot do --xla_cpu_compilation_enabled=true"):  # fmt: skip
         assert reason in caught.value.found

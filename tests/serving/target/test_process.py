@@ -205,11 +205,9 @@ def test_server_is_named_as_what_it_says_it_is(text: str, implementation: str, v
     assert (found.implementation, found.version, found.image) == (implementation, version, "image:1")
 
 
-def test_embedded_server_is_refused_when_requests_are_to_be_batched() -> None:
-    with pytest.raises(MissingError) as caught:
-        embedded.find(ServingConfig.model_validate({"batching": {"max_batch_size": 8}}))
-    assert caught.value.what == "the embedded server does not batch requests"
-    assert "leave serving.batching out" in caught.value.todo
+def test_embedded_server_is_taken_when_requests_are_to_be_batched() -> None:
+    config = ServingConfig.model_validate({"batching": {"max_batch_size": 8}, "flags": ["--prefer_tflite_model"]})
+    assert embedded.find(config).name == "embedded"
 
 
 def test_embedded_server_is_refused_when_it_would_ignore_a_flag() -> None:

@@ -52,7 +52,7 @@ class Inference:
         timeout_ms: int | None,
         api: str = "Predict",
     ) -> list[np.ndarray]:
-        """Run a checked request; the place for a check that TensorFlow Serving does not make.
+        """Run a checked request.
 
         Args:
             api: the gRPC method that is run, in either protocol, for the metrics.

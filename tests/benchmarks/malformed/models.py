@@ -61,14 +61,18 @@ def _elementwise(x: Arrays) -> Shapes:
     return {"y": x["x"].shape}
 
 
+def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a + b; numpy's own function ends at 32 dimensions."""
+    rank = max(len(a), len(b))
+    pairs = list(zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True))
+    _require(all(one == other or 1 in (one, other) for one, other in pairs))
+    return tuple(other if one == 1 else one for one, other in pairs)
+
+
 def _pair(x: Arrays) -> Shapes:
     a, b = x["a"].shape, x["b"].shape
     _require(len(b) > 0)
-    try:
-        total = np.broadcast_shapes(a, (b[0], 1, *b[1:]))
-    except ValueError:
-        raise KernelError(INVALID) from None
-    return {"total": total, "twice": b}
+    return {"total": _broadcast(a, (b[0], 1, *b[1:])), "twice": b}
 
 
 def _text(x: Arrays) -> Shapes:
@@ -113,7 +117,7 @@ def _outer(x: Arrays) -> Shapes:
     """x[:, None] * x[None, :]."""
     shape = x["x"].shape
     _require(len(shape) > 0)
-    found = np.broadcast_shapes((shape[0], 1, *shape[1:]), (1, *shape))
+    found = _broadcast((shape[0], 1, *shape[1:]), (1, *shape))
     if math.prod(found) * 4 > _LARGEST_BYTES:
         raise KernelError(EXHAUSTED)
     return {"y": found}

@@ -18,8 +18,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as c_api
+from tensorflow.python.framework import ops
 
-from serving.server.status import Code, StatusError, not_found
+from serving.server.ranks import RankGuard
+from serving.server.status import Code, StatusError, invalid, not_found
 
 # Operations whose time is not bounded by the size of their inputs: loops, and those that wait for somebody else
 _UNBOUNDED = re.compile(r"(Stateless)?While|(Ref)?Enter|.*PyFunc.*|_?(Host)?Recv|(Queue|Barrier|Iterator|Unstage).*")
@@ -43,6 +45,8 @@ class GraphSession:
         self._session, self._bounded = session, bounded
         self._handles: dict[str, Any] = {}  # tensor -> what the C interface knows it by
         self._quick: dict[tuple[str, ...], int] = {}  # feeds and fetches -> bytes of the inputs of a quick run
+        self._ranks: dict[str, int | None] = {}  # tensor -> its rank in the graph, None where that is open
+        self._guard = RankGuard(session.graph)
 
     def dtype(self, tensor: str) -> int:
         """Return a tensor's number in DataType; see `session.Session.dtype`."""
@@ -51,6 +55,8 @@ class GraphSession:
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_ms: int | None) -> list[np.ndarray]:
         """Run the graph; see `session.Session.run`."""
         handle = self._handle
+        if any(value.ndim != self._rank(tensor) for tensor, value in feeds.items()):
+            self._guard.require_harmless(feeds, fetches)
         key, size = (*feeds, *fetches), sum([value.nbytes for value in feeds.values()])
         quick = size <= self._quick.get(key, -1)
         options = _run_options(timeout_ms, quick=quick) if quick or timeout_ms is not None else None
@@ -66,6 +72,8 @@ class GraphSession:
             )
         except tf.errors.OpError as error:
             raise StatusError(Code(error.error_code), error.message) from None
+        except UnicodeDecodeError as error:  # a kernel that repeats a value of the request; its code is lost with it
+            raise invalid(error.object.decode("utf-8", "replace")) from None
         finally:
             if options is not None:
                 c_api.TF_DeleteBuffer(options)
@@ -77,7 +85,7 @@ class GraphSession:
 
     def close(self) -> None:
         """Free the variables and the graph; see `session.Session.close`."""
-        self._session.close()
+        _free(self._session)
         self._handles.clear()
         self._session = None  # its end, not its closing, frees the variables
 
@@ -86,6 +94,14 @@ class GraphSession:
         if known is None:
             known = self._handles[tensor] = self._tensor(tensor)._as_tf_output()
         return known
+
+    def _rank(self, tensor: str) -> int | None:
+        try:
+            return self._ranks[tensor]
+        except KeyError:
+            rank: int | None = self._tensor(tensor).shape.rank
+            self._ranks[tensor] = rank
+            return rank
 
     def _tensor(self, name: str) -> Any:
         try:
@@ -110,9 +126,16 @@ def load(path: Path, tags: Sequence[str], config: config_pb2.ConfigProto) -> tup
         session.graph.finalize()
         session._extend_graph()  # where nothing was restored, nothing has brought the graph to the runtime yet
     except Exception as error:  # whatever is wrong with a model, the others are served
-        session.close()
+        _free(session)
         raise _load_error(error, path, tags) from error
     return GraphSession(session, bounded=_bounded(meta_graph.graph_def)), dict(meta_graph.signature_def)
+
+
+def _free(session: Any) -> None:
+    """Close a session and break its graph's cycles: the memory need not wait for a collection, which stops all."""
+    graph = session.graph
+    session.close()
+    ops.dismantle_graph(graph)
 
 
 def _load_error(error: Exception, path: Path, tags: Sequence[str]) -> StatusError:

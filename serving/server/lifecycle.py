@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ class Lifecycle:
             before, self._loads = self._loads, ThreadPoolExecutor(threads, thread_name_prefix="load")
         before.shutdown(wait=False)
 
-    def wait(self, names: Iterable[str], timeout_s: float | None) -> bool:
+    def wait(self, names: Collection[str], timeout_s: float | None) -> bool:
         """Wait until each model has a version AVAILABLE or only such as failed; return whether it came to that.
 
         Raises:
@@ -86,7 +86,7 @@ class Lifecycle:
                 raise StatusError(Code.UNAVAILABLE, "the server stops")
             return reached
 
-    def failures(self, names: Iterable[str]) -> list[str]:
+    def failures(self, names: Collection[str]) -> list[str]:
         """Return, for the models that failed, which versions did and why, in TensorFlow Serving's words."""
         with self._changed:
             return [

@@ -23,10 +23,15 @@ def loader(values: Values, registry: Registry, runtime: Runtime) -> Callable[[st
         from serving.server.servable import Servable
         from serving.server.warmup import warm_up
 
-        servable = Servable(name, version, *runtime.open(path))
-        if values.enable_model_warmup:
-            rehearsal = GrpcInference(Inference(registry, values.enable_signature_method_name_check))
-            warm_up(servable, path, rehearsal, values.num_request_iterations_for_warmup)
+        session, signatures = runtime.open(path)
+        try:
+            servable = Servable(name, version, session, signatures)
+            if values.enable_model_warmup:
+                rehearsal = GrpcInference(Inference(registry, values.enable_signature_method_name_check))
+                warm_up(servable, path, rehearsal, values.num_request_iterations_for_warmup)
+        except Exception:
+            session.close()
+            raise
         return servable
 
     return load

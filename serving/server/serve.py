@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from serving.server import batching_parameters
+from serving.server import batching_parameters, monitoring
 from serving.server import config as model_config
 from serving.server.flags import FLAGS, Support, Values
 from serving.server.lifecycle import Attempts, Lifecycle
@@ -33,6 +33,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     """
     _check(values)
     config = _config(values)
+    metrics_path = monitoring.path(values.monitoring_config_file) if values.monitoring_config_file else None
     runtime = Runtime(values, batching_parameters.of(values))
     models = _models(values, runtime)
     configured = models.accept(config)
@@ -46,12 +47,12 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     for number in signals:
         signal.signal(number, lambda *_: os._exit(0) if stop.is_set() else stop.set())  # a second one waits for nobody
     gc.collect()
-    gc.freeze()  # what has been imported stays; the collection after an unload need not look at it
+    gc.freeze()  # what has been imported stays; a collection need not look at it
     models.start(configured or (), stop)
     if not stop.is_set():
         from serving.server import ports
 
-        ports.answer(values, models, runtime, stop)
+        ports.answer(values, models, runtime, metrics_path, stop)
 
 
 def _check(values: Values) -> None:

@@ -35,7 +35,6 @@ def free(version: Version, stopped: Callable[[], bool]) -> None:
     del watch
     session.close()
     del session
-    gc.collect()  # a graph is full of cycles
     _return_to_system()
 
 

@@ -22,11 +22,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 
 from tests.serving.server.running import Running
+
+if TYPE_CHECKING:
+    from tests.serving.server.asking import Grpc
 
 CLIENTS_PER_PROTOCOL = 4
 SIDE = 2000  # a version holds a variable of SIDE x SIDE floats, 16 MB
@@ -59,6 +63,7 @@ class Result:
 
     Attributes:
         published: version -> when its folder got its name.
+        loading: version -> when it was first seen on its way.
         seen: version -> when it was first seen AVAILABLE.
         gone: version -> when it was first seen unloaded.
         rss_mb: the server's memory after each swap.
@@ -66,6 +71,7 @@ class Result:
 
     clients: list[Client]
     published: dict[int, float] = field(default_factory=dict)
+    loading: dict[int, float] = field(default_factory=dict)
     seen: dict[int, float] = field(default_factory=dict)
     gone: dict[int, float] = field(default_factory=dict)
     rss_mb: list[float] = field(default_factory=list)
@@ -96,8 +102,8 @@ class Result:
         return float(np.median(after[-few:]) - np.median(after[:few]))
 
     def table(self) -> str:
-        """Return the figures in Markdown."""
-        swaps = [(self.published[version], self.gone[version - 1]) for version in self.published if version > 1]
+        """Return the figures in Markdown; a swap is under way from the first sign of a load to the unload's end."""
+        swaps = [(self.loading[version], self.gone[version - 1]) for version in self.published if version > 1]
 
         def swapping(answer: Answer) -> bool:
             return any(answer.started < end and answer.ended > start for start, end in swaps)
@@ -108,14 +114,17 @@ class Result:
             answers = [answer for client in clients for answer in client.answers]
             failed = sum(len(client.failures) for client in clients)
             for name, chosen in (
-                (f"{protocol}, a swap under way", [answer for answer in answers if swapping(answer)]),
-                (f"{protocol}, between swaps", [answer for answer in answers if not swapping(answer)]),
+                (
+                    f"{protocol}, while a version is loaded and the other unloaded",
+                    [answer for answer in answers if swapping(answer)],
+                ),
+                (f"{protocol}, at other times", [answer for answer in answers if not swapping(answer)]),
             ):
                 ms = [1000 * (answer.ended - answer.started) for answer in chosen] or [float("nan")]
                 p50, p99, most = np.percentile(ms, [50, 99, 100])
                 rows.append(f"| {name} | {len(chosen)} | {failed} | {p50:.2f} | {p99:.2f} | {most:.2f} |")
         available = [self.seen[version] - self.published[version] for version in self.published if version > 1]
-        replaced = [end - start for start, end in swaps]
+        replaced = [self.gone[version - 1] - self.published[version] for version in self.published if version > 1]
         rows += [
             "",
             f"{len(swaps)} swaps, {len(self.failures)} failed and {len(self.wrong())} wrong answers. From the new "
@@ -253,13 +262,15 @@ def run(folder: Path, swaps: int) -> Result:
     return result
 
 
-def _await_swap(watcher: "Grpc", version: int, result: Result) -> None:  # noqa: F821, UP037
+def _await_swap(watcher: Grpc, version: int, result: Result) -> None:
     """Note when a version becomes AVAILABLE and when the one before has ended."""
     deadline = time.monotonic() + _WAIT_S
     while version - 1 not in result.gone:
         states = {status.version: status.state for status in watcher.statuses("m")}
         now = time.monotonic()
         assert now < deadline, states
+        if version in states:
+            result.loading.setdefault(version, now)
         if version not in result.seen and states.get(version) == 30:
             result.seen[version] = now
         if states[version - 1] == 50:

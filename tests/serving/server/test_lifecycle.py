@@ -185,20 +185,20 @@ def test_server_waits_with_closed_ports_when_there_is_no_version_and_ends_by_sig
     with Grpc(server.port) as client:
         assert [status.version for status in client.statuses("late")] == [2]
         # what runs when the signal comes is answered
-        running = client.prediction.Predict.future(predict_request("late", n=np.int64(200_000)), timeout=20)
+        running = client.prediction.Predict.future(predict_request("late", n=np.int64(60_000)), timeout=20)
         with ThreadPoolExecutor(1) as pool:
-            rest = pool.submit(server.predict, "late", {"inputs": 200_000})
+            rest = pool.submit(server.predict, "late", {"inputs": 60_000})
             time.sleep(0.1)
             server.process.send_signal(signal.SIGTERM)
-            assert running.result().outputs["y"].int64_val == [200_000]
-            assert rest.result() == {"outputs": 200_000}
+            assert running.result().outputs["y"].int64_val == [60_000]
+            assert rest.result() == {"outputs": 60_000}
     assert server.ended() == 0
     assert "Traceback" not in server.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_server_ends_at_once_when_the_signal_comes_before_it_is_ready(tmp_path: Path, number: signal.Signals) -> None:
-    server = Running(tmp_path, ["--model_base_path=/nowhere", "--monitoring_config_file=/m"])
+    server = Running(tmp_path, ["--model_base_path=/nowhere", "--mixed_precision=x"])
     server.wait_for_log("ignored")
     server.process.send_signal(number)
     started = time.monotonic()

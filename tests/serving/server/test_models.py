@@ -57,12 +57,14 @@ class Server:
     """The models of a server, without its ports; it looks at the disk when it is told to."""
 
     def __init__(self, root: Path, loader: Loader, *, attempts: int = 1, interval_s: float = 0.0, poll_s: int = 0,
-                 early_labels: bool = False) -> None:  # fmt: skip
+                 load_threads: int = 1, unload_threads: int = 1, early_labels: bool = False) -> None:  # fmt: skip
         self.root, self.loader, self.stop = root, loader, threading.Event()
         self.registry = Registry()
-        self.lifecycle = Lifecycle(self.registry, loader, Attempts(attempts, interval_s), 4, 1)
+        self.lifecycle = Lifecycle(self.registry, loader, Attempts(attempts, interval_s), 4, unload_threads)
         self.watcher = Watcher(self.lifecycle.aspire, poll_s)
-        self.models = Models(self.registry, self.lifecycle, self.watcher, load_threads=1, early_labels=early_labels)
+        self.models = Models(
+            self.registry, self.lifecycle, self.watcher, load_threads=load_threads, early_labels=early_labels
+        )
 
     def config(self, text: str) -> Any:
         """Return a config of models as `name: policy and labels`, one a line."""
@@ -236,6 +238,38 @@ def test_the_new_version_is_ready_before_the_old_one_goes(server: Callable[..., 
     one.loader.gates["m", 2].set()
     one.becomes({2: "AVAILABLE", 1: "END"})
     assert one.asked() == 2
+
+
+@pytest.mark.rule("1.2")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_as_many_versions_as_there_are_threads_are_loaded_and_unloaded_at_the_same_time(
+    server: Callable[..., Server], threads: int
+) -> None:
+    one = server(load_threads=threads, unload_threads=threads)
+    names = ("a", "b", "c")
+    for name in names:
+        one.add(name, 1)
+    one.start("a:\nb:\nc:")
+    held = {name: one.registry.find(name) for name in names}
+    for name in names:
+        one.loader.gates[name, 2] = threading.Event()
+        one.add(name, 2)
+    one.look()
+
+    def count(state: str) -> int:
+        return sum(list(one.states(name).values()).count(state) for name in names)
+
+    within(lambda: count("LOADING") == threads)
+    time.sleep(0.05)
+    assert count("LOADING") == threads
+    for name in names:
+        one.loader.gates[name, 2].set()
+    within(lambda: count("UNLOADING") == threads and count("LOADING") == 0)
+    time.sleep(0.05)
+    assert (count("UNLOADING"), count("AVAILABLE")) == (threads, 6 - threads)
+    held.clear()
+    for name in names:
+        one.becomes({2: "AVAILABLE", 1: "END"}, name)
 
 
 @pytest.mark.rule("6.3")

@@ -6,6 +6,7 @@ that is slow, silent or gone costs a socket, never a thread.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
@@ -92,6 +93,8 @@ class HttpServer:
     def stop(self, deadline: float) -> None:
         """Take no more requests; return when those at hand are answered, or at the deadline (time.monotonic)."""
         self._stopping = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closed alone, it would listen for as long as a thread accepts
         self._listener.close()
         self._wake_writer.send(b"x")
         for thread in self._threads:

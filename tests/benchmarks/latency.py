@@ -101,8 +101,8 @@ def asking(task: Task) -> Callable[[int], list[float]]:
 
     def run(count: int) -> list[float]:
         outcome = ask(client, task, count=count)
-        if outcome.wrong:
-            raise RuntimeError(f"{outcome.wrong} of {count} answers over {task.protocol} are wrong")
+        if wrong := requests.wrong(task, outcome):
+            raise RuntimeError(f"{wrong} of {count} answers over {task.protocol} are wrong")
         return outcome.times_s
 
     return run

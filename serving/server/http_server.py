@@ -94,7 +94,7 @@ class HttpServer:
         """Take no more requests; return when those at hand are answered, or at the deadline (time.monotonic)."""
         self._stopping = True
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # closed alone, it would listen for as long as a thread accepts
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends the wait for a client, too
         self._listener.close()
         self._wake_writer.send(b"x")
         for thread in self._threads:
@@ -192,6 +192,10 @@ class HttpServer:
         except OSError:
             self._end(connection)
             return None
+        except Exception:  # noqa: BLE001  out of memory for what was sent: one connection ends, the server goes on
+            traceback.print_exc(file=sys.stderr)
+            self._end(connection)
+            return None
         connection.waits_for_client()
         self._poller.arm(connection.fd, to_write=connection.has_unsent)
         return None
@@ -199,7 +203,11 @@ class HttpServer:
     def _send(self, connection: Connection, request: Request | None, response: Response) -> None:
         keep = request is not None and request.keep_alive and not self._stopping
         connection.ending = not keep
-        connection.send(self._bytes(response, keep=keep, body=request is None or request.method != "HEAD"))
+        try:
+            connection.send(self._bytes(response, keep=keep, body=request is None or request.method != "HEAD"))
+        except MemoryError:  # for a copy of the answer
+            traceback.print_exc(file=sys.stderr)
+            connection.ending = True
 
     def _end(self, connection: Connection) -> None:
         del self._connections[connection.fd]  # before the system gives its number to another

@@ -64,7 +64,8 @@ def run(
     if signature is None:
         raise invalid(f"No signature was found with the name: {name}")
     outputs = fetched(signature, method, check_method_name=inference.check_method_names)
-    arrays = inference.run(servable, signature, {INPUTS: vector(examples)}, outputs, timeout_ms)
+    api = method.rpartition("/")[2].capitalize()
+    arrays = inference.run(servable, signature, {INPUTS: vector(examples)}, outputs, timeout_ms, api)
     return dict(zip(outputs, arrays, strict=True))
 
 

@@ -64,14 +64,23 @@ def _threads() -> int:
 
 
 _INERT, _IGNORED, _REFUSED = Support.INERT, Support.IGNORED, Support.REFUSED
+_OURS = "modelmill's own. 0: no limit."
 FLAGS: tuple[Flag, ...] = (
     Flag("port", "int32", 8500, "TCP port for gRPC. 0: no gRPC over TCP."),
     Flag("grpc_socket_path", "string", "", "Also listen for gRPC on this UNIX socket."),
     Flag("rest_api_port", "int32", 0, "TCP port for HTTP/REST. 0: no REST."),
     Flag("rest_api_num_threads", "int32", _threads(), "REST requests handled at the same time."),
     Flag("rest_api_timeout_in_ms", "int32", 30000, "Longest run of a REST request, in ms."),
-    Flag("rest_api_enable_cors_support", "bool", False, "Answer with CORS headers.", _IGNORED),
+    Flag("rest_api_enable_cors_support", "bool", False, "Answer with CORS headers."),
     Flag("bind_address", "string", "127.0.0.1", "Address to listen on; modelmill's own. 0.0.0.0: from everywhere."),
+    # what a client may take over REST; no flags of tensorflow_model_server
+    Flag("rest_max_connections", "int32", 0, f"Connections at once. {_OURS}"),
+    Flag("rest_max_queued_requests", "int32", 0, f"Requests that wait for one of rest_api_num_threads. {_OURS}"),
+    Flag("rest_max_header_bytes", "int32", 0, f"Largest head of a request. {_OURS}"),
+    Flag("rest_max_body_bytes", "int64", 0, f"Largest body of a request, as sent. {_OURS}"),
+    Flag("rest_idle_timeout_in_ms", "int32", 0, f"A connection on which nothing moves ends. {_OURS}"),
+    Flag("rest_request_timeout_in_ms", "int32", 0, f"Longest time to send one request. {_OURS}"),
+    Flag("rest_answer_timeout_in_ms", "int32", 0, f"Longest time to take one answer. {_OURS}"),
     Flag("grpc_max_threads", "int32", _threads(), "gRPC requests handled at the same time."),
     Flag("grpc_queue_length", "int32", 0, "gRPC requests beyond them that wait; modelmill's own. 0: all are refused."),
     Flag("shutdown_grace_seconds", "float", 3.0, "Time for running requests after SIGTERM; modelmill's own."),
@@ -98,7 +107,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("enable_per_model_batching_parameters", "bool", False, "Read them from each model's folder."),
     Flag("enable_model_warmup", "bool", True, "Replay each version's warm-up requests."),
     Flag("num_request_iterations_for_warmup", "int32", 0, "Times each of them is replayed. 0: once."),
-    Flag("monitoring_config_file", "string", "", "MonitoringConfig in text format.", _IGNORED),
+    Flag("monitoring_config_file", "string", "", "MonitoringConfig in text format."),
     Flag("tensorflow_session_parallelism", "int64", 0, "Threads inside and between operations. 0: automatic."),
     Flag("tensorflow_intra_op_parallelism", "int64", 0, "Threads inside an operation. 0: automatic."),
     Flag("tensorflow_inter_op_parallelism", "int64", 0, "Threads between operations. 0: automatic."),

@@ -119,14 +119,22 @@ class GrpcServer:
 
     def _work(self) -> None:
         """Poll and answer. The queue is never shut down: to answer late would end the process then."""
-        event = None
         while True:
-            del event  # before the next poll: it keeps a call
             event = self._events.poll(None)
             try:
                 self._handle(event)
             except Exception:  # noqa: BLE001  whatever becomes of one call, the others are served
                 traceback.print_exc(file=sys.stderr)
+            del event  # with the request, which may be large
+            if self._polling > _POLLERS:
+                self._park()
+
+    def _park(self) -> None:
+        with self._lock:
+            if self._polling > _POLLERS:
+                self._polling -= 1
+                self._parked += 1
+                self._unpark.wait()
 
     def _handle(self, event: Any) -> None:
         tag = event.tag
@@ -183,11 +191,7 @@ class GrpcServer:
             if self._waiting:
                 return self._waiting.popleft()
             self._answering -= 1
-            if self._polling < _POLLERS:
-                self._polling += 1
-            else:
-                self._parked += 1
-                self._unpark.wait()
+            self._polling += 1
         return None
 
     def _have_polled(self) -> None:

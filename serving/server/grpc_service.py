@@ -34,7 +34,7 @@ class Services:
 
     def __init__(self, inference: Inference, *, outputs_as_content: bool, reload: Callable[[Any, Any], Any]) -> None:
         self._registry, self._inference = inference.registry, GrpcInference(inference, outputs_as_content)
-        self.reload = reload
+        self.reload, self.metrics = reload, inference.metrics
 
     def predict(self, request: Any, context: Any) -> Any:
         """Answer PredictionService.Predict (rule 3.3)."""
@@ -98,11 +98,14 @@ def status_response(statuses: Sequence[VersionStatus]) -> Any:
 
 def methods(services: Services) -> dict[str, Method]:
     """Return what answers each path (rule 3.1)."""
+    counted = services.metrics.counted
     prediction, model = "/tensorflow.serving.PredictionService", "/tensorflow.serving.ModelService"
     return {
-        f"{prediction}/Predict": _method(services.predict, predict_pb2.PredictRequest),
-        f"{prediction}/Classify": _method(services.classify, classification_pb2.ClassificationRequest),
-        f"{prediction}/Regress": _method(services.regress, regression_pb2.RegressionRequest),
+        f"{prediction}/Predict": _method(counted("Predict", services.predict), predict_pb2.PredictRequest),
+        f"{prediction}/Classify": _method(
+            counted("Classify", services.classify), classification_pb2.ClassificationRequest
+        ),
+        f"{prediction}/Regress": _method(counted("Regress", services.regress), regression_pb2.RegressionRequest),
         f"{prediction}/MultiInference": _method(services.multi_inference, inference_pb2.MultiInferenceRequest),
         f"{prediction}/GetModelMetadata": _method(services.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
         f"{model}/GetModelStatus": _method(services.status, get_model_status_pb2.GetModelStatusRequest),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from serving.server.metrics import Metrics
 from serving.server.registry import Registry
 from serving.server.servable import Servable, Signature
 from serving.server.status import Code, StatusError, invalid
@@ -21,10 +23,12 @@ class Inference:
     Attributes:
         registry: the models.
         check_method_names: refuse signatures with an odd method name.
+        metrics: of both protocols.
     """
 
     registry: Registry
     check_method_names: bool = False
+    metrics: Metrics = field(default_factory=Metrics)
 
     def check_method(self, signature: Signature) -> None:
         """Refuse an odd method name where the flag asks for it.
@@ -46,13 +50,20 @@ class Inference:
         inputs: Mapping[str, np.ndarray],
         outputs: Sequence[str],
         timeout_ms: int | None,
+        api: str = "Predict",
     ) -> list[np.ndarray]:
-        """Run a checked request; the place for a check that TensorFlow Serving does not make.
+        """Run a checked request.
+
+        Args:
+            api: the gRPC method that is run, in either protocol, for the metrics.
 
         Raises:
             StatusError: the run fails.
         """
-        return servable.run(signature, inputs, outputs, timeout_ms)
+        started = time.perf_counter()
+        found = servable.run(signature, inputs, outputs, timeout_ms)
+        self.metrics.run(servable.name, api, time.perf_counter() - started)
+        return found
 
 
 def check_inputs(signature: Signature, given: Collection[str]) -> None:

@@ -5,31 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
 
-from serving.server import grpc_service, reload_service
+from serving.server import grpc_service, reload_service, rest_start
 from serving.server.flags import Values
 from serving.server.grpc_server import GrpcServer
 from serving.server.inference import Inference
 from serving.server.models import Models, poll
 from serving.server.runtime import Runtime
-from serving.server.status import Code, StatusError
-
-if TYPE_CHECKING:
-    from serving.server.http_server import HttpServer
 
 log = logging.getLogger(__name__)
 
 
-def answer(values: Values, models: Models, runtime: Runtime, stop: threading.Event) -> None:
+def answer(values: Values, models: Models, runtime: Runtime, metrics_path: str | None, stop: threading.Event) -> None:
     """Open the ports and answer; once `stop` is set, let running requests end.
+
+    Args:
+        metrics_path: where Prometheus finds the metrics, or None.
 
     Raises:
         StatusError: a port cannot be had.
     """
     inference = Inference(models.registry, values.enable_signature_method_name_check)
     grpc_server = _grpc(values, models, inference)
-    http_server = _rest(values, inference)
+    http_server = rest_start.start(values, inference, metrics_path)
     if values.model_config_file and values.model_config_file_poll_wait_seconds > 0:
         seconds = values.model_config_file_poll_wait_seconds
         threading.Thread(
@@ -50,7 +48,7 @@ def _grpc(values: Values, models: Models, inference: Inference) -> GrpcServer:
     services = grpc_service.Services(
         inference,
         outputs_as_content=values.enable_serialization_as_tensor_content,
-        reload=reload_service.answer(models.reload, _counter),
+        reload=reload_service.answer(models.reload, inference.metrics.value),
     )
     methods = grpc_service.methods(services)
     if values.enable_grpc_healthcheck_service:
@@ -70,37 +68,11 @@ def _grpc(values: Values, models: Models, inference: Inference) -> GrpcServer:
     return server
 
 
-def _counter(name: str) -> int:  # noqa: ARG001
-    """Return the value of a metric: 0, as for every metric that there is none of."""
-    return 0
-
-
 def _grpc_addresses(values: Values) -> list[str]:
     """Return where to listen for gRPC: a TCP port, a UNIX socket, or both."""
     host = f"[{values.bind_address}]" if ":" in values.bind_address else values.bind_address
     addresses = [f"{host}:{values.port}"] if values.port else []
     return [*addresses, f"unix:{values.grpc_socket_path}"] if values.grpc_socket_path else addresses
-
-
-def _rest(values: Values, inference: Inference) -> HttpServer | None:
-    """Return the running REST server, or None where there is to be none."""
-    from serving.server.http_server import HttpServer
-    from serving.server.rest import Rest
-
-    address, port = values.bind_address, values.rest_api_port
-    if port == 0:
-        return None
-    if port == values.port:
-        log.error("server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST "
-                  "API. Skipped exporting HTTP/REST API.")  # fmt: skip
-        return None
-    rest = Rest(inference, values.rest_api_timeout_in_ms)
-    try:
-        server = HttpServer(address, port, rest.handle, max(1, values.rest_api_num_threads))
-    except (OSError, OverflowError) as error:
-        raise StatusError(Code.UNKNOWN, f"cannot listen for HTTP/REST on {address}:{port}: {error}") from None
-    log.info("Exporting HTTP/REST API at:%s:%d ...", address, port)
-    return server
 
 
 def _channel_arguments(text: str) -> list[tuple[str, int | str]]:

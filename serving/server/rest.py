@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
+import time
 import traceback
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote
 
-from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2
-
-from serving.server import examples, rest_examples, rest_json, rest_request, rest_response
-from serving.server.grpc_service import status_response
+from serving.server import examples, rest_examples, rest_json, rest_model, rest_request, rest_response, rest_route
 from serving.server.http_request import Request
 from serving.server.http_server import Response, html_error
 from serving.server.inference import Inference, chosen_outputs
-from serving.server.servable import DEFAULT_SIGNATURE, METADATA_FIELD, Servable, Signature
+from serving.server.rest_route import LARGEST_VERSION, NOWHERE, Route
+from serving.server.servable import DEFAULT_SIGNATURE, Servable, Signature
 from serving.server.status import HTTP, Code, StatusError, invalid
 
-_WHICH = r"(?:(?:/versions/(?P<version>[0-9]+))|(?:/labels/(?P<label>[^/:]+)))?"
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
-_INFERENCE = re.compile(rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<verb>classify|regress|predict)", re.IGNORECASE)
-_MODEL = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:/(?P<verb>metadata))?", re.IGNORECASE)
 # verb -> the method, and what writes its answer
 _EXAMPLES = {
     "classify": (examples.CLASSIFY, rest_examples.classification),
     "regress": (examples.REGRESS, rest_examples.regression),
 }
-_LARGEST_VERSION = 2**63 - 1
+_CORS = (
+    "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: POST, GET\r\n"
+    "Access-Control-Allow-Headers: Content-Type\r\n"
+)
+_LIBEVENT_DEFAULT = "text/html; charset=ISO-8859-1"
 
 
 @dataclass(frozen=True)
@@ -39,52 +35,88 @@ class Rest:
 
     Attributes:
         timeout_ms: longest run of a request.
+        cors: answer with CORS headers.
+        metrics_path: where Prometheus finds the metrics, or None.
     """
 
     inference: Inference
     timeout_ms: int
+    cors: bool = False
+    metrics_path: str | None = None
 
     def handle(self, request: Request) -> Response:
         """Answer a request; errors are JSON below /v1/ and a page elsewhere."""
-        path = re.sub(r"^https?://[^/]*", "", request.target)
+        path = request.target
+        if not path.startswith("/"):
+            path = re.sub(r"^https?://[^/]*", "", path)
+        if self.metrics_path is not None and re.split("[?#]", path, maxsplit=1)[0] == self.metrics_path:
+            return self._metrics(path)
         if not _API.fullmatch(path):
             return html_error(404)
+        started = time.perf_counter()
+        route, code, response = self._answer(request, path)
+        api = route.verb if request.method == "POST" else ""
+        self.inference.metrics.request(route.name, api, "REST", code, time.perf_counter() - started)
+        return response
+
+    def overloaded(self) -> Response:
+        """Return the answer to a request that may not even wait."""
+        return self._json(429, rest_response.error("Too many requests wait to be answered"))
+
+    def _answer(self, request: Request, path: str) -> tuple[Route, Code, Response]:
+        """Return where a request goes, how that ends, and its answer."""
+        route = NOWHERE
         try:
-            return Response(200, self._route(request.method, path, request.body))
+            if request.method == "OPTIONS":
+                return self._options(request)
+            route = rest_route.find(request.method, path)
+            return route, Code.OK, self._json(200, self._body(route, request, path))
         except _UnspeakableError:
-            return Response(400, b"")
+            return route, Code.INVALID_ARGUMENT, self._json(400, b"")
         except StatusError as error:
             status = error
         except Exception as error:  # noqa: BLE001  one request fails, the server goes on
             traceback.print_exc(file=sys.stderr)
             status = StatusError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-        return Response(HTTP[status.code], rest_response.error(status.text))
+        return route, status.code, self._json(HTTP[status.code], rest_response.error(status.text))
 
-    def _route(self, method: str, path: str, body: bytes) -> bytes:
-        match = _INFERENCE.fullmatch(path) if method == "POST" else _MODEL.fullmatch(path) if method == "GET" else None
-        if not match or (method == "POST" and match["verb"] not in ("classify", "regress", "predict")):
-            raise invalid(f"Malformed request: {method} {path}")
-        name = unquote(match["name"] or "")
-        version = int(match["version"]) if match["version"] else None
-        if version is not None and version > _LARGEST_VERSION:
+    def _json(self, status: int, body: bytes) -> Response:
+        return Response(status, body, headers=_CORS if self.cors else "")
+
+    def _options(self, request: Request) -> tuple[Route, Code, Response]:
+        """Answer what a browser asks before it lets a page call (rule 4.8)."""
+        origin = request.headers.get(b"origin", b"")
+        code = Code.OK if origin.startswith((b"http://", b"https://")) else Code.FAILED_PRECONDITION
+        return NOWHERE, code, Response(HTTP[code], b"", _LIBEVENT_DEFAULT, _CORS if self.cors else "")
+
+    def _metrics(self, path: str) -> Response:
+        """Answer Prometheus (rule 4.10)."""
+        if path != self.metrics_path:
+            text = f"Unexpected path: {path}. Should be {self.metrics_path}"
+            return Response(400, text.encode("utf-8", "surrogateescape"), "text/plain")
+        return Response(200, self.inference.metrics.page(), "text/plain")
+
+    def _body(self, route: Route, request: Request, path: str) -> bytes:
+        if route.version is not None and route.version > LARGEST_VERSION:
             raise _UnspeakableError
-        label = unquote(match["label"]) if match["label"] else None
-        if match["verb"] == "predict":
-            return self._predict(name, version, label, body)
-        if match["verb"] in _EXAMPLES:
-            return self._examples(match["verb"], (name, version, label), body)
-        if not name:
+        if request.method == "POST" and route.verb == "predict":
+            return self._predict(route, request.body())
+        if request.method == "POST" and route.verb in _EXAMPLES:
+            return self._examples(route, request.body())
+        if request.method == "POST" or route is NOWHERE:
+            raise invalid(f"Malformed request: {request.method} {path}")
+        if not route.name:
             raise invalid("Missing model name in request.")
-        if match["verb"] == "metadata":
-            return _metadata_json(self.inference.registry.find(name, version, label))
-        response = status_response(self.inference.registry.statuses(name, version))
-        return json.dumps(_message(response), indent=1, ensure_ascii=False).encode("utf-8", "replace")
+        registry = self.inference.registry
+        if route.verb == "metadata":
+            return rest_model.metadata(registry.find(route.name, route.version, route.label))
+        return rest_model.status(registry.statuses(route.name, route.version))
 
-    def _predict(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
+    def _predict(self, route: Route, body: bytes) -> bytes:
         """Answer :predict; the checks are in the order of rule 4.6."""
         document = rest_json.parse(body)
         signature_name = rest_request.signature_name(document) or DEFAULT_SIGNATURE
-        servable = self.inference.registry.find(name, version, label)
+        servable = self.inference.registry.find(route.name, route.version, route.label)
         signature = _signature(servable, signature_name)
         row, inputs = rest_request.inputs(document, signature)
         self.inference.check_method(signature)
@@ -93,13 +125,13 @@ class Rest:
         write = rest_response.rows if row else rest_response.columns
         return write(dict(zip(outputs, arrays, strict=True)))
 
-    def _examples(self, verb: str, which: tuple[str, int | None, str | None], body: bytes) -> bytes:
+    def _examples(self, route: Route, body: bytes) -> bytes:
         """Answer :classify and :regress; unlike :predict, they read the whole request before they look the model up."""
-        method, write = _EXAMPLES[verb]
+        method, write = _EXAMPLES[route.verb]
         document = rest_json.parse(body)
         signature_name = rest_request.signature_name(document)
         listed = rest_examples.serialized(document)
-        servable = self.inference.registry.find(*which)
+        servable = self.inference.registry.find(route.name, route.version, route.label)
         outputs = examples.run(self.inference, servable, signature_name, method, listed, self.timeout_ms)
         return write(outputs, len(listed))
 
@@ -113,22 +145,3 @@ def _signature(servable: Servable, name: str) -> Signature:
     if signature is None:
         raise invalid(f'Serving signature name: "{name}" not found in signature def')
     return signature
-
-
-def _metadata_json(servable: Servable) -> bytes:
-    """Return the metadata, signature_def in signature_def (rule 4.5)."""
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    servable.metadata.metadata[METADATA_FIELD].Unpack(signatures)
-    document = {
-        "model_spec": _message(servable.metadata.model_spec),
-        "metadata": {"signature_def": _message(signatures)},
-    }
-    return json.dumps(document, indent=1).encode()
-
-
-def _message(message: Any) -> dict[str, Any]:
-    """Return a message as protobuf's JSON, names as in the .proto file, defaults included."""
-    found: dict[str, Any] = json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return found

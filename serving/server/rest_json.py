@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.server import rest_response
+from serving.server import rest_decimals, rest_response
 from serving.server.status import StatusError, invalid
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -110,7 +110,7 @@ def shown(value: Any) -> str:
     """Return a value as error texts show it."""
     if isinstance(value, float):
         single = math.isfinite(value) and abs(value) <= _LARGEST_FLOAT32
-        return rest_response.decimals(np.array([value], np.float32 if single else np.float64))[0]
+        return rest_decimals.decimals(np.array([value], np.float32 if single else np.float64))[0]
     if isinstance(value, str):
         return rest_response.string(value)
     return json.dumps(value, indent=4, ensure_ascii=False)

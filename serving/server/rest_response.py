@@ -5,22 +5,18 @@ from __future__ import annotations
 import base64
 import math
 import re
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from serving.server import rest_decimals
 from serving.server.status import StatusError, invalid
 from serving.server.tensors import DTYPE_NAMES
 
 _INDENT = "    "
 _ESCAPED = re.compile(r'[\x00-\x1f"\\]')
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_FEW = 24  # below this, numpy's calls cost more than they save
-# significant digits: shortest try, and what always reads back to the same number
-_DIGITS = {np.dtype(np.float32): ("%.6g", "%.9g"), np.dtype(np.float64): ("%.6g", "%.17g")}
-_SINGLE = struct.Struct("f")
 _INTEGERS = frozenset(np.dtype(kind) for kind in ("i1", "i2", "i4", "i8", "u1", "u4", "u8"))
 
 
@@ -51,17 +47,20 @@ def rows(outputs: Mapping[str, np.ndarray]) -> bytes:
             raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {count}")
         count = len(array)
     several = len(outputs) > 1
-    items = [_lines(name, array, depth=3 if several else 2) for name, array in outputs.items()]
+    if not count:
+        return _encoded(_EMPTY_ROWS)
     if several:
         keys = [f"{_INDENT * 3}{string(name)}: " for name in outputs]
+        items = [_lines(name, array) for name, array in outputs.items()]
         objects = (
             ",\n".join([key + value for key, value in zip(keys, values, strict=True)])
             for values in zip(*items, strict=True)
         )
         text = ",".join([f"\n{_INDENT * 2}{{\n{item}\n{_INDENT * 2}}}" for item in objects])
     else:
-        text = ", ".join(items[0])
-    return _encoded(f'{{\n{_INDENT}"predictions": [{text}\n{_INDENT}]\n}}' if count else _EMPTY_ROWS)
+        ((name, array),) = outputs.items()
+        text = _laid_out(_tokens(name, array, 1 + array.ndim), array.shape, _ON_ONE_LINE)[1:-1]
+    return _encoded(f'{{\n{_INDENT}"predictions": [{text}\n{_INDENT}]\n}}')
 
 
 _EMPTY_ROWS = f'{{\n{_INDENT}"predictions": []\n}}'
@@ -80,33 +79,64 @@ def columns(outputs: Mapping[str, np.ndarray]) -> bytes:
     return _encoded(f'{{\n{_INDENT}"outputs": {{\n' + ",\n".join(members) + f"\n{_INDENT}}}\n}}")
 
 
-def _lines(name: str, array: np.ndarray, depth: int) -> list[str]:
-    """Return each row of an array as one line of JSON; `depth` levels are open around a row."""
-    found = _tokens(name, array, depth + array.ndim - 1)
-    for axis in range(array.ndim - 1, 0, -1):
-        size, groups = array.shape[axis], math.prod(array.shape[:axis])
-        found = ["[" + ", ".join(found[at * size : (at + 1) * size]) + "]" for at in range(groups)]
-    return found
+def _lines(name: str, array: np.ndarray) -> list[str]:
+    """Return each row of an array as one line of JSON, inside of an object."""
+    tokens = _tokens(name, array, 2 + array.ndim)
+    size = math.prod(array.shape[1:])
+    if array.ndim == 1:
+        return tokens
+    rows = (tokens[at * size : (at + 1) * size] for at in range(len(array)))
+    return [_laid_out(row, array.shape[1:], _ON_ONE_LINE) for row in rows]
 
 
 def _block(name: str, array: np.ndarray, depth: int) -> str:
     """Return an array as JSON with an element a line; `depth` levels are open around it."""
-    found = _tokens(name, array, depth + array.ndim)
-    for axis in range(array.ndim - 1, -1, -1):
-        size, groups = array.shape[axis], math.prod(array.shape[:axis])
-        if size == 0:
-            found = ["[]"] * groups
-            continue
-        inner, outer = "\n" + _INDENT * (depth + axis + 1), "\n" + _INDENT * (depth + axis)
-        separator = "," + inner
-        found = ["[" + inner + separator.join(found[at * size : (at + 1) * size]) + outer + "]" for at in range(groups)]
-    return found[0]
+    breaks = ["\n" + _INDENT * (depth + level) for level in range(array.ndim + 1)]
+    return _laid_out(_tokens(name, array, depth + array.ndim), array.shape, breaks)
+
+
+_ON_ONE_LINE: list[str] = []
+
+
+def _laid_out(tokens: list[str], shape: tuple[int, ...], breaks: list[str]) -> str:
+    """Return the elements of an array in nested brackets.
+
+    Args:
+        breaks: what stands before a value at each level, the array's own first; empty: all is on one line.
+    """
+    if len(shape) == 1 and not breaks:
+        return f"[{', '.join(tokens)}]"
+    if 0 in shape:
+        return _laid_out_empty(shape, breaks)
+    rank = len(shape)
+    between = [f",{text}" for text in breaks] or [", "] * (rank + 1)
+    opening = [f"[{text}" for text in breaks[1:]] or ["["] * rank
+    closing = [f"{text}]" for text in breaks[:-1]] or ["]"] * rank
+    # between two elements, brackets of the levels that end there close and open again
+    pieces = [between[rank]] * (2 * len(tokens) - 1)
+    step = 1
+    for level in range(rank - 1, 0, -1):
+        step *= shape[level]
+        text = "".join(closing[rank - 1 : level - 1 : -1]) + between[level] + "".join(opening[level:])
+        pieces[2 * step - 1 :: 2 * step] = [text] * (len(tokens) // step - 1)
+    pieces[::2] = tokens
+    return "".join([*opening, *pieces, *reversed(closing)])
+
+
+def _laid_out_empty(shape: tuple[int, ...], breaks: list[str]) -> str:
+    """Return the brackets of an array without elements."""
+    text = "[]"
+    for level in range(shape.index(0) - 1, -1, -1):
+        inner = breaks[level + 1] if breaks else ""
+        separator = f",{inner}" if breaks else ", "
+        text = f"[{inner}{separator.join([text] * shape[level])}{breaks[level] if breaks else ''}]"
+    return text
 
 
 def _tokens(name: str, array: np.ndarray, depth: int) -> list[str]:
     """Return the elements as JSON; `depth` levels are open around an element."""
-    if array.dtype in _DIGITS:
-        return decimals(array)
+    if array.dtype in rest_decimals.DTYPES:
+        return rest_decimals.decimals(array)
     if array.dtype in _INTEGERS:
         return list(map(str, array.ravel().tolist()))
     if array.dtype == np.bool_:
@@ -122,52 +152,6 @@ def _tokens(name: str, array: np.ndarray, depth: int) -> list[str]:
 
 def _no_json(dtype: np.dtype[Any]) -> StatusError:
     return invalid(f"Failed to write JSON value for tensor type: {DTYPE_NAMES.get(dtype, dtype.name)}")
-
-
-def decimals(array: np.ndarray) -> list[str]:
-    """Return float32 or float64 elements as JSON: 6 digits where they read back to the same number, else 9 or 17."""
-    flat = array.ravel()
-    values = flat.tolist()
-    short, full = _DIGITS[array.dtype]
-    if len(values) < _FEW:
-        read_back = float if array.dtype == np.float64 else _as_float32
-        return [_decimal(value, short, full, read_back) for value in values]
-    found = _formatted(short, values)
-    # nan differs from itself; it is set right below
-    differing = np.flatnonzero(np.fromstring(" ".join(found), array.dtype, sep=" ") != flat).tolist()
-    for index, text in zip(differing, _formatted(full, [values[index] for index in differing]), strict=True):
-        found[index] = text
-    with np.errstate(invalid="ignore"):
-        whole = np.flatnonzero((np.trunc(flat) == flat) | ~np.isfinite(flat)).tolist()
-    for index in whole:
-        found[index] = _finished(found[index])
-    return found
-
-
-def _decimal(value: float, short: str, full: str, read_back: Callable[[str], float]) -> str:
-    text = short % value
-    if read_back(text) != value:
-        text = full % value
-    return _finished(text)
-
-
-def _as_float32(text: str) -> float:
-    value: float = _SINGLE.unpack(_SINGLE.pack(float(text)))[0]
-    return value
-
-
-def _formatted(form: str, values: list[float]) -> list[str]:
-    return (f"{form} " * len(values) % tuple(values)).split()
-
-
-_NOT_FINITE = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-
-
-def _finished(text: str) -> str:
-    """Return the text as JSON's grammar, or at least TensorFlow Serving's, has it."""
-    if text in _NOT_FINITE:
-        return _NOT_FINITE[text]
-    return text if "." in text or "e" in text else text + ".0"
 
 
 def _escape(match: re.Match[str]) -> str:

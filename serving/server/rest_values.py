@@ -37,7 +37,7 @@ _LIMITS: dict[int, tuple[int, int]] = {
     types_pb2.DT_UINT64: (0, 2**64 - 1),
 }
 _PLAIN |= dict.fromkeys(_LIMITS, _INTEGERS)
-_HIGHEST_RANK = 64  # numpy's
+_HIGHEST_RANK = 32  # as tensors.to_array has it
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*(={0,2})")
 
 

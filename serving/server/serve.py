@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from serving.server import batching_parameters
+from serving.server import batching_parameters, monitoring
 from serving.server import config as model_config
 from serving.server.flags import FLAGS, Support, Values
 from serving.server.lifecycle import Attempts, Lifecycle
@@ -33,6 +33,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     """
     _check(values)
     config = _config(values)
+    metrics_path = monitoring.path(values.monitoring_config_file) if values.monitoring_config_file else None
     runtime = Runtime(values, batching_parameters.of(values))
     models = _models(values, runtime)
     configured = models.accept(config)
@@ -51,7 +52,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
     if not stop.is_set():
         from serving.server import ports
 
-        ports.answer(values, models, runtime, stop)
+        ports.answer(values, models, runtime, metrics_path, stop)
 
 
 def _check(values: Values) -> None:

@@ -36,7 +36,8 @@ _KINDS: dict[int, tuple[str, np.dtype[Any]]] = {
 # On the wire these are one block of fixed-width values, as an array has them in memory: number of the field
 _PACKED = {"float_val": 5, "double_val": 6}
 _FEW = 64  # below this, lists are faster
-_LARGEST_RANK = 254
+_LARGEST_RANK = 32  # TensorFlow has 254, but its bridge to numpy ends the process beyond this
+_LARGEST_FILLED = 2**28  # bytes: a few claim any number of elements
 
 
 def dtype_name(dtype: int) -> str:
@@ -61,7 +62,7 @@ def to_array(proto: Any, alias: str) -> np.ndarray:
     Fewer typed values than the shape has are filled with the last, none with zeros; a surplus is dropped.
 
     Raises:
-        StatusError: dtype, shape and contents do not fit each other.
+        StatusError: dtype, shape and contents do not fit each other, or little is to be filled up to very much.
     """
     kind = _KINDS.get(proto.dtype)
     shape = tuple([dim.size for dim in proto.tensor_shape.dim])
@@ -118,6 +119,13 @@ def _strings(content: bytes, count: int, alias: str) -> np.ndarray:
 
 def _from_values(proto: Any, field: str, dtype: np.dtype[Any], count: int) -> np.ndarray:
     values = getattr(proto, field)
+    if len(values) < count and count * dtype.itemsize > _LARGEST_FILLED:
+        if count >= 2**63:
+            raise OverflowError(count)
+        raise StatusError(
+            Code.RESOURCE_EXHAUSTED,
+            f"a tensor of {count} elements is not made of {len(values)} values: {_LARGEST_FILLED} bytes are the limit",
+        )
     if not values:
         return np.full(count, b"", object) if dtype.kind == "O" else np.zeros(count, dtype)
     if dtype.kind == "O":

@@ -51,6 +51,8 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     folder = tmp_path_factory.mktemp("server")
     config = folder / "models.config"
     config.write_text(f"model_config_list {{ {CONFIG.format(root=models)} }}")
+    monitoring = folder / "monitoring.config"
+    monitoring.write_text("prometheus_config { enable: true }")
     running = Running(
         folder,
         [
@@ -59,8 +61,9 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
             f"--rest_api_timeout_in_ms={TIMEOUT_MS}",
             "--tensorflow_intra_op_parallelism=2",
             "--tensorflow_inter_op_parallelism=2",
+            "--num_request_iterations_for_warmup=2",
             "--allow_version_labels_for_unavailable_models",
-            "--monitoring_config_file=/nowhere",
+            f"--monitoring_config_file={monitoring}",
         ],
     )
     try:
@@ -72,6 +75,38 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         running.process.send_signal(signal.SIGINT)
         assert running.ended() == 0
         assert time.monotonic() - started < 4
+    finally:
+        running.process.kill()
+
+
+@pytest.fixture(scope="session")
+def limited(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server with a limit on everything that a client may take over REST, and with CORS."""
+    folder = tmp_path_factory.mktemp("limited")
+    config = folder / "models.config"
+    entries = (f'config {{ name: "{name}" base_path: "{models}/{name}" model_platform: "tensorflow" '
+               f"model_version_policy {{ specific {{ versions: 1 }} }} }}" for name in ("half", "slow"))  # fmt: skip
+    config.write_text(f"model_config_list {{ {' '.join(entries)} }}")
+    running = Running(
+        folder,
+        [
+            f"--model_config_file={config}",
+            "--rest_api_timeout_in_ms=1500",
+            "--rest_api_num_threads=2",
+            "--rest_max_queued_requests=1",
+            "--rest_max_connections=40",
+            "--rest_max_header_bytes=65536",
+            "--rest_max_body_bytes=2000000",
+            "--rest_idle_timeout_in_ms=1500",
+            "--rest_request_timeout_in_ms=2500",
+            "--rest_answer_timeout_in_ms=2500",
+            "--rest_api_enable_cors_support",
+        ],
+    )
+    try:
+        running.wait_until_ready()
+        yield running
+        assert running.process.poll() is None, f"the server died:\n{running.err}"
     finally:
         running.process.kill()
 

@@ -25,15 +25,18 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class Running:
-    """`python -m serving.server` with some flags; its output is in files."""
+OURS = (sys.executable, "-m", "serving.server")
 
-    def __init__(self, folder: Path, flags: Sequence[str]) -> None:
+
+class Running:
+    """`python -m serving.server`, or another program, with some flags; its output is in files."""
+
+    def __init__(self, folder: Path, flags: Sequence[str], program: Sequence[str] = OURS) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         self.port, self.rest_port = free_ports(2)
         # a flag that is given again later counts
-        command = [sys.executable, "-m", "serving.server", f"--port={self.port}", f"--rest_api_port={self.rest_port}"]
+        command = [*program, f"--port={self.port}", f"--rest_api_port={self.rest_port}"]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen([*command, *flags], stdout=out, stderr=err)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +22,7 @@ ONE = np.array([1.0], np.float32)
 INVALID, NOT_FOUND = "INVALID_ARGUMENT", "NOT_FOUND"
 
 
+@pytest.mark.rule("2.2", "3.2")
 def test_predict_answers_and_echoes_the_model_spec_when_no_version_is_asked(client: Grpc) -> None:
     """Rules 2.2 and 3.2: the highest version that is AVAILABLE; version 3 is broken."""
     response = client.prediction.Predict(predict_request("half", x=np.array([1, 2], np.float32)))
@@ -29,6 +32,7 @@ def test_predict_answers_and_echoes_the_model_spec_when_no_version_is_asked(clie
     assert list(response.outputs["y"].float_val) == [3.5, 4.0]
 
 
+@pytest.mark.rule("2.3", "2.4", "3.2")
 def test_predict_answers_by_version_label_and_signature_when_they_are_asked(client: Grpc) -> None:
     """Rules 2.3, 2.4 and 3.2: the label is not echoed."""
     assert client.predict(predict_request("half", version=1, x=ONE))["y"] == [2.5]
@@ -55,6 +59,7 @@ def test_predict_answers_by_version_label_and_signature_when_they_are_asked(clie
         ("nope", None, "L", (INVALID, "Unrecognized servable version label: L")),
     ],
 )  # fmt: skip
+@pytest.mark.rule("2.1", "2.2", "2.3", "2.4")
 def test_lookup_fails_as_rule_2_says_when_the_version_is_not_there(
     client: Grpc, model: str | None, version: int | None, label: str | None, expected: tuple[str, str]
 ) -> None:
@@ -64,6 +69,7 @@ def test_lookup_fails_as_rule_2_says_when_the_version_is_not_there(
     assert failure(client.prediction.Predict, request) == expected
 
 
+@pytest.mark.rule("3.3")
 def test_predict_refuses_in_the_order_of_rule_3_3_when_several_things_are_wrong(client: Grpc) -> None:
     bad = tf.make_tensor_proto(ONE)
     bad.dtype = 0
@@ -101,12 +107,14 @@ def test_predict_refuses_in_the_order_of_rule_3_3_when_several_things_are_wrong(
     [(np.array([1], np.int32), "int32"), (np.array([b"a"]), "string"), (np.array([1], np.float16), "half"),
      (tf.cast([1.0], tf.bfloat16).numpy(), "bfloat16")],
 )  # fmt: skip
+@pytest.mark.rule("3.3")
 def test_predict_never_casts_when_the_dtype_is_another(client: Grpc, value: np.ndarray, name: str) -> None:
     """Rule 3.3, check 7."""
     code, text = failure(client.prediction.Predict, predict_request("half", x=value))
     assert (code, text) == (INVALID, f"Expects arg[0] to be float but {name} is provided")
 
 
+@pytest.mark.rule("3.3")
 def test_predict_says_what_is_missing_when_there_are_too_few_inputs(client: Grpc) -> None:
     """Rule 3.3, check 3."""
     code, text = failure(client.prediction.Predict, predict_request("pair", a=np.ones((1, 2), np.float32)))
@@ -116,6 +124,7 @@ def test_predict_says_what_is_missing_when_there_are_too_few_inputs(client: Grpc
     )
 
 
+@pytest.mark.rule("3.3")
 def test_predict_takes_the_default_when_an_optional_input_is_left_out(client: Grpc) -> None:
     """Rule 3.3, checks 3 and 4."""
     assert client.predict(predict_request("optional", a=ONE))["y"] == [101.0]
@@ -129,6 +138,7 @@ def test_predict_takes_the_default_when_an_optional_input_is_left_out(client: Gr
     )  # fmt: skip
 
 
+@pytest.mark.rule("3.6")
 def test_predict_answers_exactly_the_outputs_of_the_filter_when_there_is_one(client: Grpc) -> None:
     """Rule 3.6."""
     request = predict_request("pair", a=np.ones((3, 2), np.float32), b=np.arange(3, dtype=np.int32))
@@ -142,6 +152,7 @@ def test_predict_answers_exactly_the_outputs_of_the_filter_when_there_is_one(cli
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (), (1, 1, 1), (0,)])
+@pytest.mark.rule("3.4", "3.5")
 def test_predict_does_not_compare_shapes_with_the_signature_when_the_kernels_do_not_mind(
     client: Grpc, shape: tuple[int, ...]
 ) -> None:
@@ -153,6 +164,7 @@ def test_predict_does_not_compare_shapes_with_the_signature_when_the_kernels_do_
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("count", [0, 1, 3, 200])
+@pytest.mark.rule("3.5", "3.6", "9.3")
 def test_predict_carries_every_dtype_when_it_comes_as_content_or_as_values(
     client: Grpc, dtype: str, count: int
 ) -> None:
@@ -175,6 +187,7 @@ def test_predict_carries_every_dtype_when_it_comes_as_content_or_as_values(
     assert (tf.make_ndarray(typed) == array).all()
 
 
+@pytest.mark.rule("3.5")
 def test_predict_fills_or_drops_values_when_their_number_is_not_the_shapes(client: Grpc) -> None:
     """Rule 3.5."""
     for values, expected in (([], [0, 0, 0]), ([5], [5, 5, 5]), ([5, 6], [5, 6, 6]), ([5, 6, 7, 8], [5, 6, 7])):
@@ -184,6 +197,7 @@ def test_predict_fills_or_drops_values_when_their_number_is_not_the_shapes(clien
         assert client.predict(predict_request("same", "float", x=tensor))["y"].tolist() == expected
 
 
+@pytest.mark.rule("3.5")
 def test_predict_reads_strings_of_tensor_content_when_they_come_so(client: Grpc) -> None:
     """Rule 3.5: all lengths as varints, then all bytes."""
     tensor = tf.make_tensor_proto(np.array([b"x"], object), tf.string, shape=[1])
@@ -200,6 +214,7 @@ def test_predict_reads_strings_of_tensor_content_when_they_come_so(client: Grpc)
 
 
 @pytest.mark.parametrize("sizes", [[-1], [2, -1], [3], [1 << 40, 1 << 40], [1] * 300])
+@pytest.mark.rule("3.3")
 def test_predict_refuses_a_tensor_when_its_content_does_not_fit_its_shape(client: Grpc, sizes: list[int]) -> None:
     """Rule 3.3, check 5."""
     tensor = tf.make_tensor_proto(np.ones(2, np.float32))
@@ -210,6 +225,7 @@ def test_predict_refuses_a_tensor_when_its_content_does_not_fit_its_shape(client
     assert failure(client.prediction.Predict, request) == (INVALID, "tensor parsing error: x")
 
 
+@pytest.mark.rule("2.6")
 def test_predict_carries_a_large_tensor_when_it_exceeds_grpcs_default(client: Grpc) -> None:
     """Rule 2.6: 8 MiB, where Python's default is 4."""
     array = np.arange(2 << 20, dtype=np.float32)
@@ -218,6 +234,7 @@ def test_predict_carries_a_large_tensor_when_it_exceeds_grpcs_default(client: Gr
     assert np.array_equal(np.array(found.float_val, np.float32), array / 2 + 3)
 
 
+@pytest.mark.rule("2.6")
 def test_predict_cuts_the_text_when_it_is_longer_than_1024_bytes(client: Grpc) -> None:
     """Rule 2.6."""
     code, text = failure(client.prediction.Predict, predict_request("x" * 5000, x=ONE))
@@ -227,6 +244,7 @@ def test_predict_cuts_the_text_when_it_is_longer_than_1024_bytes(client: Grpc) -
     assert text.endswith("x...TRUNCATED")
 
 
+@pytest.mark.rule("3.7", "9.2")
 def test_predict_gives_up_when_the_deadline_passes_and_others_are_answered_meanwhile(client: Grpc) -> None:
     """Rules 3.7 and 9.2: runs go on side by side."""
     with ThreadPoolExecutor(2) as pool:
@@ -238,6 +256,41 @@ def test_predict_gives_up_when_the_deadline_passes_and_others_are_answered_meanw
             assert client.predict(predict_request("half", x=ONE), timeout_s=10)["y"] == [3.5]
         assert not any(future.done() for future in slow)
         assert [future.result()[0] for future in slow] == ["DEADLINE_EXCEEDED"] * 2
+
+
+@pytest.mark.rule("9.3")
+def test_answers_are_equal_in_every_encoding(server: Running, client: Grpc) -> None:
+    array = np.array([0.1, 1 / 3, -7.25e-20, 3e30], np.float32)
+    content = tf.make_tensor_proto(array)
+    assert content.tensor_content
+    typed = tf.make_tensor_proto(np.zeros(0, np.float32), shape=[0])
+    typed.tensor_shape.dim[0].size = 4
+    typed.float_val.extend(array.tolist())
+    expected = (array / 2 + 3).tolist()
+    for tensor in (content, typed):
+        assert client.predict(predict_request("half", x=tensor))["y"].tolist() == expected
+    rest = server.predict("half", {"instances": array.tolist()})["predictions"]
+    assert np.array(rest, np.float32).tolist() == expected
+
+
+@pytest.mark.rule("9.4")
+def test_a_request_does_not_wait_for_others_without_batching(server: Running, client: Grpc) -> None:
+    """A queue's time limit, or an acknowledgement that is put off, would show as 40 ms and more for each."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
+
+    def over_rest() -> None:
+        connection.request("POST", "/v1/models/half:predict", b'{"instances": [1.0]}')
+        connection.getresponse().read()
+
+    request = predict_request("half", x=ONE)
+    for ask in (lambda: client.prediction.Predict(request), over_rest):
+        times = []
+        for _ in range(20):
+            started = time.monotonic()
+            ask()
+            times.append(time.monotonic() - started)
+        assert min(times) < 0.03
+    connection.close()
 
 
 @pytest.mark.rule("3.2", "3.10")
@@ -278,6 +331,7 @@ def test_predict_answers_an_error_when_the_signature_names_no_tensor(client: Grp
     assert failure(client.prediction.Predict, request)[0] == INVALID
 
 
+@pytest.mark.rule("3.11", "5.3")
 def test_status_lists_every_version_when_one_could_not_be_loaded(client: Grpc) -> None:
     """Rule 3.11: descending; a failed load is END with its code and text, the others serve on (5.3)."""
     found = client.statuses("half")
@@ -288,6 +342,7 @@ def test_status_lists_every_version_when_one_could_not_be_loaded(client: Grpc) -
     assert [entry.version for entry in client.statuses("pair")] == [7]
 
 
+@pytest.mark.rule("3.11")
 def test_status_ignores_the_label_and_fails_as_rule_3_11_says_when_nothing_is_there(client: Grpc) -> None:
     request = get_model_status_pb2.GetModelStatusRequest()
     assert failure(client.model.GetModelStatus, request) == (INVALID, "Missing ModelSpec")
@@ -312,4 +367,5 @@ def test_server_goes_on_when_a_request_is_no_protobuf(server: Running, client: G
 
 def test_server_says_what_it_ignores_when_a_flag_is_not_implemented(server: Running) -> None:
     assert "--monitoring_config_file is not implemented by this server, ignored" in server.err
+    assert "Version 8 of servable pair, which was requested to be served as a 'specific' version" in server.err
     assert server.err.index("Running gRPC ModelServer at 127.0.0.1") < server.err.index("Exporting HTTP/REST API at:")

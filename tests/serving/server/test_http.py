@@ -1,9 +1,11 @@
-"""HTTP itself: kept-alive connections, and requests that are none (4.1, 9.6)."""
+"""HTTP itself: kept-alive connections, compressed bodies, and requests that are none (4.1, 4.9, 9.6)."""
 
 from __future__ import annotations
 
+import gzip
 import re
 import socket
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +46,7 @@ def read(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
     return found
 
 
+@pytest.mark.rule("4.1")
 def test_a_connection_is_kept_when_requests_follow_each_other(server: Running) -> None:
     with connected(server) as connection:
         for body, status in ((BODY, 200), (b"x", 400), (BODY, 200)):
@@ -51,6 +54,7 @@ def test_a_connection_is_kept_when_requests_follow_each_other(server: Running) -
             assert read(connection, 1)[0][0] == status
 
 
+@pytest.mark.rule("4.1", "9.6")
 def test_headers_and_body_come_in_one_piece(server: Running) -> None:
     """Rule 9.6."""
     with connected(server) as connection:
@@ -103,6 +107,7 @@ def test_the_connection_ends_when_the_client_wants_it(server: Running, sent: byt
         assert connection.recv(1) == b""
 
 
+@pytest.mark.rule("4.2")
 def test_a_head_request_has_no_body_when_it_is_answered(server: Running) -> None:
     with connected(server) as connection:
         connection.sendall(b"HEAD /v1/models/half HTTP/1.1\r\n\r\n")
@@ -128,9 +133,6 @@ def test_a_head_request_has_no_body_when_it_is_answered(server: Running) -> None
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000, 400),
-        (b"GET /" + b"z" * 70_000, 400),
-        (b"\x00" * 70_000, 400),
     ],
 )
 def test_a_page_says_so_and_the_connection_ends_when_a_request_is_none(
@@ -153,6 +155,7 @@ def test_the_server_goes_on_when_a_client_leaves_in_the_middle(server: Running, 
     assert server.predict("half", BODY) == {"predictions": [3.5]}
 
 
+@pytest.mark.rule("9.2b")
 def test_many_clients_are_answered_when_they_come_at_once(server: Running) -> None:
     """Rule 9.2b: more than rest_api_num_threads wait."""
     connections = [socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) for _ in range(60)]
@@ -161,3 +164,56 @@ def test_many_clients_are_answered_when_they_come_at_once(server: Running) -> No
     for connection in connections:
         assert read(connection, 1) == [(200, ANSWER)]
         connection.close()
+
+
+EMPTY = b'{\n    "error": "JSON Parse error: The document is empty"\n}'
+PACKED = gzip.compress(BODY)
+
+
+@pytest.mark.rule("4.9")
+@pytest.mark.parametrize("encoding", [b"gzip", b"x-gzip, identity"])
+def test_a_body_is_inflated_when_it_came_compressed(server: Running, encoding: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(request(PACKED, b"Content-Encoding: " + encoding, b"Accept-Encoding: gzip"))
+        assert read(connection, 1) == [(200, ANSWER)]
+
+
+@pytest.mark.rule("4.9")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", BODY, b"\x1f\x8b", PACKED[:-1], PACKED[:-8], PACKED + b"x", PACKED + PACKED, PACKED[:-4] + b"\0\0\0\0",
+        PACKED[:-8] + b"\0\0\0\0" + PACKED[-4:], zlib.compress(BODY),
+    ],
+    ids=["empty", "plain", "header", "cut", "no footer", "longer", "twice", "wrong size", "wrong sum", "zlib"],
+)  # fmt: skip
+def test_a_compressed_body_counts_as_empty_when_it_is_bad(server: Running, body: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(request(body, b"Content-Encoding: gzip") + request())
+        assert read(connection, 2) == [(400, EMPTY), (200, ANSWER)]
+
+
+@pytest.mark.rule("4.9")
+def test_a_compressed_body_counts_as_empty_when_it_is_larger_than_it_may_be(server: Running) -> None:
+    """100 MiB are inflated, one byte more is not; neither are 100 MiB that say they are 16."""
+    spaces = b" " * (1 << 20)
+    packer = zlib.compressobj(9, wbits=31)
+    largest = b"".join([*(packer.compress(spaces) for _ in range(99)), packer.compress(spaces[len(BODY) :] + BODY)])
+    beyond = packer.copy()
+    lying = (largest + packer.flush())[:-4] + b"\x10\0\0\0"
+    with connected(server) as connection:
+        connection.sendall(request(lying, b"Content-Encoding: gzip"))
+        assert read(connection, 1) == [(400, EMPTY)]
+        connection.sendall(request(largest + beyond.compress(b" ") + beyond.flush(), b"Content-Encoding: gzip"))
+        assert read(connection, 1) == [(400, EMPTY)]
+        connection.sendall(request(lying[:-4] + (100 << 20).to_bytes(4, "little"), b"Content-Encoding: gzip"))
+        assert read(connection, 1) == [(200, ANSWER)]
+
+
+@pytest.mark.rule("4.9")
+def test_a_body_is_not_inflated_when_nothing_says_that_it_is_compressed(server: Running) -> None:
+    with connected(server) as connection:
+        connection.sendall(request(PACKED))
+        assert read(connection, 1)[0][0] == 400
+        connection.sendall(request(BODY, b"Content-Encoding: deflate"))
+        assert read(connection, 1) == [(200, ANSWER)]

@@ -14,6 +14,7 @@ def signature(method_name: str) -> Signature:
     return Signature("s", method_name, {}, {}, {})
 
 
+@pytest.mark.rule("1.2")
 def test_an_odd_method_name_is_internal_when_the_flag_asks_for_a_check() -> None:
     """Rule 1.2: enable_signature_method_name_check."""
     Inference(Registry()).check_method(signature("odd"))
@@ -24,6 +25,7 @@ def test_an_odd_method_name_is_internal_when_the_flag_asks_for_a_check() -> None
         checked.check_method(signature("odd"))
 
 
+@pytest.mark.rule("4.3")
 def test_every_code_has_an_http_status() -> None:
     assert set(HTTP) == set(Code)
     assert {code.name: HTTP[code] for code in (Code.CANCELLED, Code.OUT_OF_RANGE, Code.ABORTED, Code.DATA_LOSS)} == {
@@ -31,6 +33,7 @@ def test_every_code_has_an_http_status() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.rule("2.6")
 def test_a_text_is_cut_between_characters_when_it_is_too_long_for_grpc() -> None:
     """Rule 2.6."""
     assert grpc_text("é" * 512) == "é" * 512

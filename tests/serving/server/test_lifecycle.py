@@ -27,7 +27,7 @@ def run(*flags: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.rule("1.1")
+@pytest.mark.rule("1.1", "9.7")
 def test_version_answers_in_two_lines_without_tensorflow() -> None:
     modelmill, tensorflow = (importlib.metadata.version(name) for name in ("modelmill", "tensorflow"))
     expected = f"TensorFlow ModelServer: modelmill {modelmill}\nTensorFlow Library: {tensorflow}\n"
@@ -198,7 +198,7 @@ def test_server_waits_with_closed_ports_when_there_is_no_version_and_ends_by_sig
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_server_ends_at_once_when_the_signal_comes_before_it_is_ready(tmp_path: Path, number: signal.Signals) -> None:
-    server = Running(tmp_path, ["--model_base_path=/nowhere", "--monitoring_config_file=/m"])
+    server = Running(tmp_path, ["--model_base_path=/nowhere", "--mixed_precision=x"])
     server.wait_for_log("ignored")
     server.process.send_signal(number)
     started = time.monotonic()

@@ -8,14 +8,19 @@ import json
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from tests.serving.server.asking import Grpc, predict_request
 from tests.serving.server.running import Running
 
 A, B = {"a": [1, 2], "b": 3}, {"a": [10, 20], "b": 4}
 ELEMENT = "Failed to process element: "
 
 
+@pytest.mark.rule("4.6", "4.7")
 @pytest.mark.parametrize(
     ("model", "request_text", "answer"),
     [
@@ -53,6 +58,7 @@ def test_predict_answers_in_rapidjsons_layout_byte_for_byte(
     assert server.ask("POST", f"/v1/models/{model}:predict", request_text) == (200, answer)
 
 
+@pytest.mark.rule("4.6", "4.7")
 @pytest.mark.parametrize(
     ("dtype", "given", "answered"),
     [
@@ -80,6 +86,7 @@ def test_predict_reads_and_writes_every_dtype_that_json_has(
     assert (status, text) == (200, f'{{\n    "predictions": {answered[:-1]}\n    ]\n}}')
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize(
     ("dtype", "value", "shown", "type_name"),
     [
@@ -105,6 +112,7 @@ def test_predict_refuses_a_value_when_it_is_of_another_type(
     assert server.predict_error("same", row) == (400, expected)
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize("dtype", ["half", "bfloat16", "complex64", "uint16"])
 def test_predict_answers_unimplemented_when_the_dtype_has_no_json(server: Running, dtype: str) -> None:
     """Rule 4.6: 501 in column form, 400 in row form."""
@@ -115,6 +123,7 @@ def test_predict_answers_unimplemented_when_the_dtype_has_no_json(server: Runnin
     )  # fmt: skip
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize(
     ("model", "body", "code", "text"),
     [
@@ -185,12 +194,14 @@ def test_predict_fails_as_rule_4_6_says_when_the_request_is_wrong(
         assert text in json.loads(answer)["error"]
 
 
+@pytest.mark.rule("4.6")
 def test_predict_reads_on_when_what_follows_is_not_json(server: Running) -> None:
     """Rule 4.6: bytes after the closing brace are ignored, of equal keys the first counts, others are ignored."""
     body = b' \xef\xbb\xbf{"z": {}, "instances": [1], "instances": "x", "signature_name": ""} garbage \xff'
     assert server.predict("half", body.lstrip()) == {"predictions": [3.5]}
 
 
+@pytest.mark.rule("4.7")
 def test_predict_passes_bytes_through_when_they_are_no_utf8(server: Running) -> None:
     """Rule 4.7: a JSON string of the raw bytes."""
     status, text = server.ask("POST", "/v1/models/text:predict", b'{"instances": ["\xff\xfe"]}')
@@ -198,6 +209,7 @@ def test_predict_passes_bytes_through_when_they_are_no_utf8(server: Running) -> 
     assert '"plain": "\udcff\udcfe"' in text
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize("text", ["YWI=", "YWI", " Y\nW I = "])
 def test_predict_decodes_base64_when_the_padding_is_left_out(server: Running, text: str) -> None:
     answer = server.predict("text", {"inputs": [{"b64": text}]})
@@ -205,6 +217,7 @@ def test_predict_decodes_base64_when_the_padding_is_left_out(server: Running, te
     assert base64.b64decode(answer["outputs"]["raw_bytes"][0]["b64"]) == b"ab!"
 
 
+@pytest.mark.rule("1.2", "9.2")
 def test_predict_answers_gateway_timeout_when_the_run_takes_too_long(server: Running) -> None:
     """Rule 1.2: rest_api_timeout_in_ms; others are answered meanwhile (9.2)."""
     answers: list[tuple[int, str]] = []
@@ -217,6 +230,7 @@ def test_predict_answers_gateway_timeout_when_the_run_takes_too_long(server: Run
     assert answers[0][0] == 504
 
 
+@pytest.mark.rule("4.2")
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -233,6 +247,7 @@ def test_requests_are_malformed_when_no_route_fits(server: Running, method: str,
     assert server.error(method, path, "{}") == (400, f"Malformed request: {method} {path}")
 
 
+@pytest.mark.rule("4.2")
 def test_routes_answer_as_rule_4_2_says_when_they_are_unusual(server: Running) -> None:
     assert server.error("GET", "/v1/models") == (400, "Missing model name in request.")
     assert server.error("GET", "/v1/models/m?x=1") == (404, "Could not find any versions of model m?x=1")
@@ -243,7 +258,8 @@ def test_routes_answer_as_rule_4_2_says_when_they_are_unusual(server: Running) -
     assert server.ask("GET", "/V1/MODELS/half")[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models/half", "/monitoring/prometheus/metrics"])
+@pytest.mark.rule("4.1")
+@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models/half", "/monitoring/prometheus/metrics/"])
 def test_paths_outside_of_v1_answer_a_page(server: Running, path: str) -> None:
     """Rule 4.1."""
     connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
@@ -253,12 +269,14 @@ def test_paths_outside_of_v1_answer_a_page(server: Running, path: str) -> None:
     assert b"<H1>Not Found</H1>" in response.read()
 
 
+@pytest.mark.rule("4.3")
 def test_an_error_is_one_key_in_json(server: Running) -> None:
     """Rule 4.3."""
     answer = server.ask("GET", "/v1/models/%22%5C")
     assert answer == (404, '{\n    "error": "Could not find any versions of model \\"\\\\"\n}')
 
 
+@pytest.mark.rule("4.4")
 def test_status_is_protobufs_json(server: Running) -> None:
     """Rule 4.4."""
     status, text = server.ask("GET", "/v1/models/half")
@@ -275,6 +293,7 @@ def test_status_is_protobufs_json(server: Running) -> None:
     assert server.error("GET", "/v1/models/half/versions/9") == (404, "Could not find version 9 of model half")
 
 
+@pytest.mark.rule("4.5")
 def test_metadata_is_protobufs_json_with_defaults(server: Running) -> None:
     """Rule 4.5."""
     status, text = server.ask("GET", "/v1/models/half/versions/1/metadata")
@@ -290,3 +309,21 @@ def test_metadata_is_protobufs_json_with_defaults(server: Running) -> None:
     }  # fmt: skip
     expected = (404, "Servable not found for request: Latest(nope)")
     assert server.error("GET", "/v1/models/nope/metadata") == expected
+
+
+@pytest.mark.rule("9.3")
+def test_the_same_numbers_are_answered_in_every_encoding(server: Running, client: Grpc) -> None:
+    """Rows and columns over REST, typed values and tensor_content over gRPC."""
+    given = np.random.default_rng(0).normal(size=(3, 700)).astype(np.float32)
+    typed = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=given.ravel().tolist())
+    typed.tensor_shape.CopyFrom(tf.TensorShape(given.shape).as_proto())
+    body = {"signature_name": "float"}
+    answers = [
+        server.predict("same", {**body, "instances": given.tolist()})["predictions"],
+        server.predict("same", {**body, "instances": [{"x": row} for row in given.tolist()]})["predictions"],
+        server.predict("same", {**body, "inputs": {"x": given.tolist()}})["outputs"],
+        client.predict(predict_request("same", "float", x=given))["y"],
+        client.predict(predict_request("same", "float", x=typed))["y"],
+    ]
+    for answer in answers:
+        assert np.array_equal(np.array(answer, np.float32), given)

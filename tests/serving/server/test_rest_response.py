@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from serving.server.rest_response import decimals, error, rows
+from serving.server.rest_decimals import decimals
+from serving.server.rest_response import columns, error, rows
 
 FLOAT32 = {
     3.0: "3.0", 0.1: "0.1", 9e6: "9e+06", 3e-5: "3e-05", -0.0: "-0.0", 1 / 3: "0.333333343",
@@ -46,9 +48,40 @@ def test_floats_are_the_shorter_of_two_texts_when_it_reads_back(dtype: Any, bits
         expected.append(text if "." in text or "e" in text else text + ".0")
     assert decimals(values) == expected
     assert [decimals(values[at : at + 1])[0] for at in range(len(values))] == expected
+    assert [text for at in range(0, len(values), 100) for text in decimals(values[at : at + 100])] == expected
     assert all(dtype(text) == value for text, value in zip(expected, values, strict=True))
 
 
+@pytest.mark.rule("4.7")
+@pytest.mark.parametrize("digits", [5, 6, 7, 8, 9, 10])
+@pytest.mark.parametrize("exponent", range(-5, 7))
+def test_floats_read_the_same_alone_and_among_many(digits: int, exponent: int) -> None:
+    """Numbers of common size with few and with many digits, at the ends of the powers of ten, 0 among them."""
+    random = np.random.default_rng(digits)
+    values = (random.integers(10 ** (digits - 1), 10**digits, 600) / 10 ** (digits - 1) * 10.0**exponent).astype("f4")
+    values[:3], values[3:200] = (0, -0.0, 10.0**exponent), -values[3:200]
+    values[200:210] = np.nextafter(np.float32(10.0**exponent), np.float32(0))
+    expected = [decimals(values[at : at + 1])[0] for at in range(len(values))]
+    assert decimals(values) == expected
+    assert [text for at in range(0, 600, 100) for text in decimals(values[at : at + 100])] == expected
+
+
+@pytest.mark.rule("4.7")
+@pytest.mark.parametrize(
+    "shape", [(1,), (3,), (2, 3), (2, 1), (1, 2, 3), (2, 3, 1, 2), (2, 0), (0, 2), (2, 3, 0), (2, 0, 3)]
+)
+def test_answers_are_what_a_writer_that_goes_level_by_level_writes(shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape)
+    end = "\n    " if len(array) else ""
+    assert rows({"y": array}).decode() == f'{{\n    "predictions": [{", ".join(map(_line, array.tolist()))}{end}]\n}}'
+    assert columns({"y": array}).decode() == json.dumps({"outputs": array.tolist()}, indent=4)
+
+
+def _line(value: Any) -> str:
+    return f"[{', '.join(map(_line, value))}]" if isinstance(value, list) else str(value)
+
+
+@pytest.mark.rule("9.6")
 def test_rows_take_time_in_proportion_to_their_elements() -> None:
     """Rule 9.6: an answer of 300,000 elements is built by the same text as its rows."""
     array = np.random.default_rng(1).normal(size=(3000, 10, 10)).astype(np.float32)
@@ -57,6 +90,7 @@ def test_rows_take_time_in_proportion_to_their_elements() -> None:
     assert whole.startswith(f'{{\n    "predictions": [{", ".join(lines)}, ')
 
 
+@pytest.mark.rule("4.3")
 def test_an_error_escapes_its_text_as_rapidjson_does() -> None:
     """Rule 4.3."""
     text = '"\\/\b\f\n\r\t\x01\x1fé\udcff\x7f'

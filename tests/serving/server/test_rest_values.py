@@ -58,6 +58,7 @@ def test_a_value_is_refused_when_it_is_deeper_than_an_array_can_be() -> None:
         rest_values.to_array(given, types_pb2.DT_FLOAT)
 
 
+@pytest.mark.rule("4.6")
 @pytest.mark.parametrize(
     ("text", "found"),
     [

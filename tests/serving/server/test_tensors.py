@@ -15,6 +15,7 @@ from tests.serving.server.models import DTYPES
 @pytest.mark.parametrize("as_content", [True, False], ids=["content", "values"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3), (3, 100)], ids=str)
+@pytest.mark.rule("3.5", "3.6")
 def test_an_array_comes_back_the_same_when_it_is_written_and_read(
     dtype: str, shape: tuple[int, ...], *, as_content: bool
 ) -> None:
@@ -32,6 +33,7 @@ def test_an_array_comes_back_the_same_when_it_is_written_and_read(
     assert np.array_equal(again, array)
 
 
+@pytest.mark.rule("3.5")
 def test_a_tensor_has_rank_0_when_its_rank_is_unknown() -> None:
     """Rule 3.5."""
     proto = tensor_pb2.TensorProto(dtype=1, float_val=[2.5])
@@ -41,12 +43,14 @@ def test_a_tensor_has_rank_0_when_its_rank_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("dtype", [0, 13, 20, 21, 101, 9999])
+@pytest.mark.rule("3.3")
 def test_a_tensor_is_refused_when_its_dtype_is_none_that_is_carried(dtype: int) -> None:
     """Rule 3.3, check 5: DT_INVALID, quantized types, resources, references."""
     with pytest.raises(StatusError, match="INVALID_ARGUMENT: tensor parsing error: x"):
         tensors.to_array(tensor_pb2.TensorProto(dtype=dtype), "x")
 
 
+@pytest.mark.rule("3.3")
 def test_no_memory_is_taken_when_a_shape_is_absurd() -> None:
     proto = tensor_pb2.TensorProto(dtype=1)
     for _ in range(2):
@@ -58,6 +62,7 @@ def test_no_memory_is_taken_when_a_shape_is_absurd() -> None:
 @pytest.mark.parametrize(
     ("dtype", "name"), [(1, "float"), (2, "double"), (7, "string"), (19, "half"), (14, "bfloat16")]
 )
+@pytest.mark.rule("3.3")
 def test_dtypes_have_tensorflows_names(dtype: int, name: str) -> None:
     """Rule 3.3, check 7."""
     assert tensors.dtype_name(dtype) == name

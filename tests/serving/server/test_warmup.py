@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from serving.server.status import StatusError
+from serving.server.warmup import warm_up
 from tests.serving.server.asking import Grpc, classify_request, example, failure, predict_request, regress_request
 from tests.serving.server.running import READY_S, Running
 
 INVALID_ARGUMENT, UNIMPLEMENTED, DATA_LOSS = 3, 12, 15
 AVAILABLE, END = 30, 50
 ONE = np.ones(1, np.float32)
-REQUESTS = 4  # that warm/1 comes with: of every kind one
+RUNS = 2 * 4  # of warm/1, which comes with a request of every kind: the server replays each of them twice
 
 
 def runs(client: Grpc, version: int | None = None) -> float:
@@ -25,8 +28,8 @@ def runs(client: Grpc, version: int | None = None) -> float:
 
 @pytest.mark.rule("8")
 def test_a_version_has_run_its_requests_when_it_is_available(client: Grpc) -> None:
-    """Predict, Classify, Regress and MultiInference once each; an empty log is skipped, the model's name ignored."""
-    assert runs(client, 1) == REQUESTS
+    """Predict, Classify, Regress and MultiInference, each twice; an empty log is skipped, the model's name ignored."""
+    assert runs(client, 1) == RUNS
 
 
 @pytest.mark.rule("8")
@@ -52,7 +55,7 @@ def test_a_version_is_not_served_when_one_of_its_requests_fails(client: Grpc) ->
         assert text in found[version].status.error_message
     assert "corrupted record at 12" in found[2].status.error_message
     assert "corrupted record at 0" in found[3].status.error_message
-    assert runs(client) == REQUESTS
+    assert runs(client) == RUNS
 
 
 @pytest.mark.rule("9.1")
@@ -72,24 +75,53 @@ def test_the_first_call_is_quick_only_for_the_outputs_that_warm_up_asked_for(cli
     assert cold > 4 * again
 
 
+class Recorder:
+    """Takes the calls of a warm-up instead of a model; it is servable, session and inference in one."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.session = self
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.calls.append(name)
+
+
+@pytest.mark.rule("8")
+@pytest.mark.parametrize(("iterations", "times"), [(-1, 1), (0, 1), (1, 1), (3, 3)])
+def test_a_request_is_replayed_at_least_once_and_before_the_next(models: Path, iterations: int, times: int) -> None:
+    recorder: Any = Recorder()
+    warm_up(recorder, models / "warm" / "1", recorder, iterations)
+    calls = ("predict", "classify", "regress", "multi_inference")
+    assert recorder.calls == [name for name in calls for _ in range(times)]
+
+
+@pytest.mark.rule("8")
+def test_a_version_without_requests_is_ready(tmp_path: Path) -> None:
+    recorder: Any = Recorder()
+    warm_up(recorder, tmp_path, recorder, 1)
+    assert recorder.calls == []
+
+
+def test_the_session_is_closed_when_a_request_fails(models: Path) -> None:
+    """A version that is tried again and again must not be in memory several times."""
+    recorder: Any = Recorder()
+    with pytest.raises(StatusError, match="Unsupported log_type"):
+        warm_up(recorder, models / "warm" / "5", recorder, 1)
+    assert recorder.calls == ["close"]
+
+
 @pytest.fixture(scope="module")
 def checked(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grpc]:
-    """A server that checks method names, and replays every request three times."""
+    """A server that checks method names and does not warm up: it serves a version whose warm-up would fail, too."""
     folder = tmp_path_factory.mktemp("checked")
     config = folder / "models.config"
-    one = 'model_platform: "tensorflow" model_version_policy { specific { versions: 1 } }'
+    one = 'model_platform: "tensorflow" model_version_policy {{ specific {{ versions: {} }} }}'
     config.write_text(
-        f'model_config_list {{ config {{ name: "warm" base_path: "{models}/warm" {one} }} '
-        f'config {{ name: "tf1" base_path: "{models}/tf1" {one} }} }}'
+        f'model_config_list {{ config {{ name: "warm" base_path: "{models}/warm" {one.format(2)} }} '
+        f'config {{ name: "tf1" base_path: "{models}/tf1" {one.format(1)} }} }}'
     )
-    server = Running(
-        folder,
-        [
-            f"--model_config_file={config}",
-            "--num_request_iterations_for_warmup=3",
-            "--enable_signature_method_name_check",
-        ],
-    )
+    flags = [f"--model_config_file={config}", "--enable_model_warmup=false", "--enable_signature_method_name_check"]
+    server = Running(folder, flags)
     try:
         server.wait_until_ready()
         with Grpc(server.port) as client:
@@ -99,8 +131,8 @@ def checked(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.mark.rule("1.2", "8")
-def test_every_request_is_replayed_as_often_as_the_flag_says(checked: Grpc) -> None:
-    assert runs(checked) == 3 * REQUESTS
+def test_nothing_is_replayed_when_the_flag_says_so(checked: Grpc) -> None:
+    assert runs(checked) == 0
 
 
 @pytest.mark.rule("1.2")

@@ -1,0 +1,69 @@
+"""How many requests a server answers when several clients ask, each a process that waits for its answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.benchmarks.clients import Outcome, Task
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What all clients together saw; times are of answered requests."""
+
+    server: str
+    model: str
+    protocol: str
+    batching: str
+    clients: int
+    answered_per_s: float
+    shed: int
+    wrong: int
+    p50_ms: float
+    p99_ms: float
+
+
+def measure(server: str, model: str, batching: str, task: Task, clients: int, seconds: float) -> Throughput:
+    """Let so many clients ask for so long.
+
+    Raises:
+        RuntimeError: a client failed.
+    """
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_client()) for _ in range(clients)]
+        for process in processes:
+            _tell(process, task.dumps())
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()  # ready
+        for process in processes:
+            _tell(process, str(seconds))
+        outcomes = [Outcome(**json.loads(process.communicate()[0] or "null")) for process in processes]
+    times_ms = 1e3 * np.concatenate([outcome.times_s for outcome in outcomes])
+    if not len(times_ms):
+        raise RuntimeError(f"{server} answered none of the requests for {model} over {task.protocol}")
+    return Throughput(
+        server, model, task.protocol, batching, clients,
+        round(len(times_ms) / seconds, 1),
+        sum(outcome.shed for outcome in outcomes),
+        sum(outcome.wrong for outcome in outcomes),
+        round(float(np.quantile(times_ms, 0.5)), 3),
+        round(float(np.quantile(times_ms, 0.99)), 3),
+    )  # fmt: skip
+
+
+def _client() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.benchmarks.clients"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()

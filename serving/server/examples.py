@@ -15,6 +15,7 @@ from serving.server.tensors import DTYPE_NAMES
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 # the aliases that the two methods prescribe
 INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
+_APIS = {CLASSIFY: "Classify", REGRESS: "Regress"}
 _KINDS = {CLASSIFY: "classification", REGRESS: "regression"}
 _OUTPUTS = {CLASSIFY: (CLASSES, SCORES), REGRESS: (OUTPUTS,)}
 
@@ -64,8 +65,7 @@ def run(
     if signature is None:
         raise invalid(f"No signature was found with the name: {name}")
     outputs = fetched(signature, method, check_method_name=inference.check_method_names)
-    api = method.rpartition("/")[2].capitalize()
-    arrays = inference.run(servable, signature, {INPUTS: vector(examples)}, outputs, timeout_ms, api)
+    arrays = inference.run(servable, signature, {INPUTS: vector(examples)}, outputs, timeout_ms, _APIS[method])
     return dict(zip(outputs, arrays, strict=True))
 
 

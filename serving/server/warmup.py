@@ -32,22 +32,11 @@ def warm_up(servable: Servable, path: Path, inference: GrpcInference, iterations
         iterations: how often each request is replayed; below 1: once.
 
     Raises:
-        StatusError: the file is no TFRecord of PredictionLogs, holds too many, or a request fails. The session is
-            closed then: the version will not be served.
+        StatusError: the file is no TFRecord of PredictionLogs, holds too many, or a request fails.
     """
     file = path / FILE
     if not file.exists():
         return
-    try:
-        count = _replay_all(servable, file, inference, max(1, iterations))
-    except BaseException:
-        servable.session.close()
-        raise
-    log.info("Finished reading warmup data for model at %s. Number of warmup records read: %d.", file, count)
-
-
-def _replay_all(servable: Servable, file: Path, inference: GrpcInference, iterations: int) -> int:
-    """Replay the records of a file; return how many there are."""
     count = 0
     try:
         for record in tf.compat.v1.io.tf_record_iterator(str(file)):
@@ -55,7 +44,7 @@ def _replay_all(servable: Servable, file: Path, inference: GrpcInference, iterat
             if count > MOST_RECORDS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {file}")
             replay = _replay(inference, _parsed(record, file))
-            for _ in range(iterations):
+            for _ in range(max(1, iterations)):
                 replay(servable)
     except tf.errors.DataLossError as error:
         raise StatusError(
@@ -63,7 +52,7 @@ def _replay_all(servable: Servable, file: Path, inference: GrpcInference, iterat
         ) from None
     except tf.errors.OpError as error:
         raise StatusError(Code(error.error_code), error.message) from None
-    return count
+    log.info("Finished reading warmup data for model at %s. Number of warmup records read: %d.", file, count)
 
 
 def _parsed(record: bytes, file: Path) -> Any:

@@ -62,6 +62,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
             "--tensorflow_intra_op_parallelism=2",
             "--tensorflow_inter_op_parallelism=2",
             "--num_request_iterations_for_warmup=2",
+            "--mixed_precision=x",
             "--allow_version_labels_for_unavailable_models",
             f"--monitoring_config_file={monitoring}",
         ],

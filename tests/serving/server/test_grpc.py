@@ -366,6 +366,6 @@ def test_server_goes_on_when_a_request_is_no_protobuf(server: Running, client: G
 
 
 def test_server_says_what_it_ignores_when_a_flag_is_not_implemented(server: Running) -> None:
-    assert "--monitoring_config_file is not implemented by this server, ignored" in server.err
+    assert "--mixed_precision is not implemented by this server, ignored" in server.err
     assert "Version 8 of servable pair, which was requested to be served as a 'specific' version" in server.err
     assert server.err.index("Running gRPC ModelServer at 127.0.0.1") < server.err.index("Exporting HTTP/REST API at:")

@@ -12,7 +12,7 @@ import pytest
 from serving.server import monitoring
 from serving.server.metrics import Histogram, Metrics
 from serving.server.status import Code, StatusError
-from tests.serving.server.asking import Grpc, failure, predict_request
+from tests.serving.server.asking import Grpc, classify_request, example, failure, predict_request, regress_request
 from tests.serving.server.running import Running
 
 PATH = "/monitoring/prometheus/metrics"
@@ -57,6 +57,28 @@ def test_requests_are_counted_and_timed_over_both_protocols(server: Running, cli
     }
     assert grown[f'{LATENCY}_sum{{model_name="same",API="Predict",entrypoint="GRPC"}}'] > 3 * 10
     assert grown[f'{LATENCY}_bucket{{model_name="same",API="Predict",entrypoint="GRPC",le="+Inf"}}'] == 3
+
+
+@pytest.mark.rule("4.10")
+def test_classifications_and_regressions_are_counted_under_their_own_names(server: Running, client: Grpc) -> None:
+    one = example(x=1.5)
+    body = {"signature_name": "regress", "examples": [{"x": 1.5}]}
+    _, before = page(server)
+    client.prediction.Classify(classify_request("tf2", "", one))
+    client.prediction.Regress(regress_request("tf2", "regress", one))
+    failure(client.prediction.Regress, regress_request("tf2", "nope", one))
+    assert server.ask("POST", "/v1/models/tf2:regress", body)[0] == 200
+    _, after = page(server)
+    grown = {key: after[key] - before.get(key, 0) for key in after if "tf2" in key and after[key] != before.get(key)}
+    assert {key: value for key, value in grown.items() if "_bucket" not in key and "_sum" not in key} == {
+        f'{COUNT}{{model_name="tf2",status="OK"}}': 3,
+        f'{COUNT}{{model_name="tf2",status="INVALID_ARGUMENT"}}': 1,
+        f'{LATENCY}_count{{model_name="tf2",API="Classify",entrypoint="GRPC"}}': 1,
+        f'{LATENCY}_count{{model_name="tf2",API="Regress",entrypoint="GRPC"}}': 1,
+        f'{LATENCY}_count{{model_name="tf2",API="regress",entrypoint="REST"}}': 1,
+        f'{RUNTIME}_count{{model_name="tf2",API="Classify",runtime="TF1"}}': 1,
+        f'{RUNTIME}_count{{model_name="tf2",API="Regress",runtime="TF1"}}': 2,
+    }
 
 
 @pytest.mark.rule("4.10")

@@ -1,7 +1,7 @@
 """Gathers tasks into batches and runs these a few at a time, as TensorFlow's SharedBatchScheduler does (rule 7).
 
-A caller who finds a free thread's place runs the batch itself: a request that comes alone is handed to no other thread,
-and pays nothing for being batchable.
+A caller that has nothing to wait for may claim a thread's place and run by itself: to hand a request that comes alone
+to another thread would cost it two switches.
 """
 
 from __future__ import annotations
@@ -136,6 +136,21 @@ class Scheduler:
         for number in range(threads):
             threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True).start()
 
+    def claim(self) -> bool:
+        """Take the place of a thread, where one is free and no task waits; `release` gives it back."""
+        with self._changed:
+            if self._queues or self._places == 0:
+                return False
+            self._places -= 1
+            return True
+
+    def release(self) -> None:
+        """Give a place back that was claimed."""
+        with self._changed:
+            self._places += 1
+            if self._queues:
+                self._changed.notify()
+
     def run(self, key: Hashable, task: Task, parameters: Parameters, run: Callable[[list[Task]], None]) -> list[Answer]:
         """Run a task in a batch with others of the same key; return the answers of its parts, in order.
 
@@ -152,13 +167,8 @@ class Scheduler:
             waiting = len(queue.batches)
             parts = queue.add(task)
             self._queues[key] = queue
-            work = self._take()
-            if self._places and self._queues and (work or len(queue.batches) != waiting or not queue.ready_at()):
+            if self._places and (len(queue.batches) != waiting or not queue.ready_at()):
                 self._changed.notify()
-        if work:
-            self._finish(*work, others=True)
-        if parts == 1:
-            return [task.answers.get()[1]]
         answers = dict(task.answers.get() for _ in range(parts))
         return [answers[part] for part in range(parts)]
 
@@ -175,8 +185,11 @@ class Scheduler:
                     self._changed.wait(self._wait_s())
                 if self._queues:  # the next batch, or the next end of a wait, is another thread's
                     self._changed.notify()
-            self._finish(*work, others=False)
-            del work  # it holds a model that may be unloaded meanwhile
+            queue, batch = work
+            queue.run(batch.tasks)
+            del work, queue, batch  # they hold a model that may be unloaded meanwhile
+            with self._changed:
+                self._places += 1
 
     def _take(self) -> tuple[_Queue, Batch] | None:
         """Take a place and the next batch that may run."""
@@ -198,13 +211,3 @@ class Scheduler:
         if self._places == 0 or not self._queues:
             return None
         return max(0.0, min(queue.ready_at() for queue in self._queues.values()) - time.monotonic())
-
-    def _finish(self, queue: _Queue, batch: Batch, *, others: bool) -> None:
-        """Run a batch and give its place back: to others that wait for it, or to the thread that goes on."""
-        try:
-            queue.run(batch.tasks)
-        finally:
-            with self._changed:
-                self._places += 1
-                if others and self._queues:
-                    self._changed.notify()

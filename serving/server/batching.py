@@ -6,7 +6,6 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from serving.server.batch_scheduler import Scheduler, Task
 from serving.server.batching_parameters import Parameters
 from serving.server.session import Session
 from serving.server.status import Code, StatusError
-
-if TYPE_CHECKING:
-    from serving.server.batch_scheduler import Answer
 
 _LATE = "Run() timeout exceeded while waiting in batching queue"
 
@@ -45,6 +41,11 @@ class BatchingSession:
         """
         deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
         task = Task(feeds, fetches, batch_tensors.batch_size(feeds.values()), deadline)
+        if self._runs_at_once(task.size) and self._scheduler.claim():
+            try:
+                return self._answers([task])[0]
+            finally:
+                self._scheduler.release()
         key = (self, frozenset(feeds), frozenset(fetches))
         parts: list[list[np.ndarray]] = []
         for answer in self._scheduler.run(key, task, self._parameters, self._run_batch):
@@ -57,9 +58,14 @@ class BatchingSession:
         """Free the model; see `session.Session.close`."""
         self._session.close()
 
+    def _runs_at_once(self, size: int) -> bool:
+        """Return whether a request is a batch of its own, where no other waits."""
+        largest = self._parameters.execution_size
+        return size == largest or (size < largest and self._parameters.batch_timeout_micros == 0)
+
     def _run_batch(self, tasks: list[Task]) -> None:
         """Run a batch and answer all of its tasks, whatever happens."""
-        answers: Sequence[Answer]
+        answers: Sequence[list[np.ndarray] | StatusError]
         try:
             answers = self._answers(tasks)
         except StatusError as error:
@@ -70,7 +76,7 @@ class BatchingSession:
         for task, answer in zip(tasks, answers, strict=True):
             task.answers.put((task.part, answer))
 
-    def _answers(self, tasks: list[Task]) -> list[Answer]:
+    def _answers(self, tasks: list[Task]) -> list[list[np.ndarray]]:
         timeout_ms = _timeout_ms(tasks)
         parameters = self._parameters
         sizes = [task.size for task in tasks]

@@ -16,6 +16,7 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _REQUEST_LINE = re.compile(rb"([!-~]+) +([^ \r\n]+) +HTTP/(\d)\.(\d) *")
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}")
+_LONGEST_KNOWN_HEAD = 1 << 12
 _LONGEST_CHUNK_LINE = 1 << 16
 _RECEIVED_AT_ONCE = 1 << 16
 _BODY_AT_ONCE = 1 << 20
@@ -122,9 +123,11 @@ class Reader:
 
     def _parsed(self, head: bytes) -> _Head:
         """Return what a head says; a client on a kept-alive connection often sends the same one again."""
-        if self._known is None or self._known[0] != head:
-            self._known = head, _parse(head)
-        found = self._known[1]
+        if self._known is not None and self._known[0] == head:
+            found = self._known[1]
+        else:
+            found = _parse(head)
+            self._known = (head, found) if len(head) <= _LONGEST_KNOWN_HEAD else None
         if found.length and found.length > self._largest_body:
             raise ProtocolError(413)
         return found

@@ -6,6 +6,7 @@ that is slow, silent or gone costs a socket, never a thread.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
@@ -92,6 +93,8 @@ class HttpServer:
     def stop(self, deadline: float) -> None:
         """Take no more requests; return when those at hand are answered, or at the deadline (time.monotonic)."""
         self._stopping = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends the wait for a client, too
         self._listener.close()
         self._wake_writer.send(b"x")
         for thread in self._threads:
@@ -189,6 +192,10 @@ class HttpServer:
         except OSError:
             self._end(connection)
             return None
+        except Exception:  # noqa: BLE001  out of memory for what was sent: one connection ends, the server goes on
+            traceback.print_exc(file=sys.stderr)
+            self._end(connection)
+            return None
         connection.waits_for_client()
         self._poller.arm(connection.fd, to_write=connection.has_unsent)
         return None
@@ -196,7 +203,11 @@ class HttpServer:
     def _send(self, connection: Connection, request: Request | None, response: Response) -> None:
         keep = request is not None and request.keep_alive and not self._stopping
         connection.ending = not keep
-        connection.send(self._bytes(response, keep=keep, body=request is None or request.method != "HEAD"))
+        try:
+            connection.send(self._bytes(response, keep=keep, body=request is None or request.method != "HEAD"))
+        except MemoryError:  # for a copy of the answer
+            traceback.print_exc(file=sys.stderr)
+            connection.ending = True
 
     def _end(self, connection: Connection) -> None:
         del self._connections[connection.fd]  # before the system gives its number to another

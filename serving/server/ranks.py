@@ -9,8 +9,8 @@ over the graph first, through the functions that it calls.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -48,9 +48,9 @@ class RankGuard:
     """
 
     def __init__(self, graph: Any) -> None:
-        self._graph = graph
-        self._needed = lru_cache(_REMEMBERED)(self._find_needed)
-        self._refusal = lru_cache(_REMEMBERED)(self._find_refusal)
+        # no methods of its own: in a cycle, a graph that is closed would wait for a collection
+        needed = lru_cache(_REMEMBERED)(partial(_needed, graph))
+        self._refusal = lru_cache(_REMEMBERED)(partial(_refusal, graph, needed))
 
     def require_harmless(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> None:
         """Pass what the kernels answer, with an error or not.
@@ -68,44 +68,46 @@ class RankGuard:
             sizes = self._refusal(tuple((tensor, value.shape) for tensor, value in feeds.items()), needed)
             raise invalid(sizes or refusal)
 
-    def _find_refusal(self, shapes: _Shapes, fetches: tuple[str, ...]) -> str | None:
-        """Return why tensors of these shapes cannot be fed, or None where they can."""
-        graph_def, operations = self._needed(fetches)
-        rank = max((len(shape) for _, shape in shapes), default=0)
-        if rank > _ONEDNN_RANK and operations & _DEADLY_BEYOND_ONEDNN:
-            return f"this model cannot take tensors of more than {_ONEDNN_RANK} dimensions: {rank}"
-        if not operations & _DEADLY:
-            return None
-        with tf.Graph().as_default():
-            fed = {
-                tensor: tf.compat.v1.placeholder(self._graph.get_tensor_by_name(tensor).dtype, shape, "fed")
-                for tensor, shape in shapes
-            }
-            try:
-                tf.import_graph_def(graph_def, input_map=fed, name="model")
-            except ValueError as error:
-                return _text(str(error))
-        return None
 
-    def _find_needed(self, fetches: tuple[str, ...]) -> tuple[Any, frozenset[str]]:
-        """Return the part of the graph that tensors need, prepared for its shapes, and the operations that it has."""
-        whole = self._graph.as_graph_def()
-        part = tf.compat.v1.graph_util.extract_sub_graph(whole, [name.partition(":")[0] for name in fetches])
-        library = {function.signature.name: function for function in part.library.function}
-        del part.library.function[:]
-        called = list(_called(part.node, library))
-        reached = set(called)
-        operations = {node.op for node in part.node}
-        _prepare(part.node, library)
-        while called:
-            function = library[called.pop()]
-            new = _called(function.node_def, library) - reached
-            reached |= new
-            called.extend(new)
-            operations |= {node.op for node in function.node_def}
-            _prepare(function.node_def, library)
-            part.library.function.append(function)
-        return part, frozenset(operations)
+def _refusal(graph: Any, needed: Callable[..., Any], shapes: _Shapes, fetches: tuple[str, ...]) -> str | None:
+    """Return why tensors of these shapes cannot be fed, or None where they can."""
+    graph_def, operations = needed(fetches)
+    rank = max((len(shape) for _, shape in shapes), default=0)
+    if rank > _ONEDNN_RANK and operations & _DEADLY_BEYOND_ONEDNN:
+        return f"this model cannot take tensors of more than {_ONEDNN_RANK} dimensions: {rank}"
+    if not operations & _DEADLY:
+        return None
+    with tf.Graph().as_default():
+        fed = {
+            tensor: tf.compat.v1.placeholder(graph.get_tensor_by_name(tensor).dtype, shape, "fed")
+            for tensor, shape in shapes
+        }
+        try:
+            tf.import_graph_def(graph_def, input_map=fed, name="model")
+        except ValueError as error:
+            return _text(str(error))
+    return None
+
+
+def _needed(graph: Any, fetches: tuple[str, ...]) -> tuple[Any, frozenset[str]]:
+    """Return the part of the graph that tensors need, prepared for its shapes, and the operations that it has."""
+    whole = graph.as_graph_def()
+    part = tf.compat.v1.graph_util.extract_sub_graph(whole, [name.partition(":")[0] for name in fetches])
+    library = {function.signature.name: function for function in part.library.function}
+    del part.library.function[:]
+    called = list(_called(part.node, library))
+    reached = set(called)
+    operations = {node.op for node in part.node}
+    _prepare(part.node, library)
+    while called:
+        function = library[called.pop()]
+        new = _called(function.node_def, library) - reached
+        reached |= new
+        called.extend(new)
+        operations |= {node.op for node in function.node_def}
+        _prepare(function.node_def, library)
+        part.library.function.append(function)
+    return part, frozenset(operations)
 
 
 def _called(nodes: Iterable[Any], library: Mapping[str, Any]) -> set[str]:

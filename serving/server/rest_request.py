@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from serving.server.rest_json import shown
-from serving.server.rest_values import is_base64, regular, to_array
+from serving.server.rest_values import HIGHEST_RANK, is_base64, regular, to_array, too_deep
 from serving.server.servable import Signature
 from serving.server.status import StatusError, invalid
 
@@ -120,6 +120,8 @@ def _add(found: dict[str, list[np.ndarray]], alias: str, value: Any, signature: 
     if alias not in signature.inputs:
         raise invalid(f"JSON object: does not have named input: {alias}")
     array = to_array(value, signature.inputs[alias].dtype)
+    if array.ndim == HIGHEST_RANK:  # the rows are one more
+        raise too_deep()
     for first in found[alias][:1]:
         if first.size != array.size:
             raise invalid(f"Expecting tensor size: {first.size} but got: {array.size}")

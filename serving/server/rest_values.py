@@ -37,7 +37,7 @@ _LIMITS: dict[int, tuple[int, int]] = {
     types_pb2.DT_UINT64: (0, 2**64 - 1),
 }
 _PLAIN |= dict.fromkeys(_LIMITS, _INTEGERS)
-_HIGHEST_RANK = 32  # as tensors.to_array has it
+HIGHEST_RANK = 32  # as tensors.to_array has it
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*(={0,2})")
 
 
@@ -58,7 +58,7 @@ def regular(value: Any, dtype: int) -> np.ndarray | None:
     shape: list[int] = []
     while level and type(level[0]) is list:
         sizes = set(map(len, level)) if set(map(type, level)) == {list} else set()
-        if len(sizes) != 1 or len(shape) == _HIGHEST_RANK:
+        if len(sizes) != 1 or len(shape) == HIGHEST_RANK:
             return None
         shape += sizes
         level = list(chain.from_iterable(level))
@@ -97,13 +97,18 @@ def is_base64(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
+def too_deep() -> StatusError:
+    """Return the error of a value that would be an array of too many dimensions."""
+    return invalid(f"JSON Value is nested deeper than the {HIGHEST_RANK} dimensions that a tensor can have")
+
+
 def _by_element(value: Any, dtype: int) -> np.ndarray:
     shape = []
     inner = value
     while isinstance(inner, list):
         shape.append(len(inner))
-        if len(shape) > _HIGHEST_RANK:
-            raise invalid(f"JSON Value is nested deeper than the {_HIGHEST_RANK} dimensions that a tensor can have")
+        if len(shape) > HIGHEST_RANK:
+            raise too_deep()
         inner = inner[0] if inner else None
     flat: list[Any] = []
     _collect(value, 0, shape, dtype, flat)

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from tests.benchmarks.malformed import oracle, samples
+from tests.benchmarks.malformed import mutations, oracle, samples
 from tests.benchmarks.malformed.models import MODELS
 
 PREDICTION, MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
@@ -95,120 +95,23 @@ def _answered(random: Random, kind: str) -> GrpcCall:
     return GrpcCall(kind, PREDICT, request.SerializeToString(), oracle.OK, samples.answers(model, signature, given))
 
 
-def _any_input(random: Random, request: Any) -> Any:
-    return request.inputs[random.choice(sorted(request.inputs))] if request.inputs else tf.make_tensor_proto(1.0)
-
-
-def _reshape(random: Random, request: Any) -> None:
-    """Another rank, or other sizes, of zeros or of as many values as there are."""
-    proto = _any_input(random, request)
-    deepest = random.choice((3, 6, 6, 12, 12, 32, 40, 300))
-    rank = random.randint(0, deepest)
-    widest = (1, 2, 3, 4, 8) if rank <= 6 else (1,)
-    proto.tensor_shape.ClearField("dim")
-    for _ in range(rank):
-        proto.tensor_shape.dim.add().size = random.choice(widest)
-    proto.tensor_content = b""
-
-
-def _dims(random: Random, request: Any) -> None:
-    dims = _any_input(random, request).tensor_shape.dim
-    if dims:
-        random.choice(dims).size = random.choice((-1, -(2**63), 0, 5, 7, 2**31, 2**40, 2**62, 2**63 - 1))
-
-
-def _unknown_rank(random: Random, request: Any) -> None:
-    shape = _any_input(random, request).tensor_shape
-    shape.ClearField("dim")
-    shape.unknown_rank = True
-
-
-def _dtype(random: Random, request: Any) -> None:
-    _any_input(random, request).dtype = random.choice((*types_pb2.DataType.values(), 77, -1))
-
-
-def _retype(random: Random, request: Any) -> None:
-    array = random.choice((np.array([1], np.int32), np.array([1.0]), np.array([b"x"]), np.array([1j], np.complex64)))
-    _any_input(random, request).CopyFrom(tf.make_tensor_proto(array))
-
-
-def _content(random: Random, request: Any) -> None:
-    _any_input(random, request).tensor_content = random.randbytes(random.choice((1, 3, 4, 8, 16, 64, 1000)))
-
-
-def _values(random: Random, request: Any) -> None:
-    """More or fewer values, or values of another field, or none."""
-    proto = _any_input(random, request)
-    proto.tensor_content = b""
-    if random.random() < 0.3:
-        for field, _ in list(proto.ListFields()):
-            if field.name.endswith("_val"):
-                proto.ClearField(field.name)
-    proto.float_val.extend([1.5] * random.choice((0, 1, 5, 200)))
-    proto.int_val.extend([random.choice((1, -(2**31), 2**31 - 1))] * random.choice((0, 1, 5)))
-    proto.string_val.extend([random.choice((b"", b"1.5", b"x", b"\xff\x00", b"9" * 400))] * random.choice((0, 1, 5)))
-
-
-def _names(random: Random, request: Any) -> None:
-    name = random.choice(("z", "", "x:0", "é" * 50, "n" * 20_000))
-    request.inputs[name].CopyFrom(_any_input(random, request))
-    if random.random() < 0.5:
-        del request.inputs[random.choice(sorted(request.inputs))]
-
-
-def _many(random: Random, request: Any) -> None:
-    for number in range(random.choice((50, 1000))):
-        request.inputs[f"x{number}"].dtype = 1
-        request.output_filter.append(f"y{number}")
-
-
-def _filter(random: Random, request: Any) -> None:
-    request.output_filter.extend(random.choices(("y", "y", "total", "plain", "", "y:0", "é"), k=random.randint(1, 3)))
-
-
-def _spec(random: Random, request: Any) -> None:
-    spec = request.model_spec
-    match random.randrange(7):
-        case 0:
-            request.ClearField("model_spec")
-        case 1:
-            spec.name = random.choice(("", "nope", "HALF", "half ", "../half", "m" * 5000, "é"))
-        case 2:
-            spec.version.value = random.choice((0, 1, 2, -1, 2**63 - 1, -(2**63)))
-        case 3:
-            spec.version_label = random.choice(("", "stable", "gone", "L" * 3000))
-        case 4:
-            spec.version.SetInParent()
-        case 5:
-            spec.name, spec.version_label = "half", random.choice(("stable", "gone"))
-        case 6 if request.DESCRIPTOR.name == "PredictRequest":
-            spec.signature_name = random.choice(("nope", "other", "S" * 5000, "serving_default"))
-
-
-Mutation = Callable[[Random, Any], None]
-_MUTATIONS: dict[str, Mutation] = {
-    "shape": _reshape, "dims": _dims, "unknown_rank": _unknown_rank, "dtype": _dtype, "retype": _retype,
-    "content": _content, "values": _values, "names": _names, "filter": _filter, "spec": _spec,
-}  # fmt: skip
-
-
-def _mutated(*mutations: Mutation) -> Callable[[Random, str], GrpcCall | None]:
+def _mutated(*changes: mutations.Mutation) -> Callable[[Random, str], GrpcCall | None]:
     def made(random: Random, kind: str) -> GrpcCall | None:
         request, *_ = _right(random)
-        for mutation in mutations:
-            mutation(random, request)
+        for change in changes:
+            change(random, request)
         return _call(kind, request)
 
     return made
 
 
 def _several(random: Random, kind: str) -> GrpcCall | None:
-    return _mutated(*random.choices(list(_MUTATIONS.values()), k=random.randint(2, 4)))(random, kind)
+    return _mutated(*random.choices(list(mutations.MUTATIONS.values()), k=random.randint(2, 4)))(random, kind)
 
 
 def _convolved(random: Random, kind: str) -> GrpcCall | None:
     request, *_ = _right(random, random.choice(("convolution", "guarded", "flatten")))
-    _reshape(random, request)
+    mutations.reshape(random, request)
     return _call(kind, request)
 
 
@@ -223,7 +126,7 @@ def _claimed(random: Random, kind: str) -> GrpcCall | None:
     else:
         request, *_ = _right(random)
         sizes = random.choice(((2**31,), (2**40,), (2**62,), (2**31, 2**31), (2**40, 2**40), (1, 2**33, 8)))
-    proto = _any_input(random, request)
+    proto = mutations.any_input(random, request)
     proto.tensor_shape.ClearField("dim")
     for size in sizes:
         proto.tensor_shape.dim.add().size = size
@@ -273,7 +176,7 @@ def _asked(random: Random, kind: str) -> GrpcCall | None:
     if method.endswith("Metadata"):
         request.metadata_field.extend(random.choice(((), ("signature_def",), ("signature_def", "F"), ("x" * 3000,))))
     if random.random() < 0.7:
-        _spec(random, request)
+        mutations.model_spec(random, request)
     return _raw(kind, method, request.SerializeToString())
 
 
@@ -286,7 +189,7 @@ def _headers(random: Random, kind: str) -> GrpcCall:
 def _oversized(random: Random, kind: str) -> GrpcCall | None:
     """Megabytes: content or values that do not fit, or that a convolution does not take."""
     request, *_ = _right(random, random.choice(("convolution", "flatten", "half")))
-    proto = _any_input(random, request)
+    proto = mutations.any_input(random, request)
     if random.random() < 0.5:
         proto.tensor_content = bytes(random.randint(1 << 20, 8 << 20))
     else:
@@ -297,20 +200,20 @@ def _oversized(random: Random, kind: str) -> GrpcCall | None:
 # kind -> share of the mix, and what makes it
 KINDS: dict[str, tuple[int, Callable[[Random, str], GrpcCall | None]]] = {
     "right": (40, _answered),
-    "another shape": (20, _mutated(_reshape)),
+    "another shape": (20, _mutated(mutations.reshape)),
     "shape at a convolution": (30, _convolved),
-    "sizes of the shape": (20, _mutated(_dims)),
-    "unknown rank": (3, _mutated(_unknown_rank)),
-    "dtype that lies": (15, _mutated(_dtype)),
-    "another dtype": (15, _mutated(_retype)),
-    "tensor_content": (20, _mutated(_content)),
-    "values": (30, _mutated(_values)),
+    "sizes of the shape": (20, _mutated(mutations.dims)),
+    "unknown rank": (3, _mutated(mutations.unknown_rank)),
+    "dtype that lies": (15, _mutated(mutations.dtype)),
+    "another dtype": (15, _mutated(mutations.retype)),
+    "tensor_content": (20, _mutated(mutations.content)),
+    "values": (30, _mutated(mutations.values)),
     "memory claimed": (10, _claimed),
     "values a kernel refuses": (10, _kernel),
-    "names of inputs": (15, _mutated(_names)),
-    "1,000 inputs and filters": (1, _mutated(_many)),
-    "output_filter": (15, _mutated(_filter)),
-    "model_spec": (25, _mutated(_spec)),
+    "names of inputs": (15, _mutated(mutations.names)),
+    "1,000 inputs and filters": (1, _mutated(mutations.many)),
+    "output_filter": (15, _mutated(mutations.output_filter)),
+    "model_spec": (25, _mutated(mutations.model_spec)),
     "several at once": (40, _several),
     "truncated": (30, _cut),
     "bits flipped": (50, _flipped),

@@ -76,9 +76,13 @@ def _text(x: Arrays) -> Shapes:
 
 
 def _convolution(x: Arrays) -> Shapes:
-    """The filter is [3, 3, 1, 4], padded: any size, and channels that divide the 4 make groups."""
+    """The filter is [3, 3, 1, 4], padded: any size, and channels that divide the 4 make groups.
+
+    What oneDNN makes of no pixels keeps the depth of the input, and the dense layer wants 4.
+    """
     shape = x["image"].shape
     _require(len(shape) == 4 and shape[3] > 0 and 4 % shape[3] == 0)
+    _require(0 not in shape or shape[3] == 4)
     return {"y": (shape[0], 3)}
 
 

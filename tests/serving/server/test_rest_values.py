@@ -54,7 +54,7 @@ def test_a_value_is_refused_when_it_is_deeper_than_an_array_can_be() -> None:
     given: Any = 1
     for _ in range(100):
         given = [given]
-    with pytest.raises(StatusError, match="INVALID_ARGUMENT: JSON Value is nested deeper than the 64 dimensions"):
+    with pytest.raises(StatusError, match="INVALID_ARGUMENT: JSON Value is nested deeper than the 32 dimensions"):
         rest_values.to_array(given, types_pb2.DT_FLOAT)
 
 

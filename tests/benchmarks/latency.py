@@ -78,7 +78,7 @@ def in_process(path: Path, array: np.ndarray) -> Callable[[int], list[float]]:
     """Return what runs a SavedModel in this process, in a session as the server has it."""
     import tensorflow as tf
 
-    from serving.server import graph_session
+    from serving.server.sessions import graph as graph_session
 
     session, definitions = graph_session.load(path, ["serve"], tf.compat.v1.ConfigProto())
     signature = definitions["serving_default"]

@@ -13,11 +13,11 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server.lifecycle import Attempts, Lifecycle
-from serving.server.models import Models
-from serving.server.registry import Registry
 from serving.server.status import Code, StatusError
-from serving.server.watching import Watcher
+from serving.server.versions.lifecycle import Attempts, Lifecycle
+from serving.server.versions.models import Models
+from serving.server.versions.registry import Registry
+from serving.server.versions.watching import Watcher
 
 
 class Session:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.server.registry import State
+from serving.server.versions.registry import State
 from tests.serving.server.offline import Loader, Offline, within
 
 

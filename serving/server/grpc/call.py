@@ -1,4 +1,4 @@
-"""A call on the core of grpcio, from its arrival to its answer; see `grpc_server` for why."""
+"""A call on the core of grpcio, from its arrival to its answer; see `server` for why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpc._cython import cygrpc
-
 from serving.server.status import Code, StatusError, grpc_text
 
 _NO_DEADLINE_S = 1e9  # what the core says instead is further away

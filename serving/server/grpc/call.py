@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpc._cython import cygrpc
+
 from serving.server.status import Code, StatusError, grpc_text
 
 _NO_DEADLINE_S = 1e9  # what the core says instead is further away

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpc._cython import cygrpc
+
 from serving.server.grpc.call import Call, Method
 from serving.server.status import Code, StatusError
 

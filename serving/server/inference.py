@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serving.server.metrics import Metrics
-from serving.server.registry import Registry
 from serving.server.servable import Servable, Signature
 from serving.server.status import Code, StatusError, invalid
+from serving.server.versions.registry import Registry
 
 _METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
 

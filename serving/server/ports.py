@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 
-from serving.server import grpc_service, reload_service, rest_start
 from serving.server.flags import Values
-from serving.server.grpc_server import GrpcServer
+from serving.server.grpc import reload as reload_service
+from serving.server.grpc import service as grpc_service
+from serving.server.grpc.server import GrpcServer
 from serving.server.inference import Inference
-from serving.server.models import Models, poll
-from serving.server.runtime import Runtime
+from serving.server.rest import start as rest_start
+from serving.server.sessions.runtime import Runtime
+from serving.server.versions.models import Models, poll
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def _grpc(values: Values, models: Models, inference: Inference) -> GrpcServer:
     )
     methods = grpc_service.methods(services)
     if values.enable_grpc_healthcheck_service:
-        from serving.server import grpc_health
+        from serving.server.grpc import health as grpc_health
 
         methods |= grpc_health.methods()
     addresses = _grpc_addresses(values)

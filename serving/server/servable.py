@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server.session import Session
+from serving.server.sessions.session import Session
 from serving.server.status import invalid
 from serving.server.tensors import to_array
 

@@ -10,16 +10,17 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from serving.server import batching_parameters, monitoring
-from serving.server import config as model_config
+from serving.server import monitoring
+from serving.server.batching import parameters as batching_parameters
 from serving.server.flags import FLAGS, Support, Values
-from serving.server.lifecycle import Attempts, Lifecycle
-from serving.server.loader import loader
-from serving.server.models import Models
-from serving.server.registry import Registry
-from serving.server.runtime import Runtime
+from serving.server.sessions.runtime import Runtime
 from serving.server.status import Code, StatusError, invalid
-from serving.server.watching import Watcher
+from serving.server.versions import config as model_config
+from serving.server.versions.lifecycle import Attempts, Lifecycle
+from serving.server.versions.loader import loader
+from serving.server.versions.models import Models
+from serving.server.versions.registry import Registry
+from serving.server.versions.watching import Watcher
 
 log = logging.getLogger(__name__)
 _INITIAL_LOADS = 4 * (os.cpu_count() or 1)  # versions loaded at the same time at start

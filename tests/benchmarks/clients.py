@@ -124,11 +124,16 @@ class Task:
 
 @dataclass
 class Outcome:
-    """What became of a client's requests; the times are those of answered ones."""
+    """What became of a client's requests.
+
+    Attributes:
+        times_s: of those that were answered.
+        others: answers other than the expected bytes, in hex, and how often they came.
+    """
 
     times_s: list[float] = field(default_factory=list)
     shed: int = 0
-    wrong: int = 0
+    others: dict[str, int] = field(default_factory=dict)
 
 
 def ask(client: Any, task: Task, count: int | None = None, seconds: float | None = None) -> Outcome:
@@ -143,7 +148,8 @@ def ask(client: Any, task: Task, count: int | None = None, seconds: float | None
             outcome.shed += 1
             continue
         outcome.times_s.append(clock() - started)
-        outcome.wrong += answer != task.expected
+        if answer != task.expected:
+            outcome.others[answer.hex()] = outcome.others.get(answer.hex(), 0) + 1
     return outcome
 
 

@@ -78,7 +78,7 @@ def in_process(path: Path, array: np.ndarray) -> Callable[[int], list[float]]:
     """Return what runs a SavedModel in this process, in a session as the server has it."""
     import tensorflow as tf
 
-    from serving.server import graph_session
+    from serving.server.sessions import graph as graph_session
 
     session, definitions = graph_session.load(path, ["serve"], tf.compat.v1.ConfigProto())
     signature = definitions["serving_default"]
@@ -101,8 +101,8 @@ def asking(task: Task) -> Callable[[int], list[float]]:
 
     def run(count: int) -> list[float]:
         outcome = ask(client, task, count=count)
-        if outcome.wrong:
-            raise RuntimeError(f"{outcome.wrong} of {count} answers over {task.protocol} are wrong")
+        if wrong := requests.wrong(task, outcome):
+            raise RuntimeError(f"{wrong} of {count} answers over {task.protocol} are wrong")
         return outcome.times_s
 
     return run

@@ -7,7 +7,7 @@ import json
 import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
-from tests.benchmarks.clients import PREDICT, Task
+from tests.benchmarks.clients import PREDICT, Outcome, Task
 from tests.benchmarks.models import SHAPES
 from tests.serving.server.running import Running
 
@@ -28,6 +28,21 @@ def task(protocol: str, model: str, running: Running) -> Task:
     found.expected = client.ask(found.request)
     client.close()
     return found
+
+
+def wrong(task: Task, outcome: Outcome) -> int:
+    """Return how many answers are not the expected one; in a batch, a kernel may round the last bits otherwise."""
+    return sum(
+        count
+        for answer, count in outcome.others.items()
+        if not np.allclose(_values(task, bytes.fromhex(answer)), _values(task, task.expected), rtol=1e-4, atol=1e-6)
+    )
+
+
+def _values(task: Task, answer: bytes) -> np.ndarray:
+    if task.protocol == "REST":
+        return np.array(json.loads(answer)["predictions"], np.float32)
+    return np.array(predict_pb2.PredictResponse.FromString(answer).outputs["y"].float_val, np.float32)
 
 
 def _predict_request(model: str) -> bytes:

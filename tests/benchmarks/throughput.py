@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tests.benchmarks import requests
 from tests.benchmarks.clients import Outcome, Task
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What all clients together saw; times are of answered requests."""
+    """What all clients together saw; times are of answered requests, wrong answers among them."""
 
     server: str
     model: str
@@ -52,7 +53,7 @@ def measure(server: str, model: str, batching: str, task: Task, clients: int, se
         server, model, task.protocol, batching, clients,
         round(len(times_ms) / seconds, 1),
         sum(outcome.shed for outcome in outcomes),
-        sum(outcome.wrong for outcome in outcomes),
+        sum(requests.wrong(task, outcome) for outcome in outcomes),
         round(float(np.quantile(times_ms, 0.5)), 3),
         round(float(np.quantile(times_ms, 0.99)), 3),
     )  # fmt: skip

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.serving.server.asking import Grpc
+from tests.serving.server.offline import Loader, Offline
 from tests.serving.server.running import Running
 
 TIMEOUT_MS = 3000
@@ -115,3 +117,17 @@ def client(server: Running) -> Iterator[Grpc]:
     """The official stubs, connected to the server."""
     with Grpc(server.port) as connected:
         yield connected
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Offline]]:
+    """Makes servers without ports, and ends them."""
+    made: list[Offline] = []
+
+    def one(loader: Loader | None = None, **options: Any) -> Offline:
+        made.append(Offline(tmp_path, loader or Loader(), **options))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.end()

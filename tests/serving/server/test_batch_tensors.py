@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.server import batch_tensors
+from serving.server.batching import tensors as batch_tensors
 from serving.server.status import StatusError
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from serving import layout
 from serving.config import BatchingConfig
-from serving.server import batching_parameters, flags
-from serving.server.batching_parameters import Parameters
+from serving.server import flags
+from serving.server.batching import parameters as batching_parameters
+from serving.server.batching.parameters import Parameters
 from serving.server.status import StatusError
 
 

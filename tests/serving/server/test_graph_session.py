@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.server import graph_session
+from serving.server.sessions import graph as graph_session
 from serving.server.status import StatusError
 
 

@@ -14,9 +14,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.server import grpc_health
-from serving.server.grpc_call import Call, Method
-from serving.server.grpc_server import GrpcServer
+from serving.server.grpc import health as grpc_health
+from serving.server.grpc.call import Call, Method
+from serving.server.grpc.server import GrpcServer
 from serving.server.status import Code, StatusError
 from tests.serving.server.asking import failure
 from tests.serving.server.running import free_ports

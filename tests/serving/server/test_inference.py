@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from serving.server.inference import Inference
-from serving.server.registry import Registry
 from serving.server.servable import Signature
 from serving.server.status import HTTP, Code, StatusError, grpc_text
+from serving.server.versions.registry import Registry
 
 
 def signature(method_name: str) -> Signature:

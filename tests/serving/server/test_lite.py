@@ -17,8 +17,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server import flags, lite_session
-from serving.server.runtime import Runtime
+from serving.server import flags
+from serving.server.sessions import lite as lite_session
+from serving.server.sessions.runtime import Runtime
 from serving.server.status import Code, StatusError
 from tests.serving.server.asking import Grpc, failure, predict_request
 from tests.serving.server.running import Running

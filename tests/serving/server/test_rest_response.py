@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.server.rest_decimals import decimals
-from serving.server.rest_response import columns, error, rows
+from serving.server.rest.decimals import decimals
+from serving.server.rest.response import columns, error, rows
 
 FLOAT32 = {
     3.0: "3.0", 0.1: "0.1", 9e6: "9e+06", 3e-5: "3e-05", -0.0: "-0.0", 1 / 3: "0.333333343",

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tensorflow.core.framework import types_pb2
 
-from serving.server import rest_json, rest_values
+from serving.server.rest import json as rest_json
+from serving.server.rest import values as rest_values
 from serving.server.status import StatusError
 
 LEAVES: list[Any] = [0, 1, -1, 300, 2**31, 2**40, -(2**63), 2**64 - 1, 2**70, 1.0, 0.5, 1e39, float("nan"), True, False,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serving import layout
-from serving.server import config, storage
-from serving.server.storage import Policy
+from serving.server.versions import config, storage
+from serving.server.versions.storage import Policy
 
 
 @pytest.mark.rule("5.1")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.server.warmup import warm_up
+from serving.server.versions.warmup import warm_up
 from tests.serving.server.asking import Grpc, classify_request, example, failure, predict_request, regress_request
 from tests.serving.server.running import READY_S, Running
 

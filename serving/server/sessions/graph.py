@@ -20,7 +20,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as c_api
 from tensorflow.python.framework import ops
 
-from serving.server.ranks import RankGuard
+from serving.server.sessions.ranks import RankGuard
 from serving.server.status import Code, StatusError, invalid, not_found
 
 # Operations whose time is not bounded by the size of their inputs: loops, and those that wait for somebody else

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.server.status import invalid, not_found
-from serving.server.storage import Policy
+from serving.server.versions.storage import Policy
 
 PLATFORM = "tensorflow"
 _DEPRECATED_TENSORFLOW = 1  # ModelServerConfig's model_type

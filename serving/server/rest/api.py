@@ -8,11 +8,17 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from serving.server import examples, rest_examples, rest_json, rest_model, rest_request, rest_response, rest_route
-from serving.server.http_request import Request
-from serving.server.http_server import Response, html_error
+from serving.server import examples
+from serving.server.http.request import Request
+from serving.server.http.server import Response, html_error
 from serving.server.inference import Inference, chosen_outputs
-from serving.server.rest_route import LARGEST_VERSION, NOWHERE, Route
+from serving.server.rest import examples as rest_examples
+from serving.server.rest import json as rest_json
+from serving.server.rest import model as rest_model
+from serving.server.rest import request as rest_request
+from serving.server.rest import response as rest_response
+from serving.server.rest import route as rest_route
+from serving.server.rest.route import LARGEST_VERSION, NOWHERE, Route
 from serving.server.servable import DEFAULT_SIGNATURE, Servable, Signature
 from serving.server.status import HTTP, Code, StatusError, invalid
 

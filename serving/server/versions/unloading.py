@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from serving.server.availability import Version
+    from serving.server.versions.availability import Version
 
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.05, 5.0
 

@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from serving.server.grpc_call import Call, Method
+from serving.server.grpc.call import Call, Method
 from serving.server.status import Code, StatusError, not_found
 
 _SERVICES = ("", "ModelService", "PredictionService")

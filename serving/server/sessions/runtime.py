@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving.server import batching_parameters
-from serving.server.batch_scheduler import Scheduler
-from serving.server.batching_parameters import Parameters
+from serving.server.batching import parameters as batching_parameters
+from serving.server.batching.parameters import Parameters
+from serving.server.batching.scheduler import Scheduler
 from serving.server.flags import Values
 from serving.server.status import invalid
 
 if TYPE_CHECKING:
-    from serving.server.session import Session
+    from serving.server.sessions.session import Session
 
 _LITE = "model.tflite"
 _LARGEST_LITE_BATCH = 500  # TF Serving's own, where it splits
@@ -44,7 +44,7 @@ class Runtime:
         Raises:
             StatusError: it cannot be loaded.
         """
-        from serving.server.batching import BatchingSession
+        from serving.server.batching.session import BatchingSession
 
         lite = self._values.prefer_tflite_model and (path / _LITE).exists()
         session, signatures = self._open_lite(path / _LITE) if lite else self._open_saved_model(path)
@@ -69,7 +69,7 @@ class Runtime:
     def _open_saved_model(self, path: Path) -> tuple[Session, Mapping[str, Any]]:
         import tensorflow as tf
 
-        from serving.server import graph_session
+        from serving.server.sessions import graph as graph_session
 
         values, both = self._values, self._values.tensorflow_session_parallelism
         config = tf.compat.v1.ConfigProto(
@@ -80,8 +80,8 @@ class Runtime:
 
     def _open_lite(self, file: Path) -> tuple[Session, Mapping[str, Any]]:
         """Open a .tflite; with several interpreters per pool, large requests are split as TF Serving splits them."""
-        from serving.server import lite_session
-        from serving.server.batching import BatchingSession
+        from serving.server.batching.session import BatchingSession
+        from serving.server.sessions import lite as lite_session
 
         session, signatures = lite_session.load(file, self._pools)
         if not self._lite_scheduler:

@@ -19,9 +19,9 @@ from email.utils import formatdate
 from functools import cache
 from http import HTTPStatus
 
-from serving.server.http_connection import Connection, Limits
-from serving.server.http_poll import Poller
-from serving.server.http_request import ProtocolError, Request, Wait
+from serving.server.http.connection import Connection, Limits
+from serving.server.http.poll import Poller
+from serving.server.http.request import ProtocolError, Request, Wait
 
 _LOOK_S = 0.5  # how often deadlines are looked at
 _NO_REASONS = {499: "Client Closed Request"}

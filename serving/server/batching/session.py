@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving.server import batch_tensors
-from serving.server.batch_scheduler import Scheduler, Task
-from serving.server.batching_parameters import Parameters
-from serving.server.session import Session
+from serving.server.batching import tensors as batch_tensors
+from serving.server.batching.parameters import Parameters
+from serving.server.batching.scheduler import Scheduler, Task
+from serving.server.sessions.session import Session
 from serving.server.status import Code, StatusError
 
 _LATE = "Run() timeout exceeded while waiting in batching queue"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tensorflow.core.framework import types_pb2
 
-from serving.server.rest_json import kind, shown
+from serving.server.rest.json import kind, shown
 from serving.server.status import Code, StatusError, invalid
 from serving.server.tensors import dtype_name, numpy_dtype
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.server import rest_decimals, rest_response
+from serving.server.rest import decimals as rest_decimals
+from serving.server.rest import response as rest_response
 from serving.server.status import StatusError, invalid
 
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from serving.server.batching_parameters import Parameters
+from serving.server.batching.parameters import Parameters
 from serving.server.status import Code, StatusError, invalid
 
 if TYPE_CHECKING:

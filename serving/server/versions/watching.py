@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from serving.server import storage
-from serving.server.config import ModelConfig
+from serving.server.versions import storage
+from serving.server.versions.config import ModelConfig
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.grpc_inference import GrpcInference
+from serving.server.grpc.inference import GrpcInference
 from serving.server.servable import Servable
 from serving.server.status import Code, StatusError, invalid
 

@@ -11,10 +11,10 @@ from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import types_pb2
 
 from serving.server import examples
-from serving.server.rest_decimals import decimals
-from serving.server.rest_json import kind, shown
-from serving.server.rest_response import string
-from serving.server.rest_values import is_base64, to_array
+from serving.server.rest.decimals import decimals
+from serving.server.rest.json import kind, shown
+from serving.server.rest.response import string
+from serving.server.rest.values import is_base64, to_array
 from serving.server.status import StatusError, invalid
 
 _EXAMPLES, _CONTEXT = "examples", "context"

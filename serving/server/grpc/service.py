@@ -17,12 +17,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server.grpc_call import Call, Method
-from serving.server.grpc_inference import GrpcInference
+from serving.server.grpc.call import Call, Method
+from serving.server.grpc.inference import GrpcInference
 from serving.server.inference import Inference
-from serving.server.registry import VersionStatus
 from serving.server.servable import METADATA_FIELD, Servable
 from serving.server.status import Code, StatusError, invalid
+from serving.server.versions.registry import VersionStatus
 
 
 class Services:

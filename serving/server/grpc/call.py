@@ -1,4 +1,4 @@
-"""A call on the core of grpcio, from its arrival to its answer; see `grpc_server` for why."""
+"""A call on the core of grpcio, from its arrival to its answer; see `server` for why."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.server.availability import Stage, Version, must_go_first, next_load, next_unload, settled
-from serving.server.registry import Registry, State, VersionStatus
 from serving.server.status import Code, StatusError
-from serving.server.unloading import free
+from serving.server.versions.availability import Stage, Version, must_go_first, next_load, next_unload, settled
+from serving.server.versions.registry import Registry, State, VersionStatus
+from serving.server.versions.unloading import free
 
 if TYPE_CHECKING:
     from serving.server.servable import Servable

@@ -7,7 +7,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from serving.server.http_request import Reader
+from serving.server.http.request import Reader
 
 _NEVER = float("inf")
 _LINGER_S = 1.0

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.server.rest_json import shown
-from serving.server.rest_values import HIGHEST_RANK, is_base64, regular, to_array, too_deep
+from serving.server.rest.json import shown
+from serving.server.rest.values import HIGHEST_RANK, is_base64, regular, to_array, too_deep
 from serving.server.servable import Signature
 from serving.server.status import StatusError, invalid
 

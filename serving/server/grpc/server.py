@@ -5,7 +5,7 @@ interpreter's lock each time: for a small model that takes longer than the model
 thread that takes a request from the queue answers it, and another one polls meanwhile.
 
 `grpc._cython.cygrpc` is what grpc.server itself is made of. It is no public interface: what leans on it is in this
-module and in `grpc_call`, and tests/serving/server/test_grpc_server.py holds it to what is relied on.
+module and in `call`, and tests/serving/server/test_grpc_server.py holds it to what is relied on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from serving.server.grpc_call import Call, Method
+from serving.server.grpc.call import Call, Method
 from serving.server.status import Code, StatusError
 
 _OPTIONS: dict[str, int | str] = {

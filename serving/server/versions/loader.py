@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.server.flags import Values
-from serving.server.registry import Registry
-from serving.server.runtime import Runtime
+from serving.server.sessions.runtime import Runtime
+from serving.server.versions.registry import Registry
 
 if TYPE_CHECKING:
     from serving.server.servable import Servable
@@ -18,10 +18,10 @@ def loader(values: Values, registry: Registry, runtime: Runtime) -> Callable[[st
     """Return what loads a version and replays its warm-up requests; TensorFlow is imported at its first call."""
 
     def load(name: str, version: int, path: Path) -> Servable:
-        from serving.server.grpc_inference import GrpcInference
+        from serving.server.grpc.inference import GrpcInference
         from serving.server.inference import Inference
         from serving.server.servable import Servable
-        from serving.server.warmup import warm_up
+        from serving.server.versions.warmup import warm_up
 
         session, signatures = runtime.open(path)
         try:

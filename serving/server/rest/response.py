@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.server import rest_decimals
+from serving.server.rest import decimals as rest_decimals
 from serving.server.status import StatusError, invalid
 from serving.server.tensors import DTYPE_NAMES
 

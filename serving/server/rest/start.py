@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 from serving.server.flags import Values
-from serving.server.http_connection import Limits
-from serving.server.http_server import HttpServer
+from serving.server.http.connection import Limits
+from serving.server.http.server import HttpServer
 from serving.server.inference import Inference
-from serving.server.rest import Rest
+from serving.server.rest.api import Rest
 from serving.server.status import Code, StatusError
 
 log = logging.getLogger(__name__)

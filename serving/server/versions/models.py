@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
-from serving.server import config as model_config
-from serving.server.config import ModelConfig
-from serving.server.lifecycle import Lifecycle
-from serving.server.registry import Registry
 from serving.server.status import Code, StatusError
-from serving.server.watching import Watcher
+from serving.server.versions import config as model_config
+from serving.server.versions.config import ModelConfig
+from serving.server.versions.lifecycle import Lifecycle
+from serving.server.versions.registry import Registry
+from serving.server.versions.watching import Watcher
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.2  # how often a wait looks whether it has become pointless

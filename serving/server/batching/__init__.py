@@ -1,0 +1,1 @@
+"""Requests that run together, as TensorFlow Serving's batching does it."""

@@ -1,0 +1,1 @@
+"""The REST API: routes, JSON in, JSON out."""

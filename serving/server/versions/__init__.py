@@ -1,0 +1,1 @@
+"""Which versions of which models are there: found on disk, loaded, warmed up, swapped, unloaded."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
 import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from serving.server.memory import trim
 
 if TYPE_CHECKING:
     from serving.server.versions.availability import Version
@@ -35,12 +35,4 @@ def free(version: Version, stopped: Callable[[], bool]) -> None:
     del watch
     session.close()
     del session
-    _return_to_system()
-
-
-def _return_to_system() -> None:
-    """Give free pages back, where the C library keeps them: TensorFlow Serving does so after an unload."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+    trim()

@@ -7,6 +7,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+_TFMOT = "tensorflow_model_optimization"
+
 
 def load() -> ModuleType:
     """Return `tf_keras`, with the environment set that TensorFlow reads at its first import.
@@ -25,9 +27,14 @@ def load_tfmot() -> Any:
     """Return `tensorflow_model_optimization`.
 
     It looks for Keras 2's engine below the name `keras`; where that is Keras 3, it imports all of that, which takes
-    seconds, and finds none. Here it finds none at once.
+    seconds, and finds none. Here it finds none at once. And its layers branch by tf.cond, as Keras' own do: autograph,
+    which would take seconds to read their source, has nothing to convert there.
     """
     load()
+    from tensorflow.python.autograph.core import config
+
+    if not any(rule.matches(_TFMOT) for rule in config.CONVERSION_RULES):
+        config.CONVERSION_RULES = (config.DoNotConvert(_TFMOT), *config.CONVERSION_RULES)
     absent = "keras" not in sys.modules
     if absent:
         sys.modules["keras"] = None  # type: ignore[assignment]  # what the import system takes for "there is none"

@@ -16,10 +16,15 @@ model = load().Sequential([load().layers.Input((2,)), layer])
 wrapped = tfmot.sparsity.keras.prune_low_magnitude(model)
 assert type(wrapped.layers[-1]).__name__ == "PruneLowMagnitude"
 tfmot.quantization.keras.quantize_model(model)
+from tensorflow.python.autograph.impl import conversion
+assert conversion.is_allowlisted(type(wrapped.layers[-1]).call), "autograph would convert it"
+load_tfmot()
+from tensorflow.python.autograph.core import config
+assert sum(rule.matches("tensorflow_model_optimization.python") for rule in config.CONVERSION_RULES) == 1
 import keras
 assert keras.__version__.startswith("3."), "and who wants Keras 3 still gets it"
 """
 
 
-def test_tfmot_works_on_keras_2_and_imports_no_keras_3() -> None:
+def test_tfmot_works_on_keras_2_imports_no_keras_3_and_is_not_converted() -> None:
     subprocess.run([sys.executable, "-c", CODE], check=True, timeout=300)

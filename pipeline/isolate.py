@@ -146,8 +146,11 @@ class Child:
         """Wait for what `prepare` began; a process that died of it is replaced."""
         assert self._process is not None
         assert self._pipe is not None
-        with _Watch(self._process, deadline, self._deadline_s, self._memory_mb), contextlib.suppress(EOFError, OSError):
-            self._pipe.recv_bytes()
+        with _Watch(self._process, deadline, self._deadline_s, self._memory_mb):
+            try:
+                self._pipe.recv_bytes()
+            except (EOFError, OSError):
+                self._process.join(_DEATH_S)  # so that it is known to be gone
         self._preparing = False
 
     def _start(self) -> None:

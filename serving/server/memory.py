@@ -25,12 +25,18 @@ def watch(stop: threading.Event) -> None:
     """
     known = _resident_bytes()
     while not stop.wait(_LOOK_S):
-        if _resident_bytes() > known + _GROWTH_BYTES:
+        now = _resident_bytes()
+        if now > known + _GROWTH_BYTES:
             trim()
-            known = _resident_bytes()
+            now = known = _resident_bytes()
+        known = min(known, now)
 
 
 def _resident_bytes() -> int:
+    """Return how much memory this process holds; 0 where that cannot be told, as without a free file descriptor."""
     import psutil
 
-    return int(psutil.Process().memory_info().rss)
+    try:
+        return int(psutil.Process().memory_info().rss)
+    except (OSError, psutil.Error):
+        return 0

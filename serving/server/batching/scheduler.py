@@ -210,4 +210,5 @@ class Scheduler:
         """Return how long nothing can be taken, if nothing changes."""
         if self._places == 0 or not self._queues:
             return None
-        return max(0.0, min(queue.ready_at() for queue in self._queues.values()) - time.monotonic())
+        left_s = min(queue.ready_at() for queue in self._queues.values()) - time.monotonic()
+        return min(max(0.0, left_s), threading.TIMEOUT_MAX)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,6 +13,8 @@ from serving.server.batching.parameters import Parameters
 from serving.server.batching.scheduler import Scheduler, Task
 from serving.server.sessions.session import Session
 from serving.server.status import Code, StatusError
+
+log = logging.getLogger(__name__)
 
 _LATE = "Run() timeout exceeded while waiting in batching queue"
 
@@ -70,8 +71,8 @@ class BatchingSession:
             answers = self._answers(tasks)
         except StatusError as error:
             answers = [error] * len(tasks)
-        except Exception as error:  # noqa: BLE001  the callers wait, and the thread goes on
-            traceback.print_exc(file=sys.stderr)
+        except Exception as error:  # the callers wait, and the thread goes on
+            log.exception("a batch failed")
             answers = [StatusError(Code.INTERNAL, f"{type(error).__name__}: {error}")] * len(tasks)
         for task, answer in zip(tasks, answers, strict=True):
             task.answers.put((task.part, answer))

@@ -11,10 +11,9 @@ module and in `call`, and tests/serving/server/test_grpc_server.py holds it to w
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from serving.server.grpc.call import Call, Method
+from serving.server.grpc.call import Answer, Call, Method
 from serving.server.status import Code, StatusError
+
+log = logging.getLogger(__name__)
 
 _OPTIONS: dict[str, int | str] = {
     "grpc.max_receive_message_length": -1,
@@ -120,11 +121,12 @@ class GrpcServer:
     def _work(self) -> None:
         """Poll and answer. The queue is never shut down: to answer late would end the process then."""
         while True:
-            event = self._events.poll(None)
+            event = None
             try:
+                event = self._events.poll(None)
                 self._handle(event)
-            except Exception:  # noqa: BLE001  whatever becomes of one call, the others are served
-                traceback.print_exc(file=sys.stderr)
+            except Exception:  # whatever becomes of one call, the others are served
+                log.exception("a call failed")
             del event  # with the request, which may be large
             if self._polling > _POLLERS:
                 self._park()
@@ -145,6 +147,7 @@ class GrpcServer:
         elif type(tag) is _Closed:
             with self._lock:
                 self._streams.discard(tag.call)
+            tag.call.closed = True
         elif tag is _STOPPED:
             self._ended.set()
 
@@ -157,8 +160,10 @@ class GrpcServer:
                 self._server.request_call(self._events, self._events, _NEW)
         call = Call(event, self._methods.get(event.call_details.method, _UNKNOWN))
         if call.method is _UNKNOWN:
-            call.answer(b"")  # whatever its request is
+            call.send(call.answer(b""))  # whatever its request is
         else:
+            if call.method.waits:
+                call.when_closed(_Closed(call))
             call.receive()
 
     def _received(self, call: Call, request: bytes | None) -> None:
@@ -180,10 +185,10 @@ class GrpcServer:
                 return
         waiting: tuple[Call, bytes] | None = call, request
         while waiting:
-            try:
-                self._answer(*waiting)
-            finally:
-                waiting = self._next()
+            call, request = waiting
+            answer = call.answer(request)
+            waiting = self._next()  # before it is sent: who has an answer may ask again and must find room
+            self._send(call, answer)
 
     def _next(self) -> tuple[Call, bytes] | None:
         """Return a call that waits; or None, then the thread may poll again."""
@@ -203,8 +208,13 @@ class GrpcServer:
         else:
             self._add_thread()
 
-    def _answer(self, call: Call, request: bytes) -> None:
-        if call.answer(request):
+    def _send(self, call: Call, answer: Answer) -> None:
+        try:
+            call.send(answer)
+        except Exception:  # its client hears nothing; those that wait are answered
+            log.exception("an answer cannot be sent")
+            return
+        if answer.stays:
             with self._lock:
                 if not self._stopping:
                     self._streams.add(call)

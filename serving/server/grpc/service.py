@@ -109,11 +109,13 @@ def methods(services: Services) -> dict[str, Method]:
         f"{prediction}/MultiInference": _method(services.multi_inference, inference_pb2.MultiInferenceRequest),
         f"{prediction}/GetModelMetadata": _method(services.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
         f"{model}/GetModelStatus": _method(services.status, get_model_status_pb2.GetModelStatusRequest),
-        f"{model}/HandleReloadConfigRequest": _method(services.reload, model_management_pb2.ReloadConfigRequest),
+        f"{model}/HandleReloadConfigRequest": _method(
+            services.reload, model_management_pb2.ReloadConfigRequest, waits=True
+        ),
     }
 
 
-def _method(function: Callable[[Any, Any], Any], request_type: Any) -> Method:
+def _method(function: Callable[[Any, Any], Any], request_type: Any, *, waits: bool = False) -> Method:
     parse = request_type.FromString
 
     def answer(data: bytes, call: Call) -> bytes:
@@ -124,7 +126,7 @@ def _method(function: Callable[[Any, Any], Any], request_type: Any) -> Method:
         found: bytes = function(request, call).SerializeToString()
         return found
 
-    return Method(answer)
+    return Method(answer, waits=waits)
 
 
 def _timeout_ms(context: Any) -> int | None:

@@ -99,9 +99,13 @@ class Reader:
             self.is_between_requests = False
             if head.waits:
                 yield Wait.FOR_CONTINUE
-            body = (yield from self._chunked()) if head.length is None else (yield from self._exactly(head.length))
-            self.wanted = _RECEIVED_AT_ONCE
-            yield Request(head.method, head.target, head.headers, body, head.keep_alive)
+            # the body has no name here: it would be kept until the next request is complete
+            yield Request(head.method, head.target, head.headers, (yield from self._body(head)), head.keep_alive)
+
+    def _body(self, head: _Head) -> Generator[Wait, None, bytes]:
+        found = (yield from self._chunked()) if head.length is None else (yield from self._exactly(head.length))
+        self.wanted = _RECEIVED_AT_ONCE
+        return found
 
     def _head(self) -> Generator[Wait, None, _Head]:
         searched = 0

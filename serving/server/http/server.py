@@ -7,11 +7,10 @@ that is slow, silent or gone costs a socket, never a thread.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
-import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from http import HTTPStatus
 from serving.server.http.connection import Connection, Limits
 from serving.server.http.poll import Poller
 from serving.server.http.request import ProtocolError, Request, Wait
+
+log = logging.getLogger(__name__)
 
 _LOOK_S = 0.5  # how often deadlines are looked at
 _NO_REASONS = {499: "Client Closed Request"}
@@ -113,7 +114,11 @@ class HttpServer:
             except OSError:  # closed by stop(), or out of file descriptors for the moment
                 time.sleep(0.01)
             else:
-                self._admit(accepted)
+                try:
+                    self._admit(accepted)
+                except Exception:  # one client is turned away, the next ones are not
+                    log.exception("a connection cannot be taken")
+                    accepted.close()
             now = time.monotonic()
             if now >= next_look:
                 for connection in list(self._connections.values()):
@@ -122,6 +127,7 @@ class HttpServer:
                 next_look = now + _LOOK_S
 
     def _admit(self, accepted: socket.socket) -> None:
+        connection = None
         try:
             connection = Connection(accepted, self._limits)
             if self._limits.connections and len(self._connections) >= self._limits.connections:
@@ -130,15 +136,21 @@ class HttpServer:
                 return
             self._connections[connection.fd] = connection
             self._poller.add(connection.fd)
-        except OSError:  # gone already
+        except OSError:  # gone already, or more than the system can watch
+            if connection is not None:
+                self._connections.pop(connection.fd, None)
             accepted.close()
 
     def _work(self) -> None:
         """Serve whatever connection is ready, until the server stops."""
         while not self._stopping:
             connection = self._connections.get(self._poller.wait())
-            if connection is not None:
+            if connection is None:
+                continue
+            try:
                 self._serve(connection)
+            except Exception:  # whatever becomes of one connection, the others are served
+                log.exception("a connection failed")
 
     def _serve(self, connection: Connection) -> None:
         """Go on with a connection that is ready: read, and handle a request that is complete, or let it wait."""
@@ -192,8 +204,8 @@ class HttpServer:
         except OSError:
             self._end(connection)
             return None
-        except Exception:  # noqa: BLE001  out of memory for what was sent: one connection ends, the server goes on
-            traceback.print_exc(file=sys.stderr)
+        except Exception:  # out of memory for what was sent: one connection ends, the server goes on
+            log.exception("a connection failed")
             self._end(connection)
             return None
         connection.waits_for_client()
@@ -206,7 +218,7 @@ class HttpServer:
         try:
             connection.send(self._bytes(response, keep=keep, body=request is None or request.method != "HEAD"))
         except MemoryError:  # for a copy of the answer
-            traceback.print_exc(file=sys.stderr)
+            log.exception("an answer is too large")
             connection.ending = True
 
     def _end(self, connection: Connection) -> None:
@@ -216,8 +228,8 @@ class HttpServer:
     def _answer(self, request: Request) -> Response:
         try:
             return self._handle(request)
-        except Exception:  # noqa: BLE001  one request fails, the server goes on
-            traceback.print_exc(file=sys.stderr)
+        except Exception:  # one request fails, the server goes on
+            log.exception("a request failed")
             return html_error(500)
 
     def _bytes(self, response: Response, *, keep: bool, body: bool = True) -> bytes:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 import time
-import traceback
 from dataclasses import dataclass
 
 from serving.server import examples
@@ -21,6 +20,8 @@ from serving.server.rest import route as rest_route
 from serving.server.rest.route import LARGEST_VERSION, NOWHERE, Route
 from serving.server.servable import DEFAULT_SIGNATURE, Servable, Signature
 from serving.server.status import HTTP, Code, StatusError, invalid
+
+log = logging.getLogger(__name__)
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 # verb -> the method, and what writes its answer
@@ -81,8 +82,8 @@ class Rest:
             return route, Code.INVALID_ARGUMENT, self._json(400, b"")
         except StatusError as error:
             status = error
-        except Exception as error:  # noqa: BLE001  one request fails, the server goes on
-            traceback.print_exc(file=sys.stderr)
+        except Exception as error:  # one request fails, the server goes on
+            log.exception("a REST request failed")
             status = StatusError(Code.INTERNAL, f"{type(error).__name__}: {error}")
         return route, status.code, self._json(HTTP[status.code], rest_response.error(status.text))
 

@@ -14,8 +14,11 @@ from serving.server.rest import response as rest_response
 from serving.server.status import StatusError, invalid
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-# strings are skipped, so that a token inside one stays as it is
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|-?Inf(?:inity)?|-NaN', re.DOTALL)
+# Strings are skipped, so that a token inside one stays as it is; one that is open reaches to the end. Possessive, so
+# that no text makes the search go back: its time is linear.
+_STRING = r'"(?:[^"\\]|\\.)*+"?'
+_TOKENS = re.compile(_STRING + r"|-?Inf(?:inity)?|-NaN", re.DOTALL)
+_STRINGS = re.compile(_STRING, re.DOTALL)
 _REASONS = {
     "Expecting value": "Invalid value.",
     "Expecting property name enclosed in double quotes": "Missing a name for object member.",
@@ -84,7 +87,7 @@ def _infinity(match: re.Match[str]) -> str:
 def _reason(error: json.JSONDecodeError) -> str:
     if error.msg == "Expecting ',' delimiter":
         # whether an object or an array is open is not said; the last bracket tells in all but crossed nesting
-        before = re.sub(r'"(?:[^"\\]|\\.)*"', "", error.doc[: error.pos])
+        before = _STRINGS.sub("", error.doc[: error.pos])
         depth = {"}": 0, "]": 0}
         for sign in reversed(before):
             if sign in depth:

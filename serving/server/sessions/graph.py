@@ -23,7 +23,7 @@ from tensorflow.python.framework import ops
 from serving.server.sessions.ranks import RankGuard
 from serving.server.status import Code, StatusError, invalid, not_found
 
-# Operations whose time is not bounded by the size of their inputs: loops, and those that wait for somebody else
+# Operations whose time neither the size of their inputs nor memory bounds: loops, and those that wait for others
 _UNBOUNDED = re.compile(r"(Stateless)?While|(Ref)?Enter|.*PyFunc.*|_?(Host)?Recv|(Queue|Barrier|Iterator|Unstage).*")
 _QUICK_S = 1e-3
 _IN_THIS_THREAD = -1  # RunOptions.inter_op_thread_pool
@@ -50,14 +50,14 @@ class GraphSession:
 
     def dtype(self, tensor: str) -> int:
         """Return a tensor's number in DataType; see `session.Session.dtype`."""
-        return int(self._tensor(tensor).dtype.as_datatype_enum)
+        return int(self._tensor(tensor).dtype.base_dtype.as_datatype_enum)
 
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_ms: int | None) -> list[np.ndarray]:
         """Run the graph; see `session.Session.run`."""
         handle = self._handle
         if any(value.ndim != self._rank(tensor) for tensor, value in feeds.items()):
             self._guard.require_harmless(feeds, fetches)
-        key, size = (*feeds, *fetches), sum([value.nbytes for value in feeds.values()])
+        key, size = (*feeds, *fetches), sum([_bytes(value) for value in feeds.values()])
         quick = size <= self._quick.get(key, -1)
         options = _run_options(timeout_ms, quick=quick) if quick or timeout_ms is not None else None
         started = time.perf_counter()
@@ -166,3 +166,9 @@ def _run_options(timeout_ms: int | None, *, quick: bool) -> Any:
 def _scalar(value: Any) -> np.ndarray:
     """Return an array of rank 0; a string comes out of the C interface as bytes."""
     return np.array(value, dtype=object if isinstance(value, bytes) else None)
+
+
+def _bytes(value: np.ndarray) -> int:
+    if value.dtype == object:  # strings, of which the array holds only where they are
+        return sum(map(len, value.ravel().tolist()))
+    return value.nbytes

@@ -8,6 +8,7 @@ file's is refused.
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,8 @@ class LiteSession:
         return self._dtypes[tensor]
 
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_ms: int | None) -> list[np.ndarray]:
-        """Run one signature; see `session.Session.run`. The time is that of the wait for an interpreter.
+        """Run one signature; see `session.Session.run`. A run that began is not given up; what is
+        run row by row is, between two of them.
 
         Raises:
             StatusError: INVALID_ARGUMENT, also where shapes are not the file's.
@@ -136,10 +138,11 @@ class LiteSession:
         values = {graph.inputs[tensor].alias: value for tensor, value in feeds.items()}
         if rows == 0:  # LiteRT's kernels need not stand it: an answer without rows has one row's shape
             values = {alias: _one_row(value) for alias, value in values.items()}
+        deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
         interpreter = self._borrow(timeout_ms)
         try:
             if graph.single and rows > 1:
-                found = _row_by_row(lambda **row: interpreter.run(key, row), values, rows)
+                found = _row_by_row(lambda **row: interpreter.run(key, row), values, rows, deadline)
             else:
                 found = interpreter.run(key, values)
         except (ValueError, RuntimeError) as error:
@@ -260,6 +263,12 @@ def _one_row(value: np.ndarray) -> np.ndarray:
     return np.full((1, *value.shape[1:]), b"" if value.dtype == object else 0, value.dtype)
 
 
-def _row_by_row(run: _Run, values: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
-    found = [run(**{alias: value[row : row + 1] for alias, value in values.items()}) for row in range(rows)]
+def _row_by_row(
+    run: _Run, values: Mapping[str, np.ndarray], rows: int, deadline: float | None
+) -> dict[str, np.ndarray]:
+    found = []
+    for row in range(rows):
+        if deadline is not None and time.monotonic() > deadline:
+            raise StatusError(Code.DEADLINE_EXCEEDED, f"Timed out after {row} of {rows} rows")
+        found.append(run(**{alias: value[row : row + 1] for alias, value in values.items()}))
     return {alias: np.concatenate([answer[alias] for answer in found]) for alias in found[0]}

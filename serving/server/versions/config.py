@@ -73,7 +73,7 @@ def check_list(entries: Iterable[Any]) -> None:
             raise invalid(f"Illegal to list model {entry.name} multiple times in config list")
         names.add(entry.name)
     for entry in entries:
-        if not entry.base_path.startswith("/"):
+        if not entry.base_path.startswith("/") or "\0" in entry.base_path:
             raise invalid(
                 f"Expected model {entry.name} to have an absolute path or URI; got base_path()={entry.base_path}"
             )

@@ -167,7 +167,7 @@ class Lifecycle:
             for version in versions.values()
             if version.stage is Stage.WAITING
         ]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return min(max(0.0, min(due) - time.monotonic()), threading.TIMEOUT_MAX) if due else None
 
     def _load(self, name: str, version: Version) -> None:
         """Try to load a version once."""

@@ -63,6 +63,8 @@ class Watcher:
                 except OSError as error:
                     log.error("Could not find base path %s for servable %s (%s)", model.base_path, model.name,
                               error.strerror)  # fmt: skip
+                except Exception:  # one model holds up no other
+                    log.exception("Could not look for versions of servable %s", model.name)
                 else:
                     self._aspire(model.name, wanted)
 

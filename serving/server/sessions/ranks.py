@@ -64,9 +64,8 @@ class RankGuard:
         """
         needed = tuple(fetches)
         refusal = self._refusal(tuple((tensor, (None,) * value.ndim) for tensor, value in feeds.items()), needed)
-        if refusal:  # the text names sizes, the decision does not need them
-            sizes = self._refusal(tuple((tensor, value.shape) for tensor, value in feeds.items()), needed)
-            raise invalid(sizes or refusal)
+        if refusal:
+            raise invalid(_with_sizes(refusal, feeds.values()))
 
 
 def _refusal(graph: Any, needed: Callable[..., Any], shapes: _Shapes, fetches: tuple[str, ...]) -> str | None:
@@ -154,6 +153,13 @@ def _call_bodies(nodes: Any, node: Any, library: Mapping[str, Any]) -> None:
         call.attr["f"].func.CopyFrom(body)
         call.attr["Tin"].list.type.extend(argument.type for argument in signature.input_arg)
         call.attr["Tout"].list.type.extend(argument.type for argument in signature.output_arg)
+
+
+def _with_sizes(text: str, fed: Iterable[np.ndarray]) -> str:
+    """Return a text about ranks with the sizes that were fed: the decision does not need them, so it is made once."""
+    for value in fed:
+        text = text.replace(f"[{','.join('?' * value.ndim)}]", f"[{','.join(map(str, value.shape))}]")
+    return text
 
 
 def _text(error: str) -> str:

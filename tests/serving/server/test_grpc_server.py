@@ -51,10 +51,17 @@ def left(_: bytes, call: Call) -> bytes:
 
 @contextmanager
 def serving(
-    gate: Callable[[bytes, Call], bytes] = echo, threads: int = 2, queue: int = 0, **options: int
+    gate: Callable[[bytes, Call], bytes] = echo,
+    threads: int = 2,
+    queue: int = 0,
+    waiting: Callable[[bytes, Call], bytes] = echo,
+    **options: int,
 ) -> Iterator[tuple[GrpcServer, Callable[[str], Any]]]:
     """Yield a server and what makes a stub for one of its methods; the health service is there too."""
-    methods = {f"/s/{f.__name__}": Method(f) for f in (echo, wrong, left)} | {"/s/gate": Method(gate)}
+    methods = {f"/s/{f.__name__}": Method(f) for f in (echo, wrong, left)} | {
+        "/s/gate": Method(gate),
+        "/s/waiting": Method(waiting, waits=True),
+    }
     address = f"127.0.0.1:{free_ports(1)[0]}"
     given = [(f"grpc.{name}", value) for name, value in options.items()]
     server = GrpcServer(methods | grpc_health.methods(), [address], threads, queue, given)
@@ -89,13 +96,40 @@ def test_a_call_is_unimplemented_when_its_path_is_not_there() -> None:
 
 
 @pytest.mark.rule("2.6")
-def test_the_server_goes_on_when_an_answer_fails(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_server_goes_on_when_an_answer_fails(caplog: pytest.LogCaptureFixture) -> None:
     with serving() as (_, stub):
         assert failure(stub("wrong"), b"x") == ("OUT_OF_RANGE", "é" * 512 + "...TRUNCATED")
         for _ in range(5):
             assert failure(stub("wrong"), b"") == ("INTERNAL", "ValueError: a bug")
         assert stub("echo")(b"x") == b"x"
-    assert 'ValueError("a bug")' in capfd.readouterr().err
+    assert 'ValueError("a bug")' in caplog.text
+
+
+def test_a_client_that_has_its_answer_finds_room_for_the_next_call() -> None:
+    """On one thread, of which there is one alone, no call of one client after another may be refused."""
+    with serving(threads=1) as (_, stub):
+        ask = stub("echo")
+        for number in range(2000):
+            assert ask(b"%d" % number) == b"%d" % number
+
+
+@pytest.mark.rule("3.12")
+def test_a_call_that_may_wait_for_ever_ends_when_its_client_has_gone() -> None:
+    entered, ended = threading.Event(), threading.Event()
+
+    def wait(request: bytes, call: Call) -> bytes:
+        entered.set()
+        if in_time(lambda: not call.is_active()):
+            ended.set()
+        return request
+
+    with serving(waiting=wait) as (_, stub):
+        call = stub("waiting").future(b"x")
+        assert entered.wait(20)
+        assert not ended.wait(0.2)
+        call.cancel()
+        assert ended.wait(20)
+        assert stub("echo")(b"x") == b"x"
 
 
 @pytest.mark.rule("3.7")

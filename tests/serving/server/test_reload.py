@@ -179,6 +179,8 @@ NEITHER = (
          "Illegal to list model m multiple times in config list"),
         (lambda lab: lab.request(f"config {{ name: 'm' base_path: 'x' {TENSORFLOW} }}"),
          "Expected model m to have an absolute path or URI; got base_path()=x"),
+        (lambda lab: lab.request(f"config {{ name: 'm' base_path: '/x\\000' {TENSORFLOW} }}"),
+         "Expected model m to have an absolute path or URI; got base_path()=/x\0"),
         (lambda lab: lab.request(lab.entry("m", "")), NEITHER),
         (lambda lab: lab.request(lab.entry("p", 'model_platform: "P"')), "Model p requests unsupported platform P"),
         (lambda lab: lab.request(lab.entry("p", 'model_platform: "Q"')),  # the one before, rejected, counts

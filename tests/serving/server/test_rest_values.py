@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,15 @@ def test_a_value_is_refused_when_it_is_deeper_than_an_array_can_be() -> None:
 def test_json_is_read_as_rapidjson_reads_it(text: bytes, found: str) -> None:
     """Rule 4.6."""
     assert str(rest_json.parse(text)) == found
+
+
+def test_json_is_refused_in_linear_time() -> None:
+    """Every quote of these could be where a string begins: a search that goes back would take hours."""
+    for body in (b"{" + b'\\"' * 500_000, b'{"a' + b'\\"' * 500_000, b'{"a": [1, Inf, "' + b'\\"' * 500_000):
+        started = time.monotonic()
+        with pytest.raises(StatusError, match="JSON Parse error"):
+            rest_json.parse(body)
+        assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

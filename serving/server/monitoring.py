@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-from serving.server.status import invalid, not_found
+from serving.server import text_format
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 
@@ -17,18 +15,8 @@ def path(file: str) -> str | None:
     Raises:
         StatusError: the file cannot be read, or is no MonitoringConfig.
     """
-    from google.protobuf import text_format
-
-    try:
-        text = Path(file).read_bytes()
-    except OSError as error:
-        raise not_found(f"{file}; {error.strerror}") from None
     config = _message_class()()
-    try:
-        text_format.Parse(text, config)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        print(f"Error parsing text-format tensorflow.serving.MonitoringConfig: {error}", file=sys.stderr, flush=True)
-        raise invalid(f"Invalid protobuf file: '{file}'") from None
+    text_format.read(file, config)
     prometheus = config.prometheus_config
     return (prometheus.path or DEFAULT_PATH) if prometheus.enable else None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from serving.server import monitoring
 from serving.server.batching import parameters as batching_parameters
-from serving.server.flags import FLAGS, Support, Values
+from serving.server.flags import FLAGS, Support, Values, cpus
 from serving.server.sessions.runtime import Runtime
 from serving.server.status import Code, StatusError, invalid
 from serving.server.versions import config as model_config
@@ -23,7 +23,7 @@ from serving.server.versions.registry import Registry
 from serving.server.versions.watching import Watcher
 
 log = logging.getLogger(__name__)
-_INITIAL_LOADS = 4 * (os.cpu_count() or 1)  # versions loaded at the same time at start
+_INITIAL_LOADS = 4 * cpus()  # versions loaded at the same time at start
 
 
 def serve(values: Values, signals: Collection[signal.Signals]) -> None:

@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from serving.server import text_format
 from serving.server.flags import Values, cpus
-from serving.server.status import invalid, not_found
+from serving.server.status import invalid
 
 PER_MODEL = "batching_params.pbtxt"  # in the version's folder
 
@@ -85,17 +86,8 @@ def read(path: Path) -> Parameters:
     Raises:
         StatusError: it cannot be read or parsed.
     """
-    from google.protobuf import text_format
-
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise not_found(f"{path}; {error.strerror}") from None
     message = _message()()
-    try:
-        text_format.Parse(text, message)
-    except (text_format.ParseError, UnicodeDecodeError):
-        raise invalid(f"Invalid protobuf file: '{path}'") from None
+    text_format.read(path, message)
     names = {field.name for field in fields(Parameters)}
     given = {descriptor.name: _plain(value) for descriptor, value in message.ListFields() if descriptor.name in names}
     return Parameters(**given)

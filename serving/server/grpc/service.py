@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -22,7 +22,7 @@ from serving.server.grpc.inference import GrpcInference
 from serving.server.inference import Inference
 from serving.server.servable import METADATA_FIELD, Servable
 from serving.server.status import Code, StatusError, invalid
-from serving.server.versions.registry import VersionStatus
+from serving.server.versions.reply import status_response
 
 
 class Services:
@@ -84,16 +84,6 @@ class Services:
             spec.version.value if choice == "version" else None,
             spec.version_label if choice == "version_label" else None,
         )
-
-
-def status_response(statuses: Sequence[VersionStatus]) -> Any:
-    """Return the GetModelStatusResponse for where versions stand."""
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for status in statuses:
-        entry = response.model_version_status.add(version=status.version, state=int(status.state))
-        entry.status.error_code = int(status.error.code) if status.error else 0
-        entry.status.error_message = status.error.text if status.error else ""
-    return response
 
 
 def methods(services: Services) -> dict[str, Method]:

@@ -9,9 +9,9 @@ from typing import Any
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server.grpc.service import status_response
 from serving.server.servable import METADATA_FIELD, Servable
 from serving.server.versions.registry import VersionStatus
+from serving.server.versions.reply import status_response
 
 
 def status(statuses: Sequence[VersionStatus]) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving.server.status import invalid, not_found
+from serving.server import text_format
+from serving.server.status import invalid
 from serving.server.versions.storage import Policy
 
 PLATFORM = "tensorflow"
@@ -45,19 +45,10 @@ def read(path: str) -> Any:
     Raises:
         StatusError: it cannot be read.
     """
-    from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise not_found(f"{path}; {error.strerror}") from None
     config = model_server_config_pb2.ModelServerConfig()
-    try:
-        text_format.Parse(text, config)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        print(f"Error parsing text-format tensorflow.serving.ModelServerConfig: {error}", file=sys.stderr, flush=True)
-        raise invalid(f"Invalid protobuf file: '{path}'") from None
+    text_format.read(path, config)
     return config
 
 

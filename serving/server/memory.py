@@ -1,42 +1,39 @@
-"""Gives memory back to the system that the C library keeps for the next request."""
+"""How the C library keeps memory for the next request, and how it gives it back."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
-import threading
+from typing import Any
 
-_LOOK_S = 1.0
-_GROWTH_BYTES = 16 << 20  # less is not worth the time, in which no thread can allocate
+from serving.server.flags import cpus
+
+# glibc's parameters of mallopt(3)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_LARGE_BYTES = 4 << 20
+
+
+def keep_little() -> None:
+    """Let large tensors go back to the system when they are freed, and threads share what is kept.
+
+    Left alone, glibc keeps ever larger blocks and an arena for each of many threads: requests of all sizes would leave
+    holes in them for ever (tests/benchmarks/README.md). Before the first thread starts.
+    """
+    if mallopt := _libc("mallopt"):
+        for parameter, value in (
+            (_MMAP_THRESHOLD, _LARGE_BYTES),
+            (_TRIM_THRESHOLD, _LARGE_BYTES),
+            (_ARENA_MAX, max(2, cpus())),
+        ):
+            mallopt(parameter, value)
 
 
 def trim() -> None:
-    """Give back what is free, where the C library keeps it: TensorFlow Serving does so after an unload."""
-    if sys.platform == "linux":
-        malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if malloc_trim is not None:
-            malloc_trim(0)
+    """Give back what is free: TensorFlow Serving does so after an unload."""
+    if malloc_trim := _libc("malloc_trim"):
+        malloc_trim(0)
 
 
-def watch(stop: threading.Event) -> None:
-    """Trim whenever this process has grown, until `stop` is set; a server that is as large as before is left alone.
-
-    Requests of all sizes leave holes that the C library would keep for ever.
-    """
-    known = _resident_bytes()
-    while not stop.wait(_LOOK_S):
-        now = _resident_bytes()
-        if now > known + _GROWTH_BYTES:
-            trim()
-            now = known = _resident_bytes()
-        known = min(known, now)
-
-
-def _resident_bytes() -> int:
-    """Return how much memory this process holds; 0 where that cannot be told, as without a free file descriptor."""
-    import psutil
-
-    try:
-        return int(psutil.Process().memory_info().rss)
-    except (OSError, psutil.Error):
-        return 0
+def _libc(name: str) -> Any:
+    """Return a function of the C library, or None where there is none of this name."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

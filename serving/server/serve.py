@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from serving.server import monitoring
+from serving.server import memory, monitoring
 from serving.server.batching import parameters as batching_parameters
 from serving.server.flags import FLAGS, Support, Values, cpus
 from serving.server.sessions.runtime import Runtime
@@ -33,6 +33,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
         StatusError: it cannot start.
     """
     _check(values)
+    memory.keep_little()
     config = _config(values)
     metrics_path = monitoring.path(values.monitoring_config_file) if values.monitoring_config_file else None
     runtime = Runtime(values, batching_parameters.of(values))

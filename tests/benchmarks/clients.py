@@ -1,7 +1,7 @@
 """Clients that cost as little as they can: a request is made once, as bytes, and sent again and again.
 
 As a process of its own, without TensorFlow: `python -m tests.benchmarks.clients` reads a Task in JSON from its standard
-input, says "ready", and starts with the next line.
+input and says "ready"; each line after it, "count 200" or "seconds 2", is answered with an Outcome in JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -154,12 +155,54 @@ def ask(client: Any, task: Task, count: int | None = None, seconds: float | None
 
 
 def main() -> None:
-    """Ask for as many seconds as the second line says; write the Outcome as JSON."""
+    """Ask as often, or for as long, as each line says."""
     task = Task.loads(sys.stdin.readline())
     client = task.connect()
     print("ready", flush=True)
-    outcome = ask(client, task, seconds=float(sys.stdin.readline()))
-    print(json.dumps(asdict(outcome)), flush=True)
+    for line in sys.stdin:
+        kind, number = line.split()
+        outcome = ask(client, task, **({"count": int(number)} if kind == "count" else {"seconds": float(number)}))
+        print(json.dumps(asdict(outcome)), flush=True)
+
+
+class Worker:
+    """A client in a process of its own; a context manager that ends it."""
+
+    def __init__(self, task: Task) -> None:
+        command = [sys.executable, "-m", "tests.benchmarks.clients"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._say(task.dumps())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def wait(self) -> None:
+        """Wait until it is connected."""
+        self._hear()
+
+    def begin(self, *, count: int | None = None, seconds: float | None = None) -> None:
+        """Let it ask so many times, or for so long."""
+        self._say(f"count {count}" if count is not None else f"seconds {seconds}")
+
+    def outcome(self) -> Outcome:
+        """Return what became of it."""
+        return Outcome(**json.loads(self._hear()))
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def _hear(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("a client failed")
+        return line
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks import echo, requests, servers
-from tests.benchmarks.clients import Task, ask
+from tests.benchmarks.clients import Task, Worker
 from tests.benchmarks.models import SHAPES
 from tests.benchmarks.throughput import Throughput, measure
 
@@ -95,12 +95,14 @@ def in_process(path: Path, array: np.ndarray) -> Callable[[int], list[float]]:
     return run
 
 
-def asking(task: Task) -> Callable[[int], list[float]]:
-    """Return what sends a task's request over one connection."""
-    client = task.connect()
+def asking(task: Task, stack: ExitStack) -> Callable[[int], list[float]]:
+    """Return what sends a task's request over one connection, from a process that does nothing else."""
+    client = stack.enter_context(Worker(task))
+    client.wait()
 
     def run(count: int) -> list[float]:
-        outcome = ask(client, task, count=count)
+        client.begin(count=count)
+        outcome = client.outcome()
         if wrong := requests.wrong(task, outcome):
             raise RuntimeError(f"{wrong} of {count} answers over {task.protocol} are wrong")
         return outcome.times_s
@@ -121,10 +123,10 @@ def all_latencies(models: Path, work: Path, blocks: int, per_block: int) -> list
             ways = {IN_PROCESS: in_process(models / model / "1", requests.sample(model))}
             for name, server in running.items():
                 for protocol in ("gRPC", "REST"):
-                    ways[f"{name}, {protocol}"] = asking(requests.task(protocol, model, server))
+                    ways[f"{name}, {protocol}"] = asking(requests.task(protocol, model, server), stack)
             request = requests.task("gRPC", model, running["modelmill"]).request
             floor = Task("gRPC", echo_server.port, echo.PATH, request, request)
-            ways["plain grpcio server that echoes"] = asking(floor)
+            ways["plain grpcio server that echoes"] = asking(floor, stack)
             found += latencies(model, ways, blocks, per_block)
     return found
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from tests.benchmarks import requests
-from tests.benchmarks.clients import Outcome, Task
+from tests.benchmarks.clients import Task, Worker
 
 
 @dataclass(frozen=True)
@@ -37,15 +34,12 @@ def measure(server: str, model: str, batching: str, task: Task, clients: int, se
         RuntimeError: a client failed.
     """
     with ExitStack() as stack:
-        processes = [stack.enter_context(_client()) for _ in range(clients)]
-        for process in processes:
-            _tell(process, task.dumps())
-        for process in processes:
-            assert process.stdout is not None
-            process.stdout.readline()  # ready
-        for process in processes:
-            _tell(process, str(seconds))
-        outcomes = [Outcome(**json.loads(process.communicate()[0] or "null")) for process in processes]
+        workers = [stack.enter_context(Worker(task)) for _ in range(clients)]
+        for worker in workers:
+            worker.wait()
+        for worker in workers:
+            worker.begin(seconds=seconds)
+        outcomes = [worker.outcome() for worker in workers]
     times_ms = 1e3 * np.concatenate([outcome.times_s for outcome in outcomes])
     if not len(times_ms):
         raise RuntimeError(f"{server} answered none of the requests for {model} over {task.protocol}")
@@ -57,14 +51,3 @@ def measure(server: str, model: str, batching: str, task: Task, clients: int, se
         round(float(np.quantile(times_ms, 0.5)), 3),
         round(float(np.quantile(times_ms, 0.99)), 3),
     )  # fmt: skip
-
-
-def _client() -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.benchmarks.clients"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def _tell(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin is not None
-    process.stdin.write(line + "\n")
-    process.stdin.flush()

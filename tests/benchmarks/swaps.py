@@ -36,7 +36,7 @@ CLIENTS_PER_PROTOCOL = 4
 SIDE = 2000  # a version holds a variable of SIDE x SIDE floats, 16 MB
 WARM = 3  # swaps after which the memory is taken for the first time
 ALLOWED_GROWTH_MB = 60
-_WAIT_S = 60
+_WAIT_S = 240
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def run(folder: Path, swaps: int) -> Result:
     clients = [Client(protocol) for protocol in ("gRPC", "REST") for _ in range(CLIENTS_PER_PROTOCOL)]
     result = Result(clients)
     result.published[1] = publisher.publish(1)
-    running = Running(folder / "server", [f"--model_base_path={base}", "--model_name=m"])
+    running = Running(folder / "server", [f"--model_base_path={base}", "--model_name=m", "--grpc_max_threads=32"])
     stop = threading.Event()
     threads = []
     try:

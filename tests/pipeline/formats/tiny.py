@@ -97,6 +97,23 @@ def write_unguarded(folder: Path) -> None:
     tf.saved_model.save(module, str(folder / "1"), signatures={saved_model.SIGNATURE: function})
 
 
+def write_pooling(folder: Path) -> None:
+    """Write `folder/1/` with a mean over all pixels and a dense layer, which does not check shapes."""
+    legacy_keras.load()
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.kernel = tf.Variable(tf.ones([1, len(SPEC.classes)]))
+
+    def serve(image: Any) -> dict[str, Any]:
+        logits = tf.matmul(tf.reduce_mean(image, [1, 2]), module.kernel)
+        return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+
+    specs = [tf.TensorSpec([None, *SPEC.input_shape], tf.float32, name=SPEC.input_name)]
+    function = tf.function(serve, autograph=False, input_signature=specs).get_concrete_function()
+    tf.saved_model.save(module, str(folder / "1"), signatures={saved_model.SIGNATURE: function})
+
+
 def serve_unchecked(folder: Path, shape: tuple[int, ...]) -> str:
     """Feed zeros of a shape as TF Serving does, without comparing it with the signature.
 

@@ -244,3 +244,5 @@ def _write_folding(path: Path) -> None:
     log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
     log.predict_log.request.output_filter.append("warmed")
     write_records(path, [log.SerializeToString()])
+    for copy in ("2", "3"):
+        shutil.copytree(path, path.with_name(copy))

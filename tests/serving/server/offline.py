@@ -48,7 +48,7 @@ class Loader:
     def __call__(self, name: str, version: int, path: Path) -> Any:
         self.calls.append((name, version))
         if (name, version) in self.gates:
-            assert self.gates[name, version].wait(10)
+            assert self.gates[name, version].wait(60)
         if self.failing.get(f"{name}{version}", 0) >= self.calls.count((name, version)):
             raise StatusError(Code.NOT_FOUND, f"nothing in {path.name}") if version else RuntimeError("a surprise")
         return Fake(name, version)
@@ -119,7 +119,7 @@ class Offline:
 
 
 def within(condition: Callable[[], bool], what: Callable[[], Any] = lambda: "") -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what()
         time.sleep(0.005)

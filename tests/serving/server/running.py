@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-READY_S = 90
+import psutil
+
+READY_S = 240  # on a machine that has a lot else to do
 
 
 def free_ports(count: int) -> list[int]:
@@ -26,6 +28,16 @@ def free_ports(count: int) -> list[int]:
 
 
 OURS = (sys.executable, "-m", "serving.server")
+
+
+def wait_for_clients(server: Running, port: int, count: int) -> None:
+    """Wait until so many clients are connected to a port, and a little longer: they send at once."""
+    deadline = time.monotonic() + READY_S
+    process = psutil.Process(server.process.pid)
+    while sum(bool(one.raddr) and one.laddr.port == port for one in process.net_connections("tcp")) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.3)
 
 
 class Running:

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from tests.serving.server.asking import failure, predict_request
-from tests.serving.server.running import Running
+from tests.serving.server.running import Running, wait_for_clients
 
 ENDLESS = predict_request("slow", n=np.int64(2**60))
 SHORT = predict_request("slow", n=np.int64(3))
@@ -54,7 +54,7 @@ def prediction(channel: grpc.Channel) -> prediction_service_pb2_grpc.PredictionS
 def refuses(port: int) -> bool:
     """Return whether nobody listens."""
     with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+        return connection.connect_ex(("127.0.0.1", port)) in (errno.ECONNREFUSED, errno.ECONNRESET)
 
 
 @pytest.mark.rule("1.2", "1.3")
@@ -69,7 +69,8 @@ def test_it_listens_on_the_socket_alone_when_the_port_is_0(small: Running, chann
 def test_a_call_is_refused_while_another_runs_and_answered_once_its_deadline_has_passed(
     prediction: prediction_service_pb2_grpc.PredictionServiceStub,
 ) -> None:
-    endless = prediction.Predict.future(ENDLESS, timeout=3)
+    endless = prediction.Predict.future(ENDLESS, timeout=5)
+    time.sleep(0.5)  # it is the first of all
     refused = None
     while not endless.done():
         try:
@@ -78,7 +79,7 @@ def test_a_call_is_refused_while_another_runs_and_answered_once_its_deadline_has
             refused = refused or (error.code().name, error.details())
     assert refused == ("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
     assert endless.exception().code().name == "DEADLINE_EXCEEDED"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (answer := prediction.Predict.future(SHORT)).exception():
         assert time.monotonic() < deadline
     assert list(answer.result().outputs["y"].int64_val) == [3]
@@ -94,11 +95,13 @@ def test_it_takes_no_more_requests_after_a_signal_and_ends_at_once_after_a_secon
     small: Running, prediction: prediction_service_pb2_grpc.PredictionServiceStub
 ) -> None:
     endless = prediction.Predict.future(ENDLESS)
+    time.sleep(0.5)  # it is the first of all
+    assert failure(prediction.Predict, SHORT)[0] == "RESOURCE_EXHAUSTED"
     with ThreadPoolExecutor(1) as pool:
         finite = pool.submit(small.predict, "slow", {"inputs": 400_000})
-        time.sleep(0.2)
+        wait_for_clients(small, small.rest_port, 1)
         small.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while failure(prediction.Predict, SHORT)[0] != "UNAVAILABLE":
             assert time.monotonic() < deadline
         while not refuses(small.rest_port):
@@ -109,6 +112,6 @@ def test_it_takes_no_more_requests_after_a_signal_and_ends_at_once_after_a_secon
     started = time.monotonic()
     small.process.send_signal(signal.SIGTERM)
     assert small.ended() == 0
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert endless.exception().code().name == "UNAVAILABLE"
     assert "Traceback" not in small.err

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psutil
 import pytest
@@ -21,11 +23,10 @@ SLOW = b"POST /v1/models/slow:predict HTTP/1.1"
 STATUS = b"GET /v1/models/half HTTP/1.1\r\n\r\n"
 
 
-def seconds_until_end(connection: socket.socket, drip: Callable[[], None] = lambda: None) -> float:
-    """Return when the server ends a connection on which it has nothing to say."""
-    started = time.monotonic()
+def seconds_until_end(connection: socket.socket, started: float, drip: Callable[[], None] = lambda: None) -> float:
+    """Return when the server ends a connection on which it has nothing to say, from before the client connected."""
     connection.settimeout(0.2)
-    while time.monotonic() - started < 20:
+    while time.monotonic() - started < 60:
         try:
             drip()
             assert connection.recv(1) == b""
@@ -65,19 +66,22 @@ def test_a_request_has_no_largest_head_or_body_when_no_flag_says_so(server: Runn
 
 
 def test_an_idle_connection_ends_after_its_time(limited: Running) -> None:
+    started = time.monotonic()
     with connected(limited) as silent, connected(limited) as kept:
         kept.sendall(STATUS)
         assert read(kept, 1)[0][0] == 200
-        assert 1 < seconds_until_end(silent) < 10
-        assert seconds_until_end(kept) < 10
+        assert 2 < seconds_until_end(silent, started) < 50
+        assert seconds_until_end(kept, started) < 50
 
 
 def test_a_connection_ends_when_a_request_takes_too_long_though_bytes_come(limited: Running) -> None:
     head = b"POST /v1/models/half:predict HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"
     for begun, more in ((b"GET / HTTP/1.1\r\nX: ", b"y"), (head, b" ")):
+        started = time.monotonic()
         with connected(limited) as connection:
             connection.sendall(begun)
-            assert 2 < seconds_until_end(connection, lambda c=connection, m=more: c.sendall(m)) < 15  # type: ignore[misc]
+            drip = partial(connection.sendall, more)
+            assert 2 < seconds_until_end(connection, started, drip) < 50
 
 
 def test_a_connection_ends_when_the_answer_is_not_taken(limited: Running) -> None:
@@ -85,8 +89,9 @@ def test_a_connection_ends_when_the_answer_is_not_taken(limited: Running) -> Non
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         connection.sendall(request(LARGE))
         own = connection.getsockname()[1]
-        assert own in clients(limited)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
+        while own not in clients(limited):
+            assert time.monotonic() < deadline
         while own in clients(limited):
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -116,17 +121,17 @@ def test_an_answer_arrives_whole_when_the_client_takes_its_time(server: Running)
 
 @pytest.mark.rule("9.2b")
 def test_a_request_is_turned_away_when_too_many_wait(limited: Running) -> None:
-    """Two run, one waits, the fourth is told at once; then all others are answered."""
+    """Two run, one waits, the fourth is told at once, whichever it is; then all others are answered."""
     with connected(limited) as a, connected(limited) as b, connected(limited) as c, connected(limited) as d:
-        for connection in (a, b, c):
+        waiting = {a, b, c, d}
+        for connection in waiting:
             connection.sendall(request(FOREVER, line=SLOW))
-            time.sleep(0.1)
-        d.sendall(request(FOREVER, line=SLOW))
-        status, body = read(d, 1)[0]
+        (refused,), _, _ = select.select(list(waiting), [], [], 20)
+        status, body = read(refused, 1)[0]
         assert (status, list(json.loads(body))) == (429, ["error"])
-        d.sendall(STATUS)
-        assert read(d, 1)[0][0] == 429
-        for connection in (a, b, c):
+        refused.sendall(STATUS)
+        assert read(refused, 1)[0][0] == 429
+        for connection in waiting - {refused}:
             assert read(connection, 1)[0][0] == 504
     assert limited.ask("GET", "/v1/models/half")[0] == 200
 
@@ -142,7 +147,7 @@ def test_a_connection_is_turned_away_when_there_are_too_many(limited: Running) -
     finally:
         for connection in connections:
             connection.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             assert limited.ask("GET", "/v1/models/half")[0] == 200

@@ -22,6 +22,7 @@ from serving.server.sessions import lite as lite_session
 from serving.server.sessions.runtime import Runtime
 from serving.server.status import Code, StatusError
 from tests.serving.server.asking import Grpc, failure, predict_request
+from tests.serving.server.offline import within
 from tests.serving.server.running import Running
 
 INVALID = "INVALID_ARGUMENT"
@@ -202,31 +203,32 @@ def test_nothing_fails_when_a_tflite_version_gives_way_to_a_batched_saved_model_
 ) -> None:
     base = folder / "swapped"
     x, answers, done = floats(1, 2), [], threading.Event()
+    lite, saved_model = {"Identity": [[0.0, 2.0]]}, {"y": [[2.0, 2.5]]}
 
     def ask() -> None:
         while not done.is_set():
             answers.append({name: y.tolist() for name, y in client.predict(predict_request("swapped", x=x)).items()})
 
     def wait_for(*states: tuple[int, int]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while [(status.version, status.state) for status in client.statuses("swapped")] != list(states):
             assert time.monotonic() < deadline, client.statuses("swapped")
             time.sleep(0.05)
 
     with ThreadPoolExecutor(2) as pool:
         asking = [pool.submit(ask) for _ in range(2)]
+        within(lambda: answers != [])
         shutil.copytree(models / "half" / "1", tmp_path / "2")
         (tmp_path / "2" / "batching_params.pbtxt").write_text("max_batch_size { value: 4 }")
         (tmp_path / "2").rename(base / "2")
         wait_for((2, 30), (1, 50))
-        time.sleep(0.1)
+        within(lambda: answers[-1] == saved_model)
         shutil.rmtree(base / "2")
         wait_for((2, 50), (1, 30))
-        time.sleep(0.1)
+        within(lambda: answers[-1] == lite)
         done.set()
         for future in asking:
             future.result()
-    lite, saved_model = {"Identity": [[0.0, 2.0]]}, {"y": [[2.0, 2.5]]}
     assert all(answer in (lite, saved_model) for answer in answers)
     assert (answers[0], answers[-1], saved_model in answers) == (lite, lite, True)
 

@@ -91,15 +91,17 @@ def test_start_waits_for_ever_when_it_does_not_look_again(make: Callable[..., Of
     thread.join(0.7)
     assert thread.is_alive()
     one.stop.set()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
 def test_start_ends_when_the_server_is_to_stop_between_two_attempts(make: Callable[..., Offline]) -> None:
     one = make(Loader(m1=99), attempts=5, interval_s=60.0)
     one.add("m", 1)
-    threading.Timer(0.1, one.stop.set).start()
+    stopping = threading.Thread(target=lambda: within(lambda: one.loader.calls != []) or one.stop.set())
+    stopping.start()
     one.start("m:")
+    stopping.join()
     assert one.loader.calls == [("m", 1)]
 
 

@@ -59,17 +59,22 @@ def test_a_version_is_not_served_when_one_of_its_requests_fails(client: Grpc) ->
 
 @pytest.mark.rule("9.1")
 def test_the_first_call_is_quick_only_for_the_outputs_that_warm_up_asked_for(client: Grpc) -> None:
-    """Constants of the other output are folded now: the work that warm-up did before for its own."""
+    """Constants of the other output are folded now: the work that warm-up did before for its own.
 
-    def seconds(output: str) -> float:
-        request = predict_request("folding", x=ONE)
+    In three versions, as each has but one first call; a call that was held up does not count.
+    """
+
+    def seconds(output: str, version: int) -> float:
+        request = predict_request("folding", version=version, x=ONE)
         request.output_filter.append(output)
         started = time.perf_counter()
         client.predict(request)
         return time.perf_counter() - started
 
     client.predict(predict_request("half", x=ONE))  # the channel is connected
-    warmed, cold, again = seconds("warmed"), seconds("cold"), seconds("cold")
+    warmed, cold, again = (
+        min(seconds(output, version) for version in (1, 2, 3)) for output in ("warmed", "cold", "cold")
+    )
     assert cold > 4 * warmed
     assert cold > 4 * again
 

@@ -27,6 +27,8 @@ def main(arguments: Sequence[str], program: str) -> int:
     parsed = flags.parse(arguments)
     usage = flags.usage(program)
     if parsed.bad:
+        for argument in parsed.bad:
+            print(f"Couldn't interpret {argument}: {flags.expected(argument)}", file=sys.stderr)
         print(usage)
         return FAILED
     if {"--help", "-h"} & set(parsed.unknown):
@@ -42,6 +44,9 @@ def main(arguments: Sequence[str], program: str) -> int:
         signal.signal(number, lambda *_: os._exit(0))  # until models are loaded, there is nothing to bring to an end
     form = "%(asctime)s.%(msecs)03d %(levelname).1s %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, datefmt="%Y-%m-%d %H:%M:%S")
+
+    for argument in parsed.unknown:
+        logging.warning("unknown argument: %s has no effect; flags are written --name=value", argument)
 
     from serving.server.serve import serve
 

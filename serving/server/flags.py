@@ -179,6 +179,12 @@ def parse(arguments: Sequence[str]) -> Parsed:
     return Parsed(Values(given), tuple(bad), tuple(unknown))
 
 
+def expected(argument: str) -> str:
+    """Return what a flag's value has to be, for one that is not."""
+    flag = _BY_NAME[argument.removeprefix("--").partition("=")[0]]
+    return "expected true or false" if flag.kind == "bool" else f"expected an {flag.kind}"
+
+
 def usage(program: str) -> str:
     """Return the list of flags that is printed with a wrong argument."""
     lines: Iterable[str] = (

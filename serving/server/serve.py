@@ -72,6 +72,9 @@ def _check(values: Values) -> None:
             "this server cannot do what is asked for: "
             + "; ".join(f"--{flag.name} ({flag.help.rstrip('.')})" for flag in refused),
         )
+    for name in ("port", "rest_api_port"):
+        if not 0 <= getattr(values, name) < 65536:
+            raise invalid(f"--{name}={getattr(values, name)} is no port: expected 0 to 65535")
     if values.port == 0 and not values.grpc_socket_path:
         raise invalid("server_options.grpc_port is not set, and neither is server_options.grpc_socket_path.")
     if not values.model_base_path and not values.model_config_file:

@@ -181,6 +181,9 @@ class Lifecycle:
                 log.info("Successfully loaded servable version {name: %s version: %d}", name, version.number)
             elif version.aspired and version.attempts < self._attempts.count:
                 version.stage, version.due = Stage.WAITING, time.monotonic() + self._attempts.interval_s
+                log.info("Attempt %d of %d to load {name: %s version: %d} failed; the next is in %g s",
+                         version.attempts, self._attempts.count, name, version.number,
+                         self._attempts.interval_s)  # fmt: skip
             else:
                 version.stage = Stage.FAILED
                 self._registry.set(name, VersionStatus(version.number, State.END, error=error))

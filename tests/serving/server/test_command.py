@@ -39,7 +39,7 @@ def test_bad_value_is_usage_and_255(tmp_path: Path) -> None:
     done = subprocess.run(
         [MODELMILL, "serve", "--port=abc"], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=READY_S
     )
-    assert (done.returncode, done.stderr) == (255, "")
+    assert (done.returncode, done.stderr) == (255, "Couldn't interpret --port=abc: expected an int32\n")
     assert done.stdout.startswith("usage: modelmill serve --name=value ...")
 
 

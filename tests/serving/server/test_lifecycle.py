@@ -54,6 +54,8 @@ REFUSED = "UNIMPLEMENTED: this server cannot do what is asked for: "
         (["--model_base_path=m"],
          "INVALID_ARGUMENT: Expected model default to have an absolute path or URI; got base_path()=m"),
         (["--model_config_file=/no/file"], "NOT_FOUND: /no/file; No such file or directory"),
+        (["--model_base_path=/m", "--port=99999"], "INVALID_ARGUMENT: --port=99999 is no port: expected 0 to 65535"),
+        (["--model_base_path=/m", "--rest_api_port=-5"], "INVALID_ARGUMENT: --rest_api_port=-5 is no port"),
         (["--model_base_path=/m", "--port=0"], "INVALID_ARGUMENT: server_options.grpc_port is not set"),
         (["--model_base_path=/m", "--batching_parameters_file=/b"], "INVALID_ARGUMENT: server_options."
          "batching_parameters_file is set without setting server_options.enable_batching to true."),

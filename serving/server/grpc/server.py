@@ -111,9 +111,7 @@ class GrpcServer:
         except RuntimeError:
             bound = 0
         if not bound:
-            raise StatusError(
-                Code.UNKNOWN, f"cannot listen for gRPC on {address}: is it already in use, or not of this machine?"
-            )
+            raise StatusError(Code.UNKNOWN, f"cannot listen for gRPC on {address}: is it in use, or not ours?")
 
     def _add_thread(self) -> None:
         with contextlib.suppress(RuntimeError):  # out of threads: those that are there go on

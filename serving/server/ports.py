@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+from serving.server import memory
 from serving.server.flags import Values
 from serving.server.grpc import reload as reload_service
 from serving.server.grpc import service as grpc_service
@@ -35,6 +36,7 @@ def answer(values: Values, models: Models, runtime: Runtime, metrics_path: str |
         threading.Thread(
             target=poll, args=(models, values.model_config_file, seconds, stop), name="config", daemon=True
         ).start()
+    threading.Thread(target=memory.watch, args=(stop,), name="memory", daemon=True).start()
     stop.wait()
     models.stop()
     deadline = time.monotonic() + max(0.0, values.shutdown_grace_seconds)

@@ -33,7 +33,7 @@ def serve(values: Values, signals: Collection[signal.Signals]) -> None:
         StatusError: it cannot start.
     """
     _check(values)
-    memory.keep_little()
+    memory.share_arenas()
     config = _config(values)
     metrics_path = monitoring.path(values.monitoring_config_file) if values.monitoring_config_file else None
     runtime = Runtime(values, batching_parameters.of(values))

@@ -29,7 +29,7 @@ from tests.serving.client import models
 
 PROTOCOLS = ("grpc", "rest")
 NAME = "digits"
-READY_S = 240
+READY_S = 60
 # what is served: version -> the architecture and the data that it is for
 SERVED = {
     **{version: (architecture, models.DIGITS) for version, architecture in enumerate(MODELS, start=1)},

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-READY_S = 240  # on a machine that has a lot else to do
+READY_S = 90
 
 
 def free_ports(count: int) -> list[int]:

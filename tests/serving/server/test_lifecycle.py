@@ -42,7 +42,7 @@ def test_usage_is_printed_when_a_value_is_bad() -> None:
     assert "--rest_api_timeout_in_ms=30000" in out
 
 
-RUNNING = 400_000  # steps; a second or more
+RUNNING = 200_000
 REFUSED = "UNIMPLEMENTED: this server cannot do what is asked for: "
 
 
@@ -208,5 +208,5 @@ def test_server_ends_at_once_when_the_signal_comes_before_it_is_ready(tmp_path: 
     server.process.send_signal(number)
     started = time.monotonic()
     assert server.ended() == 0
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 3
     assert "Traceback" not in server.err

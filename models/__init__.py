@@ -1,4 +1,4 @@
-"""Architectures, one a module: `build` takes a config to a Keras model that ends in logits."""
+"""Architectures, one a module: `build` takes a config to a Keras model that ends in logits, or in values."""
 
 from __future__ import annotations
 
@@ -6,30 +6,44 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from models import cnn, mlp
+from models import autoencoder, cnn, mlp
+from pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from pipeline.predictor import Spec
+    from pipeline.predictor import Spec, Task
 
-MODELS = {"cnn": cnn, "mlp": mlp}
+MODELS = {"autoencoder": autoencoder, "cnn": cnn, "mlp": mlp}
+# what gives its input back; all others answer classes or values
+REBUILDING = ("autoencoder",)
 
-ModelConfig = Annotated[cnn.Config | mlp.Config, Field(discriminator="architecture")]
+ModelConfig = Annotated[autoencoder.Config | cnn.Config | mlp.Config, Field(discriminator="architecture")]
 
 
-def check(config: cnn.Config | mlp.Config, input_shape: tuple[int, ...]) -> None:
-    """Refuse a config that is impossible for inputs of this shape; cheap, loads no TensorFlow.
+def check(config: ModelConfig, input_shape: tuple[int, ...], task: Task | None = None) -> None:
+    """Refuse a config that is impossible for inputs of this shape, or for the task; cheap, loads no TensorFlow.
+
+    Args:
+        task: None: what the labels make of it, classification or regression.
 
     Raises:
         InputError: with what is possible.
     """
+    rebuilds = config.architecture in REBUILDING
+    if rebuilds != (task == "reconstruction"):
+        possible = "reconstruction" if rebuilds else "classification or regression"
+        raise InputError(
+            f"model.architecture {config.architecture!r} is not for this task", expected=f"data.task {possible}",
+            found=f"{task or 'classification or regression, by the labels'}",
+            todo=f"set data.task to {possible}" if rebuilds else f"set model.architecture to {' or '.join(REBUILDING)}",
+        )  # fmt: skip
     MODELS[config.architecture].check(config, input_shape)
 
 
-def build(config: cnn.Config | mlp.Config, spec: Spec, seed: int) -> Any:
-    """Return the untrained Keras model of a config: raw values in, logits out, weights decided by `seed`.
+def build(config: ModelConfig, spec: Spec, seed: int) -> Any:
+    """Return the untrained Keras model of a config: raw values in, logits or values out, weights decided by `seed`.
 
     Raises:
-        InputError: the config is impossible for inputs of this shape.
+        InputError: the config is impossible for inputs of this shape, or for the task.
     """
-    check(config, spec.input_shape)
+    check(config, spec.input.shape, spec.head.task)
     return MODELS[config.architecture].build(config, spec, seed)

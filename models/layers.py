@@ -8,7 +8,6 @@ from pydantic import Field
 
 from pipeline.config import Frozen
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import LOGITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +53,8 @@ def kernel(config: LayerConfig, seed: int) -> dict[str, Any]:
 def begin(spec: Spec) -> tuple[Any, Any]:
     """Return the input of raw values and the same scaled to [0, 1]."""
     keras = load_keras()
-    low, high = spec.value_range
-    raw = keras.Input(spec.input_shape, name=spec.input_name, dtype="float32")
+    low, high = spec.input.value_range
+    raw = keras.Input(spec.input.shape, name=spec.input.name, dtype="float32")
     return raw, keras.layers.Rescaling(1 / (high - low), offset=-low / (high - low), name="rescaling")(raw)
 
 
@@ -75,7 +74,13 @@ def dense(x: Any, config: LayerConfig, units: int, place: int, seed: Iterator[in
 
 
 def end(raw: Any, x: Any, config: LayerConfig, spec: Spec, name: str, seed: Iterator[int]) -> Any:
-    """Return the model from `raw` to logits computed from `x`."""
+    """Return the model from `raw` to the head's logits or values [n, k], computed from `x`."""
     keras = load_keras()
-    logits = keras.layers.Dense(len(spec.classes), name=LOGITS, **kernel(config, next(seed)))(x)
-    return keras.Model(raw, logits, name=name)
+    head = spec.head
+    options = {"units": head.shape[0], **kernel(config, next(seed))}
+    if head.task == "regression":  # learns standardized values, whatever the unit
+        x = keras.layers.Dense(name="standardized", **options)(x)
+        answers = keras.layers.Rescaling(list(head.deviation), offset=list(head.mean), name=head.end)(x)
+    else:
+        answers = keras.layers.Dense(name=head.end, **options)(x)
+    return keras.Model(raw, answers, name=name)

@@ -41,7 +41,7 @@ def build(config: Config, spec: Spec, seed: int) -> Any:
     keras = load_keras()
     seed_of = layers.seeds(seed)
     raw, x = layers.begin(spec)
-    if len(spec.input_shape) > 1:
+    if len(spec.input.shape) > 1:
         x = keras.layers.Flatten(name="flatten")(x)
     for place, units in enumerate(config.dense, start=1):
         x = layers.dense(x, config, units, place, seed_of)

@@ -11,9 +11,11 @@ import numpy as np
 
 from pipeline.artifact import Artifact
 from pipeline.compress.distillation import Teaching
+from pipeline.data.batches import arrays
 from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
-from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning
+from pipeline.fit import tasks
+from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning, Monitor
 from pipeline.fit.loop import EVALUATION_BATCH, History, fit
 from pipeline.formats import keras_file
 
@@ -30,15 +32,17 @@ class Tuned:
 
     Attributes:
         epoch: whose weights the model has, counted from 1.
+        metric: what the model is judged by, accuracy or r2.
     """
 
     history: History
     epoch: int
+    metric: str = "accuracy"
 
     @property
-    def val_accuracy(self) -> float:
-        """Accuracy of these weights on the validation split, in [0, 1]."""
-        return self.history.at(self.epoch)["val_accuracy"]
+    def quality(self) -> float:
+        """Accuracy or R2 of these weights on the validation split, at most 1."""
+        return self.history.at(self.epoch)[f"val_{self.metric}"]
 
 
 def last(inputs: Mapping[str, Artifact]) -> Artifact:
@@ -67,9 +71,11 @@ def tune(
     Args:
         from_epoch: the first epoch, counted from 1, whose weights may be kept: before it the technique is not done.
     """
+    metric = tasks.only_head(splits.spec).metric
     chosen = config.early_stopping
     if chosen is None and config.on_regression == "keep_best":
-        chosen = EarlyStopping(monitor="val_accuracy", patience=config.epochs)
+        monitor: Monitor = "val_accuracy" if metric == "accuracy" else "val_r2"
+        chosen = EarlyStopping(monitor=monitor, patience=config.epochs)
     if chosen is not None:
         chosen = chosen.model_copy(update={"from_epoch": max(chosen.from_epoch, min(from_epoch, config.epochs))})
     config = config.model_copy(update={"early_stopping": chosen})
@@ -79,28 +85,45 @@ def tune(
     )  # fmt: skip
     if config.tensorboard:
         shutil.copytree(work / TENSORBOARD, job.folder / TENSORBOARD / work.name)
-    return Tuned(history, history.best_epoch if chosen else len(history.epochs["val_loss"]))
+    return Tuned(history, history.best_epoch if chosen else len(history.epochs["val_loss"]), metric)
 
 
-def accuracy(model: Any, splits: Splits) -> float:
-    """Return a model's accuracy on the validation split, in [0, 1]."""
-    logits = model.predict(splits.validation.x, batch_size=EVALUATION_BATCH, verbose=0)
-    return float(np.mean(logits.argmax(axis=1) == splits.validation.y))
+def quality(model: Any, splits: Splits) -> float:
+    """Return a model's accuracy or R2 on the validation split, at most 1."""
+    answers = model.predict(arrays(splits.validation.x), batch_size=EVALUATION_BATCH, verbose=0)
+    return tasks.quality(tasks.only_head(splits.spec), np.asarray(splits.validation.y), answers)
+
+
+def metrics(splits: Splits, after: float, before: float | None = None, prefix: str = "") -> dict[str, float]:
+    """Return a stage's metrics of the validation split: val_accuracy or val_r2, and that of the model that came in."""
+    key = f"{prefix}val_{splits.spec.head.metric}"
+    return {key: after} | ({} if before is None else {f"{key}_before": before})
+
+
+def compared(metrics: Mapping[str, float], came: str = "the model that came in") -> tuple[float, float | None, str]:
+    """Return a stage's quality on the validation split, that of the model that came in, and both in words."""
+    metric = "accuracy" if "val_accuracy" in metrics else "r2"
+    after, before = metrics[f"val_{metric}"], metrics.get(f"val_{metric}_before")
+
+    def shown(value: float) -> str:
+        return f"{value:.2%}" if metric == "accuracy" else f"R2 {value:.4f}"
+
+    beside = "" if before is None else f", {came} had {shown(before)}"
+    return after, before, f"{shown(after)} on the validation split{beside}"
 
 
 def require_accuracy(metrics: Mapping[str, float], config: FineTuning, *, stage: str, emit: Emit) -> None:
     """Hold a stage to what it may lose on the validation split against the model that came in.
 
     Args:
-        metrics: the stage's, with `val_accuracy`, `val_accuracy_before` and `epoch`.
+        metrics: the stage's, with `val_accuracy` (or `val_r2`), the same of the model that came in, and `epoch`.
 
     Raises:
         PromiseError: more was lost, and the recipe says `stop`. The result is kept: with another bound the run goes on.
     """
-    after, before = metrics["val_accuracy"], metrics["val_accuracy_before"]
-    said = f"{after:.2%} on the validation split, the model that came in had {before:.2%}"
-    if before - after <= config.max_accuracy_loss + 1e-9:
-        if after < before:
+    after, before, said = compared(metrics)
+    if before is None or before - after <= config.max_accuracy_loss + 1e-9:
+        if before is not None and after < before:
             bound = f"within {stage}.max_accuracy_loss of {100 * config.max_accuracy_loss:g} points"
             hint = f"a lower {stage}.optimizer.learning_rate or {stage}.early_stopping may keep more"
             emit(Note(stage, f"{said}: {bound}; {hint}"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from pipeline.errors import RunError
 
@@ -17,36 +17,166 @@ if TYPE_CHECKING:
 
 LOGITS = "logits"
 PROBABILITIES = "probabilities"
+VALUE = "value"
+RECONSTRUCTION = "reconstruction"
+SCORE = "score"
+
+Task = Literal["classification", "regression", "reconstruction"]
+# what a head of each task ends in, which parity compares and metrics are computed from; and what is added at export
+ENDS: Mapping[Task, str] = {"classification": LOGITS, "regression": VALUE, "reconstruction": RECONSTRUCTION}
+ADDED: Mapping[Task, tuple[str, ...]] = {
+    "classification": (PROBABILITIES,), "regression": (), "reconstruction": (SCORE,)
+}  # fmt: skip
+
+OUTPUTS = frozenset({*ENDS.values(), *(name for names in ADDED.values() for name in names)})
+
+# raw values of some samples, as Keras takes them: [n, *shape] of the one input, or name -> that where there are several
+Samples: TypeAlias = "np.ndarray | Mapping[str, np.ndarray]"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a model.
+
+    Attributes:
+        name: the data source's name for it; the same in every format and signature.
+        shape: of one sample, without the batch dimension.
+        value_range: lowest and highest raw value; the model scales it itself.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    value_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One output of a Keras model, and what exports make of it.
+
+    classification: logits [n, classes] -> `logits` and `probabilities`, their softmax.
+    regression: `value` [n, k] in the units of the data.
+    reconstruction: the sample as the model would have it -> `reconstruction` [n, *shape] in raw values, and `score`
+    [n], the mean squared difference to the sample in units of its value range: high for what is unlike the training
+    data (an anomaly).
+
+    Attributes:
+        name: of the output where a model has several, and then the prefix of the names above; else empty.
+        shape: of one sample's output.
+        classes: the label names, in the order of the logits; empty for other tasks.
+        mean, deviation: of the values to predict in the training split, one for each; empty for other tasks.
+    """
+
+    task: Task
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    name: str = ""
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+
+    @property
+    def end(self) -> str:
+        """The output that parity compares and metrics are computed from."""
+        return self._named(ENDS[self.task])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All outputs of an exported file that belong to this head."""
+        return self.end, *(self._named(name) for name in ADDED[self.task])
+
+    @property
+    def metric(self) -> str:
+        """What it is judged by: a number of at most 1, and more is better."""
+        return self._named("accuracy" if self.task == "classification" else "r2")
+
+    def _named(self, what: str) -> str:
+        return f"{self.name}_{what}" if self.name else what
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What goes into and comes out of a model.
+    """What goes into and comes out of a model, in the order in which the Keras model has it."""
 
-    Attributes:
-        input_name: the data source's name for the input; the same in every format and signature.
-        input_shape: shape of one sample, without the batch dimension.
-        value_range: lowest and highest raw value; the model scales it itself.
-        classes: the label names, in the order of the logits.
-    """
+    inputs: tuple[Input, ...]
+    heads: tuple[Head, ...]
 
-    input_name: str
-    input_shape: tuple[int, ...]
-    value_range: tuple[float, float]
-    classes: tuple[str, ...]
+    @property
+    def input(self) -> Input:
+        """The one input of a model that has one."""
+        (only,) = self.inputs
+        return only
+
+    @property
+    def head(self) -> Head:
+        """The one head of a model that has one."""
+        (only,) = self.heads
+        return only
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The outputs that parity compares, one a head."""
+        return tuple(head.end for head in self.heads)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All outputs of an exported file."""
+        return tuple(name for head in self.heads for name in head.outputs)
+
+    def named(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Return samples by the names of their inputs."""
+        return dict(samples) if isinstance(samples, Mapping) else {self.input.name: samples}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        from dataclasses import asdict
+
+        return asdict(self)
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> Spec:
+        """Return the spec that `to_json` gave, read from JSON."""
+        inputs = [Input(one["name"], tuple(one["shape"]), tuple(one["value_range"])) for one in fields["inputs"]]
+        listed = ("shape", "classes", "mean", "deviation")
+        heads = [Head(**one | {key: tuple(one[key]) for key in listed}) for one in fields["heads"]]
+        return Spec(tuple(inputs), tuple(heads))
+
+
+def classifier(
+    input_name: str, shape: tuple[int, ...], value_range: tuple[float, float], classes: Collection[str]
+) -> Spec:
+    """Return the spec of a model with one input that answers one of some classes."""
+    return Spec((Input(input_name, shape, value_range),), (Head("classification", (len(classes),), tuple(classes)),))
+
+
+def count(samples: Samples) -> int:
+    """Return the number of samples."""
+    return len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)
+
+
+def rows(samples: Samples, index: Any) -> Samples:
+    """Return some samples; `index` is a slice or an array of positions."""
+    if isinstance(samples, Mapping):
+        return {name: array[index] for name, array in samples.items()}
+    found: np.ndarray = samples[index]
+    return found
+
+
+def heads(spec: Spec, wanted: Samples) -> list[tuple[Head, np.ndarray]]:
+    """Return each head with what it has to answer (`data.Split.y`)."""
+    by_name = dict(wanted) if isinstance(wanted, Mapping) else {spec.head.name: wanted}
+    return [(head, by_name[head.name]) for head in spec.heads]
 
 
 class Predictor(Protocol):
     """Answers for a batch of raw samples."""
 
-    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+    def predict(self, batch: Samples) -> dict[str, np.ndarray]:
         """Run the model once.
 
         Args:
-            batch: float32 [n, *input_shape], raw values, n >= 1.
+            batch: float32 [n, *shape] of the one input, or of each by name; raw values, n >= 1.
 
         Returns:
-            {"logits": float32 [n, classes], "probabilities": float32 [n, classes]}.
+            the spec's `outputs`, float32 [n, ...] each.
         """
         ...
 
@@ -62,7 +192,7 @@ class FormatError(RunError):
 def require_ends(
     name: str, spec: Spec, *, inputs: Mapping[str, tuple[int | None, ...]], outputs: Collection[str]
 ) -> None:
-    """Raise FormatError unless a model has the spec's input, with its sample shape, and both outputs.
+    """Raise FormatError unless a model has the spec's inputs, with their sample shapes, and its outputs.
 
     Args:
         name: the file or the served model, for the message.
@@ -70,13 +200,13 @@ def require_ends(
         inputs: name to shape, with the batch dimension.
         outputs: the names.
     """
-    expected = f"input {spec.input_name} {list(spec.input_shape)} per sample, outputs {LOGITS} and {PROBABILITIES}"
-    samples = {end: shape[1:] for end, shape in inputs.items()}
-    if samples != {spec.input_name: spec.input_shape} or not {LOGITS, PROBABILITIES} <= set(outputs):
+    samples = {end: tuple(shape[1:]) for end, shape in inputs.items()}
+    if samples != {one.name: one.shape for one in spec.inputs} or not set(spec.outputs) <= set(outputs):
+        wanted = ", ".join(f"{one.name} {list(one.shape)}" for one in spec.inputs)
         inputs_text = ", ".join(f"{end} {list(shape)}" for end, shape in samples.items())
         raise FormatError(
             f"{name} is not a model for this data",
-            expected=expected,
+            expected=f"input {wanted} per sample, outputs {' and '.join(spec.outputs)}",
             found=f"input {inputs_text or 'none'} per sample, outputs {' and '.join(sorted(outputs)) or 'none'}",
             todo="export it again from the model that was trained on this data",
         )

@@ -19,7 +19,7 @@ import models
 from models import ModelConfig
 from pipeline import single_step
 from pipeline.config import Frozen
-from pipeline.data import DataConfig, augment, input_shape
+from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
 from pipeline.fit.config import FitConfig
 from pipeline.plan import Planned
@@ -80,18 +80,25 @@ class Recipe(Frozen):
         return self
 
     def _problems(self) -> Iterator[str]:
-        shape = None
+        shape, student = None, self.distill.student if self.distill else None
         try:
-            shape = input_shape(self.data)
+            shapes = input_shapes(self.data)
+            if shapes and len(shapes) > 1 and (student or not isinstance(self.model, ModelFile)):
+                yield (
+                    f"the data has the inputs {', '.join(shapes)}, but architectures take one: give a model of your "
+                    "own that takes them (model.path), without distill"
+                )
+            elif shapes:
+                (shape,) = shapes.values()
             if shape is not None and not isinstance(self.model, ModelFile):
-                models.check(self.model, shape)
+                models.check(self.model, shape, self.data.task)
             if shape is not None and self.data.augment:
                 augment.check(self.data.augment, shape)
         except InputError as error:
             yield str(error).replace("\n  ", "; ")
         try:
-            if shape is not None and self.distill:
-                models.check(self.distill.student, shape)
+            if shape is not None and student:
+                models.check(student, shape, self.data.task)
         except InputError as error:
             yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
         if not isinstance(self.model, ModelFile) and not self.train:

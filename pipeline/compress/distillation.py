@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.predictor import Head
 
 
 @dataclass(frozen=True)
@@ -13,8 +16,8 @@ class Teaching:
     """Who teaches, and how much of the loss is theirs.
 
     Attributes:
-        teachers: Keras models, raw values in, logits [n, classes] out; at least one.
-        temperature: T > 0 that softens both sides.
+        teachers: Keras models, raw values in, logits [n, classes] out, or values; at least one.
+        temperature: T > 0 that softens both sides of logits.
         soft_weight: share of the soft loss in [0, 1]; the labels have the rest.
     """
 
@@ -49,9 +52,24 @@ def soft_loss(targets: Any, logits: Any, temperature: float) -> Any:
     return temperature**2 * tf.reduce_mean(divergence)
 
 
+def value_loss(answers: Sequence[Any], values: Any, deviation: Sequence[float]) -> Any:
+    """Return the mean squared difference to the teachers' mean answer, in units of `deviation`.
+
+    For answers that are values and not logits, there is nothing to soften (Bucila et al., 2006: mimic learning).
+
+    Args:
+        answers: one tensor [n, ...] a teacher. values: the student's, of the same shape.
+        deviation: one number for each value, or none: the answers have no unit.
+    """
+    import tensorflow as tf
+
+    mean = tf.add_n(list(answers)) / len(answers)
+    return tf.reduce_mean(tf.square((values - mean) / tf.constant(tuple(deviation) or (1.0,), tf.float32)))
+
+
 @contextmanager
-def taught(model: Any, teaching: Teaching | None) -> Iterator[None]:
-    """Let `model`, compiled with a loss of (labels, logits), learn from its teachers too inside the block.
+def taught(model: Any, teaching: Teaching | None, head: Head) -> Iterator[None]:
+    """Let `model`, compiled with a loss of (wanted, answered), learn from its teachers too inside the block.
 
     What is minimized is (1 - w) hard + w soft + the layers' penalties. The metrics stay those of the labels alone, so
     that curves with and without a teacher can be compared.
@@ -66,8 +84,11 @@ def taught(model: Any, teaching: Teaching | None) -> Iterator[None]:
     def compute_loss(x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Any:
         hard_and_penalties = plain(x, y, y_pred, sample_weight)
         penalties = tf.add_n(model.losses) if model.losses else 0.0
-        logits = [tf.stop_gradient(teacher(x, training=False)) for teacher in teaching.teachers]
-        soft = soft_loss(soft_targets(logits, teaching.temperature), y_pred, teaching.temperature)
+        answers = [tf.stop_gradient(teacher(x, training=False)) for teacher in teaching.teachers]
+        if head.task == "classification":
+            soft = soft_loss(soft_targets(answers, teaching.temperature), y_pred, teaching.temperature)
+        else:
+            soft = value_loss(answers, y_pred, head.deviation)
         hard = hard_and_penalties - penalties
         return (1 - teaching.soft_weight) * hard + teaching.soft_weight * soft + penalties
 

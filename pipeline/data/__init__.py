@@ -11,11 +11,14 @@ from pydantic import Field, model_validator
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import digits, npz
 from pipeline.data.augment import AugmentConfig
+from pipeline.data.source import Target
 from pipeline.data.split import NAMES, SplitConfig, split
 from pipeline.errors import InputError
-from pipeline.predictor import LOGITS, PROBABILITIES, Spec
+from pipeline.predictor import OUTPUTS, Head, Input, Samples, Spec, Task, count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from pipeline.data.source import Source
@@ -39,6 +42,11 @@ class DataConfig(Frozen):
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         max_length=100,
         description="npz: name of the model's input; null: image, or features where a sample is a row of numbers",
+    )
+    task: Task | None = Field(
+        default=None,
+        description="classification: labels are classes; regression: they are numbers to predict; reconstruction: the "
+        "model gives its input back (autoencoder); null: classification of integers, regression of floats",
     )
     classes: tuple[str, ...] | None = Field(
         default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
@@ -73,8 +81,8 @@ class DataConfig(Frozen):
             raise ValueError(
                 f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
             )
-        if self.input_name in (LOGITS, PROBABILITIES):
-            raise ValueError(f"input_name is {self.input_name!r}, which names an output of every model")
+        if self.input_name in OUTPUTS:
+            raise ValueError(f"input_name is {self.input_name!r}, which names an output of models")
         return self
 
     @model_validator(mode="after")
@@ -87,10 +95,19 @@ class DataConfig(Frozen):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples of one split: x float32 [n, *shape] raw values, y int64 [n]."""
+    """Samples of one split.
 
-    x: np.ndarray
-    y: np.ndarray
+    Attributes:
+        x: raw values float32 [n, *shape] of the one input, or of each by name.
+        y: what is to be answered, of the one head, or of each by name: labels int64 [n]; float32 [n, k] for a
+            regression; for a reconstruction x scaled to [0, 1], float32 [n, *shape].
+    """
+
+    x: Samples
+    y: Samples
+
+    def __len__(self) -> int:
+        return count(self.x)
 
 
 @dataclass(frozen=True)
@@ -105,14 +122,14 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
-def input_shape(config: DataConfig) -> tuple[int, ...] | None:
-    """Return the shape of one sample, without loading any; None where the source's file is not there.
+def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
+    """Return input name -> shape of one sample, without loading any; None where the source's file is not there.
 
     Raises:
         InputError: the file is damaged, or does not hold what the source asks for.
     """
-    shape: tuple[int, ...] | None = SOURCES[config.source].input_shape(config)
-    return shape
+    shapes: dict[str, tuple[int, ...]] | None = SOURCES[config.source].input_shapes(config)
+    return shapes
 
 
 def load(config: DataConfig) -> Splits:
@@ -123,50 +140,124 @@ def load(config: DataConfig) -> Splits:
             finite.
         MissingError: the source is not installed.
     """
-    source = SOURCES[config.source].load(config)
-    return divide(source, config, config.input_name or ("features" if source.x.ndim == 2 else "image"))
+    return divide(SOURCES[config.source].load(config), config)
 
 
-def divide(source: Source, config: DataConfig, input_name: str) -> Splits:
+def divide(source: Source, config: DataConfig) -> Splits:
     """Split a source's samples as `config` says; see `load`."""
     import numpy as np
 
-    positions = split(source.y, config.split.shares(), config.split_seed, source.own_test)
-    parts = {
-        name: Split(source.x[positions[name]].astype(np.float32), source.y[positions[name]].astype(np.int64))
-        for name in NAMES
-    }
-    for name, part in parts.items():
-        if not np.isfinite(part.x).all():
+    total = count(source.x)
+    targets = source.targets
+    if config.task == "regression":
+        targets = {name: Target(target.y, None) for name, target in targets.items()}
+    classes = [target.y for target in targets.values() if target.classes is not None]
+    # numbers have no classes to be stratified by
+    labels = classes[0] if classes else np.zeros(total, np.int64)
+    positions = split(labels, config.split.shares(), config.split_seed, source.own_test)
+    inputs: list[Input] = []
+    notes: list[str] = []
+    for name, array in source.x.items():
+        value_range, said = _value_range(array[positions["train"]], config, name if len(source.x) > 1 else "")
+        inputs.append(Input(name, tuple(array.shape[1:]), value_range))
+        notes += said
+    heads = _heads(targets, config, inputs, positions["train"])
+    parts = {}
+    for name in NAMES:
+        x = {end: array[positions[name]].astype(np.float32) for end, array in source.x.items()}
+        y = {end: _wanted(target, positions[name]) for end, target in targets.items()}
+        _require_finite(config, name, [*x.values(), *y.values()])
+        if config.task == "reconstruction":
+            (end,) = inputs
+            low, high = end.value_range
+            y = {"": (x[end.name] - np.float32(low)) / np.float32(high - low)}
+        parts[name] = Split(_alone(x), _alone(y))
+    spec = Spec(tuple(inputs), heads)
+    if config.augment and (len(inputs) > 1 or config.task == "reconstruction"):
+        raise InputError(
+            "data.augment changes the images of one input, and its labels stay what they are",
+            expected="one input, and another task than reconstruction",
+            found=f"inputs {', '.join(one.name for one in inputs)}, task {heads[0].task}", todo="remove data.augment",
+        )  # fmt: skip
+    if twice := {one.name for one in inputs} & set(spec.outputs):
+        raise InputError(
+            "the data names an input as an output of the model is called", expected="other names than the outputs have",
+            found=", ".join(sorted(twice)), todo="name the input otherwise",
+        )  # fmt: skip
+    return Splits(spec=spec, notes=tuple(notes), **parts)
+
+
+def _alone(arrays: dict[str, np.ndarray]) -> Samples:
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+
+
+def _wanted(target: Target, positions: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    y: np.ndarray = target.y[positions]
+    return y.astype(np.int64) if target.classes is not None else y.reshape(len(y), -1).astype(np.float32)
+
+
+def _heads(
+    targets: Mapping[str, Target], config: DataConfig, inputs: list[Input], train: np.ndarray
+) -> tuple[Head, ...]:
+    import numpy as np
+
+    if config.task == "reconstruction":
+        if len(inputs) > 1:
             raise InputError(
-                f"the data source {config.source!r} holds values that are not finite",
-                expected="finite numbers",
-                found=f"{np.count_nonzero(~np.isfinite(part.x))} such values in the {name} split",
-                todo="replace or remove them in the data",
-            )
-    value_range, notes = _value_range(source.x[positions["train"]], config)
-    spec = Spec(input_name, tuple(source.x.shape[1:]), value_range, source.classes)
-    return Splits(spec=spec, notes=notes, **parts)
+                "data.task is reconstruction, which is of one input", expected="one array x_train",
+                found=f"inputs {', '.join(one.name for one in inputs)}",
+                todo="leave the others out, or change the task",
+            )  # fmt: skip
+        return (Head("reconstruction", inputs[0].shape),)
+    heads = []
+    for name, target in targets.items():
+        if target.classes is not None:
+            heads.append(Head("classification", (len(target.classes),), target.classes, name))
+        else:
+            values = target.y[train].reshape(len(train), -1).astype(np.float64)
+            deviation = tuple(float(one) or 1.0 for one in values.std(axis=0))
+            mean = tuple(float(one) for one in values.mean(axis=0))
+            heads.append(Head("regression", values.shape[1:], (), name, mean, deviation))
+    return tuple(heads)
 
 
-def _value_range(x: np.ndarray, config: DataConfig) -> tuple[tuple[float, float], tuple[str, ...]]:
+def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray]) -> None:
+    import numpy as np
+
+    bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
+    if bad:
+        raise InputError(
+            f"the data source {config.source!r} holds values that are not finite",
+            expected="finite numbers",
+            found=f"{bad} such values in the {split_name} split",
+            todo="replace or remove them in the data",
+        )
+
+
+def _value_range(x: np.ndarray, config: DataConfig, name: str) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """Return the range of one input's raw values, and what to say of it; `name` is empty where it is the only one."""
     low, high = float(x.min()), float(x.max())
+    of = f" of {name}" if name else ""
     if config.value_range is not None:
         stated_low, stated_high = config.value_range
         if low < stated_low or high > stated_high:
-            note = f"data.value_range is {stated_low:g}..{stated_high:g}, but training values reach {low:g}..{high:g}"
+            note = (
+                f"data.value_range is {stated_low:g}..{stated_high:g}, but training values{of} reach {low:g}..{high:g}"
+            )
             return config.value_range, (note,)
         return config.value_range, ()
     if x.dtype.name == "uint8":
-        return (0.0, 255.0), ("data.value_range is not given: 0..255 is taken, because the values are uint8",)
+        return (0.0, 255.0), (f"data.value_range{of} is not given: 0..255 is taken, because the values are uint8",)
     if not low < high:
         raise InputError(
-            "data.value_range cannot be inferred",
+            f"data.value_range{of} cannot be inferred",
             expected="training values that differ",
             found=f"the value {low:g} everywhere",
             todo="set data.value_range to [lowest, highest], or check the data",
         )
-    return (low, high), (f"data.value_range is not given: {low:g}..{high:g} is taken, the training split's range",)
+    return (low, high), (f"data.value_range{of} is not given: {low:g}..{high:g} is taken, the training split's range",)
 
 
 def content_hash(config: DataConfig) -> str:

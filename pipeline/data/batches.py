@@ -6,6 +6,7 @@ epoch 7 sees what a run that was never interrupted saw, and parallel threads cha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data import augment
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.data import DataConfig, Split
-    from pipeline.predictor import Spec
+    from pipeline.predictor import Samples, Spec
 
 
 def epoch_order(count: int, seed: int, epoch: int, shuffle_buffer: int | None) -> np.ndarray:
@@ -52,15 +53,15 @@ def training(
     import numpy as np
     import tensorflow as tf
 
-    count = len(part.y)
+    count = len(part)
     if config.augment is not None:
-        augment.check(config.augment, spec.input_shape)
+        augment.check(config.augment, spec.input.shape)
 
     def plan(epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order = epoch_order(count, seed, int(epoch), config.shuffle_buffer)
         if config.augment is None:
             return order, np.zeros((count, 0), np.float32)
-        height, width = spec.input_shape[:2]
+        height, width = spec.input.shape[:2]
         return order, epoch_maps(count, seed, int(epoch), config.augment, (height, width))[order]
 
     def one_epoch(epoch: Any) -> Any:
@@ -71,7 +72,7 @@ def training(
     def gather(order: Any, maps: Any) -> Any:
         x, y = samples(order)
         if config.augment is not None:
-            x = augment.apply(x, maps, spec.value_range[0])
+            x = augment.apply(x, maps, spec.input.value_range[0])
         return x, y
 
     samples = _cached(part) if config.cache else _uncached(part)
@@ -88,19 +89,29 @@ def _prefetched(batches: Any, config: DataConfig) -> Any:
     return batches.prefetch(tf.data.AUTOTUNE if config.prefetch is None else config.prefetch)
 
 
+def arrays(samples: Samples) -> Any:
+    """Return samples as Keras takes them: an array, or a tuple in the order of the model's inputs or outputs."""
+    return tuple(samples.values()) if isinstance(samples, Mapping) else samples
+
+
 def _cached(part: Split) -> Any:
     import tensorflow as tf
 
-    x, y = tf.constant(part.x), tf.constant(part.y)
-    return lambda order: (tf.gather(x, order), tf.gather(y, order))
+    held = tf.nest.map_structure(tf.constant, (arrays(part.x), arrays(part.y)))
+    return lambda order: tf.nest.map_structure(lambda tensor: tf.gather(tensor, order), held)
 
 
 def _uncached(part: Split) -> Any:
     import tensorflow as tf
 
+    held = arrays(part.x), arrays(part.y)
+    flat = tf.nest.flatten(held)
+
     def read(order: Any) -> Any:
-        x, y = tf.numpy_function(lambda at: (part.x[at], part.y[at]), [order], (tf.float32, tf.int64), stateful=False)
-        return tf.ensure_shape(x, [None, *part.x.shape[1:]]), tf.ensure_shape(y, [None])
+        types = [array.dtype for array in flat]
+        found = tf.numpy_function(lambda at: [array[at] for array in flat], [order], types, stateful=False)
+        shaped = [tf.ensure_shape(one, [None, *array.shape[1:]]) for one, array in zip(found, flat, strict=True)]
+        return tf.nest.pack_sequence_as(held, shaped)
 
     return read
 
@@ -109,7 +120,7 @@ def evaluation(part: Split, config: DataConfig, *, batch_size: int) -> Any:
     """Return a dataset of (x, y) batches in the split's own order, never augmented."""
     import tensorflow as tf
 
-    batches = tf.data.Dataset.from_tensor_slices((part.x, part.y)).batch(batch_size)
+    batches = tf.data.Dataset.from_tensor_slices((arrays(part.x), arrays(part.y))).batch(batch_size)
     if config.cache:
         batches = batches.cache()
     return _prefetched(batches, config)

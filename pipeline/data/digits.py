@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.source import Source
+from pipeline.data.source import Source, Target
 from pipeline.errors import MissingError
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ def load(config: DataConfig) -> Source:  # noqa: ARG001 - every source has the s
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    return Source(x=bunch.images[..., None], y=bunch.target, classes=CLASSES)
+    return Source({"image": bunch.images[..., None]}, {"": Target(bunch.target, CLASSES)})
 
 
-def input_shape(config: DataConfig) -> tuple[int, ...]:  # noqa: ARG001 - every source has the same face
-    """Return the shape of one sample."""
-    return (8, 8, 1)
+def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]]:  # noqa: ARG001 - every source has the same face
+    """Return input name -> shape of one sample."""
+    return {"image": (8, 8, 1)}
 
 
 def files(config: DataConfig) -> tuple[Path, ...]:  # noqa: ARG001 - every source has the same face

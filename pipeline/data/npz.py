@@ -1,19 +1,21 @@
 """Arrays in one .npz file, in the layout of Keras' own data sets (mnist.npz): x_train, y_train, x_test, y_test.
 
-The test arrays are kept as the test split. Nothing is unpickled, so a stranger's file cannot run code.
+Where a model has several inputs or outputs there is one array for each, with its name: x_train_NAME, y_train_NAME. The
+test arrays are kept as the test split. Nothing is unpickled, so a stranger's file cannot run code.
 """
 
 from __future__ import annotations
 
+import re
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.source import Source
+from pipeline.data.source import Source, Target
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,13 +23,16 @@ if TYPE_CHECKING:
 
     from pipeline.data import DataConfig
 
-TRAIN, TEST = ("x_train", "y_train"), ("x_test", "y_test")
 LAYOUT = (
-    "numbers x_train [n, height, width], [n, height, width, channels] or [n, features] and integers y_train [n]; "
-    "x_test and y_test in the same way, or neither"
+    "numbers x_train [n, height, width], [n, height, width, channels] or [n, features] and integers y_train [n], or "
+    "floats [n] or [n, values] for a regression; x_test and y_test in the same way, or neither; x_train_NAME and "
+    "y_train_NAME, one for each, where there are several inputs or outputs"
 )
 TODO = "numpy.savez_compressed(FILE, x_train=..., y_train=..., x_test=..., y_test=...) and --set data.path=FILE"
 
+_ARRAY = re.compile(r"(?P<side>[xy])_(?P<part>train|test)(?:_(?P<name>[A-Za-z][A-Za-z0-9_]*))?")
+# dtype's kinds: integers and floats
+_NUMBERS = "iuf"
 # what zipfile, zlib and numpy raise for a damaged file
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, tokenize.TokenError, ValueError, TypeError, EOFError, OSError, RuntimeError,
@@ -39,7 +44,7 @@ def load(config: DataConfig) -> Source:
     """Return all samples, those of x_test behind those of x_train.
 
     Returns:
-        x in the stored dtype, [n, height, width, channels] or [n, features]; y int64 [n].
+        x in the stored dtype, [n, height, width, channels] or [n, features]; y int64 [n], or floats as stored.
 
     Raises:
         InputError: the file cannot be read, is damaged or not in this layout, or labels are no numbers of classes.
@@ -50,16 +55,49 @@ def load(config: DataConfig) -> Source:
     (path,) = files(config)
     arrays: dict[str, np.ndarray] = {}
     with _opened(path) as archive:
-        for name, (shape, _) in _headers(archive, path).items():
+        for name, (shape, _) in _headers(archive, path, config).items():
             with archive.open(f"{name}.npy") as member:
                 array = npy.read_array(member, allow_pickle=False)
-            arrays[name] = array.reshape(len(array), *_sample_shape(shape)) if name[0] == "x" else array.reshape(-1)
-    x, y = arrays["x_train"], arrays["y_train"].astype(np.int64)
-    own_test = None
-    if "x_test" in arrays:
-        own_test = np.arange(len(y), len(y) + len(arrays["y_test"]))
-        x, y = np.concatenate([x, arrays["x_test"]]), np.concatenate([y, arrays["y_test"].astype(np.int64)])
-    return Source(x=x, y=y, classes=_classes(y, config, path), own_test=own_test)
+            arrays[name] = array.reshape(len(array), *_sample_shape(shape)) if name[0] == "x" else array
+    own_test, joined = None, {}
+    for name, array in arrays.items():
+        side, part, end = _split(name)
+        if part == "train":
+            rest = arrays.get(_joined(side, "test", end))
+            joined[side, end] = array if rest is None else np.concatenate([array, rest])
+            if rest is not None:
+                own_test = np.arange(len(array), len(array) + len(rest))
+    x = {end or _default(config, array.ndim): array for (side, end), array in joined.items() if side == "x"}
+    targets = {end: _target(array, config, path) for (side, end), array in joined.items() if side == "y"}
+    return Source(x, targets, own_test)
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """Return side, part and name of an end of an array's name: x_train_left -> x, train, left."""
+    found = _ARRAY.fullmatch(name)
+    assert found is not None, name
+    return found["side"], found["part"], found["name"] or ""
+
+
+def _joined(side: str, part: str, end: str) -> str:
+    return f"{side}_{part}_{end}" if end else f"{side}_{part}"
+
+
+def _default(config: DataConfig, rank: int) -> str:
+    return config.input_name or ("features" if rank == 2 else "image")
+
+
+def _target(y: np.ndarray, config: DataConfig, path: Path) -> Target:
+    import numpy as np
+
+    if _predicts_numbers(y.dtype, config):
+        return Target(y, None)
+    labels = y.reshape(-1).astype(np.int64)
+    return Target(labels, _classes(labels, config, path))
+
+
+def _predicts_numbers(dtype: np.dtype, config: DataConfig) -> bool:
+    return config.task == "regression" or (config.task is None and dtype.kind == "f")
 
 
 def files(config: DataConfig) -> tuple[Path, ...]:
@@ -84,8 +122,8 @@ def files(config: DataConfig) -> tuple[Path, ...]:
     )  # fmt: skip
 
 
-def input_shape(config: DataConfig) -> tuple[int, ...] | None:
-    """Return the shape of one sample, of headers alone; None where there is no file that can be read.
+def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
+    """Return input name -> shape of one sample, of headers alone; None where there is no file that can be read.
 
     Raises:
         InputError: the file is damaged or not in this layout.
@@ -94,8 +132,14 @@ def input_shape(config: DataConfig) -> tuple[int, ...] | None:
         (path,) = files(config)
     except InputError:  # a run says so; a recipe can be listed and explained without its data
         return None
+    found = {}
     with _opened(path) as archive:
-        return _sample_shape(_headers(archive, path)["x_train"][0])
+        for name, (shape, _) in _headers(archive, path, config).items():
+            side, part, end = _split(name)
+            if (side, part) == ("x", "train"):
+                sample = _sample_shape(shape)
+                found[end or _default(config, len(sample) + 1)] = sample
+    return found
 
 
 @contextmanager
@@ -115,12 +159,12 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         ) from None  # fmt: skip
 
 
-def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+def _headers(archive: zipfile.ZipFile, path: Path, config: DataConfig) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Return shape and dtype of the arrays of the layout, checked, with no array read."""
     from numpy.lib import format as npy
 
     stored = [name.removesuffix(".npy") for name in archive.namelist()]
-    wanted = TRAIN + (TEST if set(TEST) & set(stored) else ())
+    wanted = _wanted(stored)
     if absent := [name for name in wanted if name not in stored]:
         raise InputError(
             f"the data file {path} lacks {' and '.join(absent)}", expected=LAYOUT,
@@ -132,32 +176,58 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, tuple[tuple[int,
             old = npy.read_magic(member) == (1, 0)
             shape, _, dtype = npy.read_array_header_1_0(member) if old else npy.read_array_header_2_0(member)
         headers[name] = shape, dtype
-    if problems := list(_problems(headers)):
+    if problems := list(_problems(headers, config)):
         raise InputError(
             f"the arrays in the data file {path} do not fit", expected=LAYOUT, found="; ".join(problems), todo=TODO
         )
     return headers
 
 
-def _problems(headers: dict[str, tuple[tuple[int, ...], np.dtype]]) -> Iterator[str]:
+def _wanted(stored: list[str]) -> list[str]:
+    """Return the arrays that there have to be, by those that there are."""
+    found = [_split(name) for name in stored if _ARRAY.fullmatch(name)]
+    tested = any(part == "test" for _, part, _ in found)
+    wanted = []
+    for part in ("train", "test") if tested else ("train",):
+        for side in "xy":
+            names = sorted({end for kind, _, end in found if kind == side}) or [""]
+            wanted += [_joined(side, part, end) for end in names]
+    return wanted
+
+
+def _problems(headers: Mapping[str, tuple[tuple[int, ...], np.dtype]], config: DataConfig) -> Iterator[str]:
+    for side in "xy":
+        ends = [end for kind, part, end in map(_split, headers) if (kind, part) == (side, "train")]
+        if "" in ends and len(ends) > 1:
+            yield f"{side}_train stands beside {', '.join(_joined(side, 'train', end) for end in ends if end)}"
+    first = next(iter(headers))
     for name, (shape, dtype) in headers.items():
+        side, part, end = _split(name)
+        numbers = side == "y" and _predicts_numbers(dtype, config)
         if dtype.hasobject:
             yield f"{name} holds Python objects, which are never loaded"
-        elif dtype.kind not in ("iuf" if name[0] == "x" else "iu"):
+        elif dtype.kind not in (_NUMBERS if side == "x" or numbers else "iu"):
             yield f"{name} holds {dtype}"
-        if len(shape) not in (2, 3, 4) if name[0] == "x" else len(shape) != 1 and shape[1:] != (1,):
+        if side == "x":
+            fits = len(shape) in (2, 3, 4)
+        else:
+            fits = len(shape) in (1, 2) if numbers else len(shape) == 1 or shape[1:] == (1,)
+        if not fits:
             yield f"{name} has the shape {list(shape)}"
         elif 0 in shape:
             yield f"{name} is empty: {list(shape)}"
-    for x, y in (TRAIN, TEST):
-        if x in headers and headers[x][0][:1] != headers[y][0][:1]:
-            yield f"{x} and {y} differ in length: {list(headers[x][0])} and {list(headers[y][0])}"
-    if "x_test" in headers:
-        (train, train_dtype), (test, test_dtype) = headers["x_train"], headers["x_test"]
-        if _sample_shape(train) != _sample_shape(test):
-            yield f"x_train and x_test differ in the shape of a sample: {list(train[1:])} and {list(test[1:])}"
-        if train_dtype != test_dtype:
-            yield f"x_train and x_test differ in type: {train_dtype} and {test_dtype}"
+        other = _joined("x", part, _split(first)[2])
+        if name != other and shape[:1] != headers[other][0][:1]:
+            yield f"{other} and {name} differ in length: {list(headers[other][0])} and {list(shape)}"
+        train = _joined(side, "train", end)
+        if part == "test":
+            before, before_dtype = headers[train]
+            if (_sample_shape(before) if side == "x" else before[1:]) != (
+                _sample_shape(shape) if side == "x" else shape[1:]
+            ) and (side == "x" or numbers):
+                yield f"{train} and {name} differ in the shape of a sample: {list(before[1:])} and {list(shape[1:])}"
+            if side == "x" and before_dtype != dtype:
+                yield f"{train} and {name} differ in type: {before_dtype} and {dtype}"
 
 
 def _sample_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

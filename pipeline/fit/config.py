@@ -12,7 +12,7 @@ from pipeline.config import NEUTRAL, Frozen
 # folder of the TensorBoard logs, beside the checkpoints
 TENSORBOARD = "tensorboard"
 
-Monitor = Literal["val_loss", "val_accuracy"]
+Monitor = Literal["val_r2", "val_loss", "val_accuracy"]
 
 
 class _Optimizer(Frozen):

@@ -19,10 +19,10 @@ import numpy as np
 
 from pipeline.compress.distillation import Teaching, taught
 from pipeline.data import batches
-from pipeline.errors import DivergedError
+from pipeline.errors import DivergedError, InputError
 from pipeline.events import Emit, Note, Progress
 from pipeline.files import DamagedError
-from pipeline.fit import checkpoint
+from pipeline.fit import checkpoint, tasks
 from pipeline.fit.config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
 from pipeline.fit.curves import Curves
 from pipeline.fit.random import Chance, controlled
@@ -32,14 +32,14 @@ from pipeline.legacy_keras import load as load_keras
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
 
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # of a classification
 STEP_PROGRESS_S = 2.0
 EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
 class History:
-    """One value an epoch of each of METRICS (losses in nats, accuracies in [0, 1]; the rate is that of the last step).
+    """One value an epoch of each metric: losses and qualities (`fit/tasks.py`), and the rate of the last step.
 
     Attributes:
         best_epoch: the best on validation, counted from 1; with early stopping the model has this epoch's weights.
@@ -73,7 +73,7 @@ def fit(
     """Fit `model` in place, from its present weights or from the last whole checkpoint in `work`.
 
     Args:
-        model: a Keras model, raw values in, logits [n, classes] out; it is compiled here.
+        model: a Keras model, raw values in, what the spec's head wants out; it is compiled here.
         stage: whose progress is emitted.
         work: folder of the checkpoints and TensorBoard logs, of this fit alone.
         teaching: who teaches besides the labels, whose cross-entropy alone is what the history shows.
@@ -81,21 +81,24 @@ def fit(
 
     Raises:
         DivergedError: a loss is not finite; the last whole checkpoint is that of the epoch before.
-        InputError: augmentation that is impossible for these inputs.
+        InputError: augmentation that is impossible for these inputs, several outputs, or a metric to watch that is
+            not of this task.
         DiskError: `work` cannot be written to.
     """
-    keras = load_keras()
-    steps = math.ceil(len(splits.train.y) / config.batch_size)
+    head = tasks.only_head(splits.spec)
+    _require_monitors(config, head.metric, stage)
+    steps = math.ceil(len(splits.train) / config.batch_size)
     table = rates(config, steps)
-    with controlled(model) as chance, taught(model, teaching):
+    with controlled(model) as chance, taught(model, teaching, head):
         optimizer = _optimizer(config)
         model.compile(
             optimizer=optimizer,
-            loss=cross_entropy(config.label_smoothing),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            loss=tasks.loss(head, config.label_smoothing),
+            metrics=[tasks.metric(head)],
         )
         optimizer.build(model.trainable_variables)
-        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit)
+        names = tuple(name.replace("accuracy", head.metric) for name in METRICS)
+        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
         loop.resume()
         if not loop.finished:
             training = batches.training(
@@ -121,24 +124,14 @@ def fit(
     return loop.history()
 
 
-def cross_entropy(label_smoothing: float) -> Any:
-    """Return the Keras loss of (labels int64 [n], logits [n, classes]): cross-entropy with smoothed labels.
-
-    Smoothing as in Szegedy et al. 2016: 1 - s on the label and s spread evenly over all classes.
-    """
-    keras = load_keras()
-    import tensorflow as tf
-
-    if not label_smoothing:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    class Smoothed(keras.losses.Loss):  # type: ignore[misc, name-defined]
-        def call(self, labels: Any, logits: Any) -> Any:
-            classes = logits.shape[-1]
-            hot = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int64), classes, dtype=logits.dtype)
-            return keras.losses.categorical_crossentropy(hot, logits, from_logits=True, label_smoothing=label_smoothing)
-
-    return Smoothed(name="smoothed_cross_entropy")
+def _require_monitors(config: FitConfig, metric: str, stage: str) -> None:
+    for key in ("early_stopping", "schedule"):
+        watched = getattr(getattr(config, key), "monitor", None)
+        if watched not in (None, "val_loss", f"val_{metric}"):
+            raise InputError(
+                f"{stage}.{key}.monitor is not of this task", expected=f"val_loss or val_{metric}", found=watched,
+                todo="change it",
+            )  # fmt: skip
 
 
 class _Loop:
@@ -146,14 +139,15 @@ class _Loop:
 
     def __init__(
         self, model: Any, config: FitConfig, chance: Chance, table: np.ndarray, seed: int, stage: str,
-        folder: Path, emit: Emit,
+        folder: Path, emit: Emit, names: tuple[str, ...],
     ) -> None:  # fmt: skip
         self.model, self.config, self.chance, self.table = model, config, chance, table
         self.seed, self.stage, self.folder, self.emit = seed, stage, folder, emit
         self.steps = len(table) // config.epochs
         self.epoch = 0
         self.watch = Watch()
-        self.metrics: dict[str, list[float]] = {name: [] for name in METRICS}
+        self.names = names
+        self.metrics: dict[str, list[float]] = {name: [] for name in names}
         self.best: list[np.ndarray] = []
         self._curves: Curves | None = None
         self._told = time.monotonic()
@@ -221,11 +215,11 @@ class _Loop:
             self.emit(Progress(self.stage, "step", step + 1, self.steps, dict(logs)))
 
     def _end(self, _epoch: int, logs: dict[str, float]) -> None:
-        latest = {name: float(logs[name]) for name in METRICS if name in logs} | {"learning_rate": self._rates[-1]}
+        latest = {name: float(logs[name]) for name in self.names if name in logs} | {"learning_rate": self._rates[-1]}
         if not math.isfinite(latest["val_loss"]):
             self._diverged(f"on the validation split after epoch {self.epoch + 1}", latest["val_loss"])
         self.epoch += 1
-        for name in METRICS:
+        for name in self.names:
             self.metrics[name].append(latest[name])
         self.watch = self.watch.after(self.epoch, latest, self.config)
         weights = self.model.get_weights()

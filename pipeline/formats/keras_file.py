@@ -14,9 +14,9 @@ import numpy as np
 from pipeline import legacy_keras
 from pipeline.errors import InputError
 from pipeline.files import canonical, write_json
-from pipeline.formats import custom_code
+from pipeline.formats import custom_code, ends
 from pipeline.formats.keras_config import Finding, findings
-from pipeline.predictor import LOGITS, PROBABILITIES, Spec
+from pipeline.predictor import Samples, Spec
 
 MODEL, SPEC = "model.keras", "spec.json"
 # key of spec.json, where there is any: code of the author's, which the user allowed when the model came in
@@ -40,7 +40,7 @@ def write(model: Any, spec: Spec, folder: Path) -> None:
     with zipfile.ZipFile(folder / MODEL) as archive:
         found = findings(json.loads(archive.read("config.json")))
     code = [dataclasses.asdict(one) for one in found if one.kind == "code"]
-    fields = dataclasses.asdict(spec)
+    fields = spec.to_json()
     if code:
         try:
             fields |= {CUSTOM: code, SOURCES: custom_code.sources(found)}
@@ -84,24 +84,21 @@ def read(folder: Path) -> tuple[Any, Spec]:
                 found=str(error), todo="put the module where Python finds it (PYTHONPATH), as it was; or import "
                 "the model again (--from import)",
             ) from error  # fmt: skip
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     with nullcontext() if custom else custom_code.refused():
         model = keras.models.load_model(folder / MODEL, compile=False, safe_mode=not custom)
-    return model, Spec(**fields)
+    return model, Spec.from_json(fields)
 
 
 class KerasPredictor:
-    """A Keras model that ends in logits, as a Predictor; the ground truth of parity."""
+    """A Keras model, as a Predictor; the ground truth of parity."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, spec: Spec) -> None:
+        self._model, self._spec = model, spec
 
-    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+    def predict(self, batch: Samples) -> dict[str, np.ndarray]:
         """See `Predictor.predict`."""
-        import tensorflow as tf
-
-        logits = self._model(batch, training=False)
-        return {LOGITS: logits.numpy(), PROBABILITIES: tf.nn.softmax(logits).numpy()}
+        found = ends.answers(self._model, self._spec, self._spec.named(batch))
+        return {name: tensor.numpy() for name, tensor in found.items()}
 
     def close(self) -> None:
         """See `Predictor.close`."""

@@ -10,13 +10,13 @@ import numpy as np
 
 from pipeline.formats import converting
 from pipeline.formats.operators import Operators, Way, count
-from pipeline.predictor import LOGITS, PROBABILITIES, Spec, require_ends
+from pipeline.predictor import Samples, Spec, require_ends
 
 OPSET = 18  # the newest that tf2onnx writes
 
 
 def write(model: Any, path: Path, spec: Spec) -> None:
-    """Write a Keras model that ends in logits as a float32 ONNX file with a dynamic batch.
+    """Write a Keras model as a float32 ONNX file with a dynamic batch.
 
     Raises:
         ConversionError: tf2onnx or the ONNX checker refuses the model.
@@ -50,7 +50,7 @@ def write_from_tflite(tflite_path: Path, onnx_path: Path, spec: Spec) -> None:
     require_ends(
         tflite_path.name,
         spec,
-        inputs=dict.fromkeys(signature["inputs"], (None, *spec.input_shape)),
+        inputs={one.name: (None, *one.shape) for one in spec.inputs if one.name in signature["inputs"]},
         outputs=signature["outputs"],
     )
     names = {tensors[index]: name for ends in signature.values() for name, index in ends.items()}
@@ -79,14 +79,12 @@ def _finished(proto: Any, names: dict[str, str]) -> bytes:
 class OnnxPredictor:
     """An .onnx in ONNX Runtime."""
 
-    def __init__(self, session: Any, input_name: str) -> None:
-        self._session, self._input = session, input_name
-        self._outputs = [LOGITS, PROBABILITIES]
+    def __init__(self, session: Any, spec: Spec) -> None:
+        self._session, self._spec, self._outputs = session, spec, list(spec.outputs)
 
-    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Answer for raw samples float32 [n, *input_shape]: logits and probabilities, float32 [n, classes]."""
-        logits, probabilities = self._session.run(self._outputs, {self._input: batch})
-        return {LOGITS: logits, PROBABILITIES: probabilities}
+    def predict(self, batch: Samples) -> dict[str, np.ndarray]:
+        """See `Predictor.predict`."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, self._spec.named(batch)), strict=True))
 
     def close(self) -> None:
         """Drop the session and its arena."""
@@ -116,7 +114,7 @@ def load(path: Path, spec: Spec, threads: int, *, spinning: bool = True) -> Onnx
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     shapes = {end.name: tuple(end.shape) for end in session.get_inputs()}
     require_ends(path.name, spec, inputs=shapes, outputs=[end.name for end in session.get_outputs()])
-    return OnnxPredictor(session, spec.input_name)
+    return OnnxPredictor(session, spec)
 
 
 def kernels(path: Path) -> dict[str, np.ndarray]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import legacy_keras
 from pipeline.errors import RunError
-from pipeline.formats import converting
+from pipeline.formats import converting, ends
 from pipeline.formats.operators import Operators, Way, count
-from pipeline.predictor import LOGITS, PROBABILITIES, Spec, require_ends
+from pipeline.predictor import Samples, Spec, require_ends
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,26 +25,26 @@ VERSION = "1"
 
 
 def serving_function(model: Any, spec: Spec, *, guarded: bool) -> Any:
-    """Return a tf.function from raw samples [n, *input_shape] to {"logits", "probabilities"}, n dynamic.
+    """Return a tf.function from raw samples float32 [n, *shape], n dynamic, one for each input, to the spec's outputs.
 
     Args:
-        model: a Keras model that ends in logits.
+        model: a Keras model that ends in what the spec's heads want.
         spec: names and shapes.
-        guarded: check the shape inside the graph first. TF Serving compares no shapes with the signature: without
+        guarded: check the shapes inside the graph first. TF Serving compares no shapes with the signature: without
             the check a wrong rank can kill the server, and a wrong channel count can be answered.
     """
     legacy_keras.load()
     import tensorflow as tf
 
-    shape = [None, *spec.input_shape]
+    names = [one.name for one in spec.inputs]
+    shapes = [[None, *one.shape] for one in spec.inputs]
 
-    def serve(samples: Any) -> dict[str, Any]:
+    def serve(*samples: Any) -> dict[str, Any]:
         if guarded:
-            samples = tf.ensure_shape(samples, shape)
-        logits = model(samples, training=False)
-        return {LOGITS: tf.identity(logits), PROBABILITIES: tf.nn.softmax(logits)}
+            samples = tuple(map(tf.ensure_shape, samples, shapes))
+        return ends.answers(model, spec, dict(zip(names, samples, strict=True)))
 
-    signature = [tf.TensorSpec(shape, tf.float32, name=spec.input_name)]
+    signature = [tf.TensorSpec(shape, tf.float32, name=name) for name, shape in zip(names, shapes, strict=True)]
     return tf.function(serve, autograph=False, input_signature=signature)
 
 
@@ -52,7 +52,7 @@ def write(model: Any, folder: Path, spec: Spec) -> None:
     """Write the model as `folder/1/`, without Keras metadata.
 
     Args:
-        model: a Keras model that ends in logits.
+        model: a Keras model that ends in what the spec's heads want.
         folder: the model's base path as TF Serving takes it; made if missing.
         spec: names and shapes.
 
@@ -130,13 +130,14 @@ def _rename(message: Any, names: dict[str, str]) -> None:
 class SavedModelPredictor:
     """A SavedModel in a session of this process's TensorFlow."""
 
-    def __init__(self, session: Any, function: Callable[..., Any]) -> None:
-        self._session, self._function = session, function
+    def __init__(self, session: Any, function: Callable[..., Any], spec: Spec) -> None:
+        self._session, self._function, self._spec = session, function, spec
 
-    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Answer for raw samples float32 [n, *input_shape]: logits and probabilities, float32 [n, classes]."""
-        logits, probabilities = self._function(batch)
-        return {LOGITS: logits, PROBABILITIES: probabilities}
+    def predict(self, batch: Samples) -> dict[str, np.ndarray]:
+        """See `Predictor.predict`."""
+        given = self._spec.named(batch)
+        found = self._function(*(given[one.name] for one in self._spec.inputs))
+        return dict(zip(self._spec.outputs, found, strict=True))
 
     def close(self) -> None:
         """End the session and drop its variables."""
@@ -177,10 +178,10 @@ def load(path: Path, spec: Spec, threads: int) -> SavedModelPredictor:
     require_ends(path.name, spec, inputs=shapes, outputs=list(signature.outputs))
     # Not Session.make_callable: its checks in Python cost as much as a small model.
     options = config_pb2.CallableOptions(
-        feed=[signature.inputs[spec.input_name].name],
-        fetch=[signature.outputs[name].name for name in (LOGITS, PROBABILITIES)],
+        feed=[signature.inputs[one.name].name for one in spec.inputs],
+        fetch=[signature.outputs[name].name for name in spec.outputs],
     )
-    return SavedModelPredictor(session, session._make_callable_from_options(options))
+    return SavedModelPredictor(session, session._make_callable_from_options(options), spec)
 
 
 def pin_threads(threads: int) -> None:

@@ -11,14 +11,15 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.formats import converting, saved_model
-from pipeline.formats.operators import Operators, Way, count
-from pipeline.predictor import LOGITS, PROBABILITIES, FormatError, Spec, require_ends
+from pipeline.formats import operators as counting
+from pipeline.formats.operators import Operators, Way
+from pipeline.predictor import FormatError, Samples, Spec, count, require_ends, rows
 
 Precision = Literal["float32", "float16", "dynamic-int8", "int8"]
 
 
 def write(
-    source: Any, path: Path, spec: Spec, precision: Precision, calibration: np.ndarray | None = None, *,
+    source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None = None, *,
     fake_quant: bool = False,
 ) -> None:  # fmt: skip
     """Write one .tflite file with the signature `serving_default` and float32 ends.
@@ -29,7 +30,7 @@ def write(
         spec: names and shapes.
         precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
             `int8` (weights per channel, activations, every operator).
-        calibration: raw samples float32 [n, *input_shape], n >= 1, that fix the ranges of activations; `int8` only.
+        calibration: raw samples, n >= 1, that fix the ranges of activations; `int8` only.
         fake_quant: the source brings its ranges along, from quantization-aware training; what it computes in float
             stays float.
 
@@ -37,7 +38,7 @@ def write(
         ConversionError: the converter refuses the model.
         InputError: `int8` without calibration samples.
     """
-    if precision == "int8" and not fake_quant and (calibration is None or len(calibration) == 0):
+    if precision == "int8" and not fake_quant and (calibration is None or count(calibration) == 0):
         raise InputError(
             "an int8 .tflite needs calibration samples",
             expected="at least one sample in the calibration split",
@@ -66,8 +67,9 @@ def write(
         if precision == "int8" and not fake_quant:
 
             def samples() -> Iterator[dict[str, np.ndarray]]:
-                for sample in np.asarray(calibration, np.float32):
-                    yield {spec.input_name: sample[np.newaxis]}
+                assert calibration is not None
+                for place in range(count(calibration)):
+                    yield spec.named(rows(calibration, slice(place, place + 1)))
 
             converter.representative_dataset = samples
             # Without this an operator that has no int8 kernel would quietly stay float.
@@ -87,11 +89,11 @@ class TflitePredictor:
         details = {item["index"]: item for item in self._interpreter.get_tensor_details()}
         shapes = {name: tuple(details[index]["shape_signature"].tolist()) for name, index in names["inputs"].items()}
         require_ends(path.name, spec, inputs=shapes, outputs=names["outputs"])
-        self._input: int = names["inputs"][spec.input_name]
-        self._outputs: dict[str, int] = {name: names["outputs"][name] for name in (LOGITS, PROBABILITIES)}
+        self._inputs: dict[str, int] = {one.name: names["inputs"][one.name] for one in spec.inputs}
+        self._outputs: dict[str, int] = {name: names["outputs"][name] for name in spec.outputs}
         integer = [
             details[index]["name"]
-            for index in (self._input, *self._outputs.values())
+            for index in (*self._inputs.values(), *self._outputs.values())
             if details[index]["dtype"] != np.float32
         ]
         if integer:
@@ -101,29 +103,31 @@ class TflitePredictor:
                 found=f"quantized {', '.join(integer)}",
                 todo="export it with float32 ends",
             )
-        self._sample_shape = spec.input_shape
+        self._spec = spec
         # An LSTM keeps its state in variable tensors: left alone, it would carry over into the next call.
         self._stateful = any(tensor.isVariable for graph in _read(path).subgraphs for tensor in graph.tensors)
         # The converter takes some layers with a batch of one only, and such a graph cannot be resized.
-        self._single = shapes[spec.input_name][0] == 1
+        self._single = any(shape[0] == 1 for shape in shapes.values())
         self._batch = 0
 
-    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Answer for raw samples float32 [n, *input_shape]: logits and probabilities, float32 [n, classes]."""
-        if not self._single or len(batch) == 1:
+    def predict(self, batch: Samples) -> dict[str, np.ndarray]:
+        """See `Predictor.predict`."""
+        if not self._single or count(batch) == 1:
             return self._invoke(batch)
-        answers = [self._invoke(sample[np.newaxis]) for sample in batch]
+        answers = [self._invoke(rows(batch, slice(place, place + 1))) for place in range(count(batch))]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in self._outputs}
 
-    def _invoke(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        interpreter = self._interpreter
-        if len(batch) != self._batch:
-            interpreter.resize_tensor_input(self._input, [len(batch), *self._sample_shape])
+    def _invoke(self, batch: Samples) -> dict[str, np.ndarray]:
+        interpreter, given, wanted = self._interpreter, self._spec.named(batch), count(batch)
+        if wanted != self._batch:
+            for one in self._spec.inputs:
+                interpreter.resize_tensor_input(self._inputs[one.name], [wanted, *one.shape])
             interpreter.allocate_tensors()
-            self._batch = len(batch)
+            self._batch = wanted
         if self._stateful:
             interpreter.reset_all_variables()
-        interpreter.set_tensor(self._input, batch)
+        for name, index in self._inputs.items():
+            interpreter.set_tensor(index, given[name])
         interpreter.invoke()
         return {name: interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
@@ -223,7 +227,7 @@ def operators(path: Path) -> Operators:
                 kind = f"{kind} (int8 weights)"
             if way is not None:
                 found.append((kind, way))
-    return count(found, channel_axes)
+    return counting.count(found, channel_axes)
 
 
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})

@@ -52,6 +52,52 @@ def logits(values: np.ndarray, *, who: str) -> np.ndarray:
     return array
 
 
+def values(array: np.ndarray, *, who: str) -> np.ndarray:
+    """Return predicted values as float64 [n, ...], n >= 1.
+
+    Raises:
+        RunError: nothing to compare, or NaN or infinity among them (the message counts the samples).
+    """
+    found = np.asarray(array, dtype=np.float64)
+    if found.ndim < 1 or found.size < 1:
+        raise RunError(
+            f"the values of {who} cannot be compared", expected="[samples, ...] with at least 1 sample",
+            found=f"shape {list(found.shape)}", todo="run the model over the test split first",
+        )  # fmt: skip
+    bad = ~np.isfinite(found.reshape(len(found), -1)).all(axis=1)
+    if bad.any():
+        raise RunError(
+            f"the values of {who} are not all finite", expected="finite numbers",
+            found=f"NaN or infinity in {int(bad.sum())} of {bad.size} samples, the first is number {int(bad.argmax())}",
+            todo="look at the training log and at the conversion: the model is broken",
+        )  # fmt: skip
+    return found
+
+
+def end(outputs: Mapping[str, np.ndarray], name: str, *, who: str) -> np.ndarray:
+    """Return the output of a head that is compared: logits or values, float64.
+
+    Raises:
+        RunError: it is missing, or has NaN or infinity.
+    """
+    array = output(outputs, name, who=who)
+    return (logits if is_logits(name) else values)(array, who=who)
+
+
+def is_logits(name: str) -> bool:
+    """Return whether an output of this name holds logits."""
+    return name == LOGITS or name.endswith(f"_{LOGITS}")
+
+
+def same_shape(left: np.ndarray, right: np.ndarray) -> None:
+    """Raise RunError unless both have as many values a sample, for as many samples."""
+    if len(left) != len(right) or left.size != right.size:
+        raise RunError(
+            "values cannot be compared", expected=f"values of shape {list(left.shape)}",
+            found=f"shape {list(right.shape)}", todo="run the model over the same samples",
+        )  # fmt: skip
+
+
 def labels(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the labels as int64 [n], checked against logits [n, classes].
 

@@ -50,7 +50,7 @@ class Facts:
     latency_config: LatencyConfig
     steps: int
     done: int = 0
-    logits: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    answers: dict[tuple[str, str], dict[str, np.ndarray]] = field(default_factory=dict)
     latency: dict[tuple[str, str], list[document.Latency]] = field(default_factory=dict)
     checks: dict[tuple[str, str], list[document.Check]] = field(default_factory=dict)
     places: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def measure_all(groups: Sequence[Group], facts: Facts) -> None:
                 continue
             found = facts.attempts.attempt(name, partial(group.place.call, [name], answer))
             if found is not None:
-                facts.logits[name, group.place.key] = found[name]
+                facts.answers[name, group.place.key] = found[name]
     for group in groups:
         for batch in (1, facts.latency_config.batch_size):
             facts.step(f"latency, {group.place.name}, batch {batch}")

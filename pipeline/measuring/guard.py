@@ -7,13 +7,14 @@ everything in it, and a wrong number of channels can be answered with numbers th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.errors import RejectedError, ServerError, UnavailableError
-from pipeline.predictor import LOGITS, Predictor, Spec
+from pipeline.measuring.checks import is_logits
+from pipeline.predictor import Input, Predictor, Samples, Spec
 
 _BATCH = 2
 # logit units; on a GPU the same request may be summed in another order
@@ -32,18 +33,25 @@ class Malformed:
         name: what is wrong with it, such as "rank 3".
         shape: of the whole input, with the batch dimension where it has one.
         dtype: numpy's name of the type, or "string".
+        input: the one that is wrong, where a model has several; else empty.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    input: str = ""
 
-    def batch(self) -> np.ndarray:
-        """Return zeros of the shape and type; "string": empty byte strings."""
-        return np.zeros(self.shape, "S1" if self.dtype == "string" else self.dtype)
+    def batch(self, spec: Spec) -> Samples:
+        """Return zeros of the shape and type, and of the right ones for other inputs; "string": empty byte strings."""
+        wrong = np.zeros(self.shape, "S1" if self.dtype == "string" else self.dtype)
+        if not self.input:
+            return wrong
+        right = {one.name: np.zeros((_BATCH, *one.shape), np.float32) for one in spec.inputs}
+        return right | {self.input: wrong}
 
     def __str__(self) -> str:
-        return f"a request of shape {list(self.shape)} ({self.name})"
+        of = f" of {self.input}" if self.input else ""
+        return f"a request of shape {list(self.shape)}{of} ({self.name})"
 
 
 @dataclass(frozen=True)
@@ -66,12 +74,16 @@ def malformed(spec: Spec) -> list[Malformed]:
 
     None is right by accident, as a batch of another size would be, and no two have the same shape and type.
     """
-    right = len(spec.input_shape) + 1
+    return [request for one in spec.inputs for request in _of_input(one, one.name if len(spec.inputs) > 1 else "")]
+
+
+def _of_input(one: Input, name: str) -> list[Malformed]:
+    right = len(one.shape) + 1
     found: dict[tuple[int, ...], Malformed] = {}
-    for name, shape in _shapes(spec.input_shape):
-        if len(shape) != right or shape[1:] != spec.input_shape:
-            found.setdefault(shape, Malformed(name, shape))
-    types = [Malformed(f"type {dtype}", (_BATCH, *spec.input_shape), dtype) for dtype in _DTYPES]
+    for wrong, shape in _shapes(one.shape):
+        if len(shape) != right or shape[1:] != one.shape:
+            found.setdefault(shape, Malformed(wrong, shape, input=name))
+    types = [Malformed(f"type {dtype}", (_BATCH, *one.shape), dtype, name) for dtype in _DTYPES]
     return [*found.values(), *types]
 
 
@@ -99,7 +111,7 @@ def _shapes(sample: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "samples flattened", (_BATCH, math.prod(sample))
 
 
-def check(predictor: Predictor, spec: Spec, sample: np.ndarray, protocol: str) -> Guard:
+def check(predictor: Predictor, spec: Spec, sample: Samples, protocol: str) -> Guard:
     """Send malformed requests to a served model, and after each of them a right one.
 
     Each must be refused with INVALID_ARGUMENT, and the right one must be answered as before.
@@ -107,21 +119,21 @@ def check(predictor: Predictor, spec: Spec, sample: np.ndarray, protocol: str) -
     Args:
         predictor: the served model.
         spec: what it takes.
-        sample: float32 [n, *input_shape], raw values, the right request.
+        sample: raw values, the right request.
         protocol: "grpc" or "rest"; over REST there are no types of numbers and no empty dimensions.
 
     Raises:
         ServerError: the first right request fails already.
         UnavailableError: the server is overloaded or too slow.
     """
-    before = predictor.predict(sample)[LOGITS]
+    before = predictor.predict(sample)
     problems: list[str] = []
     sent = 0
     for request in malformed(spec):
         if protocol == "rest" and (request.dtype not in _JSON_DTYPES or 0 in request.shape):
             continue
         sent += 1
-        for problem in _problems(predictor, request, sample, before):
+        for problem in _problems(predictor, request, spec, sample, before):
             problems.append(problem.text)
             if problem.died:
                 return Guard(sent, tuple(problems), True)
@@ -134,18 +146,20 @@ class _Problem:
     died: bool = False
 
 
-def _problems(predictor: Predictor, request: Malformed, sample: np.ndarray, before: np.ndarray) -> Iterator[_Problem]:
+def _problems(
+    predictor: Predictor, request: Malformed, spec: Spec, sample: Samples, before: Mapping[str, np.ndarray]
+) -> Iterator[_Problem]:
     """Send a malformed request, then a right one; yield what is wrong with how each was taken."""
-    if problem := _refused(predictor, request):
+    if problem := _refused(predictor, request, spec):
         yield problem
-    if problem := _answered(predictor, request, sample, before):
+    if problem := _answered(predictor, request, spec, sample, before):
         yield problem
 
 
-def _refused(predictor: Predictor, request: Malformed) -> _Problem | None:
+def _refused(predictor: Predictor, request: Malformed, spec: Spec) -> _Problem | None:
     """Send a malformed request; return what is wrong with how it was taken."""
     try:
-        predictor.predict(request.batch())
+        predictor.predict(request.batch(spec))
     except ServerError as error:
         if isinstance(error, RejectedError) and error.code == "INVALID_ARGUMENT":
             return None
@@ -155,17 +169,24 @@ def _refused(predictor: Predictor, request: Malformed) -> _Problem | None:
     return _Problem(f"{request} was answered")
 
 
-def _answered(predictor: Predictor, request: Malformed, sample: np.ndarray, before: np.ndarray) -> _Problem | None:
+def _answered(
+    predictor: Predictor, request: Malformed, spec: Spec, sample: Samples, before: Mapping[str, np.ndarray]
+) -> _Problem | None:
     """Send a right request; return what is wrong with the answer."""
     try:
-        after = predictor.predict(sample)[LOGITS]
+        after = predictor.predict(sample)
     except ServerError as error:
         return _gone(error, request) or _Problem(
             f"after {request} a right request was not answered, but got {error.found or error.code}"
         )
-    if not np.allclose(before, after, rtol=0, atol=_TOLERANCE, equal_nan=True):
+    if not all(_same(before[end], after[end], is_logits(end)) for end in spec.ends):
         return _Problem(f"after {request} a right request was answered otherwise than before")
     return None
+
+
+def _same(before: np.ndarray, after: np.ndarray, logits: bool) -> bool:
+    tolerance = _TOLERANCE if logits else _TOLERANCE * max(1.0, float(np.abs(before).max()))
+    return np.allclose(before, after, rtol=0, atol=tolerance, equal_nan=True)
 
 
 def _gone(error: ServerError, request: Malformed) -> _Problem | None:

@@ -20,7 +20,7 @@ from pipeline.measuring.block import Generator, Plan, Scenario, queries_needed
 from pipeline.measuring.histogram import Histogram
 from pipeline.measuring.interval import Interval, geometric_mean
 from pipeline.measuring.latency_config import LatencyConfig
-from pipeline.predictor import Predictor
+from pipeline.predictor import LOGITS, Predictor, Samples, count
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]  # blocks done, blocks in all
@@ -110,10 +110,11 @@ def speedup(reference: Latency, this: Latency, *, against: str) -> Speedup:
 
 def measure(
     predictors: Mapping[str, Predictor],
-    samples: np.ndarray,
+    samples: Samples,
     config: LatencyConfig,
     *,
     batch: int = 1,
+    ends: Sequence[str] = (LOGITS,),
     progress: Progress | None = None,
 ) -> dict[str, Latency]:
     """Measure predictors in alternating blocks: SingleStream for batch 1, else MultiStream.
@@ -123,27 +124,28 @@ def measure(
 
     Args:
         predictors: name -> predictor, in the order of their turns; the reference first. All of one runtime.
-        samples: float32 [n, *input_shape], n >= 1, the raw test split.
+        samples: the raw test split, n >= 1.
         config: blocks and their length; the `batch_*` keys count where batch > 1.
         batch: samples per query, >= 1.
+        ends: the outputs that every predictor has.
         progress: called between blocks, in the measuring thread.
 
     Returns:
         name -> Latency, in the order given.
 
     Raises:
-        RunError: nothing to measure, or a model without finite logits; and whatever a predictor raises.
+        RunError: nothing to measure, or a model without finite `ends`; and whatever a predictor raises.
     """
-    if not predictors or len(samples) < 1 or batch < 1:
+    if not predictors or count(samples) < 1 or batch < 1:
         raise RunError(
             "there is nothing to measure",
             expected="at least 1 model, 1 sample and a batch of 1",
-            found=f"{len(predictors)} models, {len(samples)} samples, a batch of {batch}",
+            found=f"{len(predictors)} models, {count(samples)} samples, a batch of {batch}",
             todo="measure over the test split",
         )
     stop = threading.Event()
-    data = np.ascontiguousarray(samples, dtype=np.float32)
-    return _in_thread(lambda: _measure(predictors, data, config, batch, progress, stop), stop)
+    data: Samples = np.ascontiguousarray(samples, dtype=np.float32) if isinstance(samples, np.ndarray) else samples
+    return _in_thread(lambda: _measure(predictors, data, config, batch, ends, progress, stop), stop)
 
 
 def _in_thread(function: Callable[[], T], stop: threading.Event) -> T:
@@ -177,15 +179,16 @@ def _in_thread(function: Callable[[], T], stop: threading.Event) -> T:
 
 def _measure(
     predictors: Mapping[str, Predictor],
-    samples: np.ndarray,
+    samples: Samples,
     config: LatencyConfig,
     batch: int,
+    ends: Sequence[str],
     progress: Progress | None,
     stop: threading.Event,
 ) -> dict[str, Latency]:
     generator, fallback = _generator()
     plans = {
-        name: _plan(config, batch, turns.warm_up(name, one, samples, batch, config.warmup_queries, stop))
+        name: _plan(config, batch, turns.warm_up(name, one, samples, batch, config.warmup_queries, stop, ends))
         for name, one in predictors.items()
     }
     seen: dict[str, list[turns.Turn]] = {name: [] for name in predictors}

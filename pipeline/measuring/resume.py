@@ -39,9 +39,10 @@ def resumed(name: str, groups: Sequence[Group], facts: Facts, parts: Parts, meas
 
 def _keep(name: str, groups: Sequence[Group], facts: Facts, parts: Parts, steps: int) -> None:
     keys = [(item, group.place.key) for group in groups for item in group.ids]
-    answered = [key for key in keys if key in facts.logits]
+    answered = [(*key, end) for key in keys if key in facts.answers for end in facts.answers[key]]
     path = parts.folder / f"{name}.npz"
-    np.savez(path, allow_pickle=False, **{str(place): facts.logits[key] for place, key in enumerate(answered)})
+    arrays = {str(place): facts.answers[item, key][end] for place, (item, key, end) in enumerate(answered)}
+    np.savez(path, allow_pickle=False, **arrays)
 
     def dumped(known: dict[tuple[str, str], Any]) -> list[Any]:
         return [[*key, [one.model_dump(mode="json") for one in known[key]]] for key in keys if key in known]
@@ -61,8 +62,8 @@ def _take_up(kept: dict[str, Any], name: str, facts: Facts, parts: Parts) -> Non
         facts.attempts.recall(item, error)
     facts.places.update(kept["places"])
     with np.load(parts.folder / f"{name}.npz", allow_pickle=False) as stored:
-        for place, (item, key) in enumerate(kept["answered"]):
-            facts.logits[item, key] = stored[str(place)]
+        for place, (item, key, end) in enumerate(kept["answered"]):
+            facts.answers.setdefault((item, key), {})[end] = stored[str(place)]
     for item, key, latencies in kept["latency"]:
         facts.latency[item, key] = [document.Latency.model_validate(one) for one in latencies]
     for item, key, checks in kept["checks"]:

@@ -13,7 +13,7 @@ from pipeline.errors import RunError
 from pipeline.measuring import checks, guard, latency
 from pipeline.measuring.guard import Guard
 from pipeline.measuring.latency_config import LatencyConfig
-from pipeline.predictor import LOGITS, Predictor, Spec
+from pipeline.predictor import Predictor, Samples, Spec, count, rows
 from serving.client.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -71,27 +71,27 @@ def _load(source: Source, spec: Spec, threads: int) -> Predictor:
             return onnx.load(source.path, spec, threads)
 
 
-def answer_as_keras(model: Path, samples: np.ndarray, threads: int, batch_size: int) -> np.ndarray:
-    """Return the logits of a stage's Keras model: what the exported files are compared with.
+def answer_as_keras(model: Path, samples: Samples, threads: int, batch_size: int) -> dict[str, np.ndarray]:
+    """Return the ends of a stage's Keras model: what the exported files are compared with.
 
     Args:
         model: the stage's artifact folder.
-        samples: float32 [n, *input_shape], raw values.
+        samples: raw values.
 
     Returns:
-        float32 [n, classes].
+        the spec's `ends`, float32 [n, ...] each.
     """
     from pipeline.formats import fake_quant_file, keras_file, saved_model
 
     saved_model.pin_threads(threads)
-    network, _ = fake_quant_file.read(model)
-    return _in_batches(keras_file.KerasPredictor(network), samples, batch_size)
+    network, spec = fake_quant_file.read(model)
+    return _in_batches(keras_file.KerasPredictor(network, spec), spec, samples, batch_size)
 
 
 def answer(
-    sources: Mapping[str, Source], spec: Spec, samples: np.ndarray, threads: int, batch_size: int
-) -> dict[str, np.ndarray]:
-    """Return the logits of each source for every sample, float32 [n, classes].
+    sources: Mapping[str, Source], spec: Spec, samples: Samples, threads: int, batch_size: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return the spec's ends of each source for every sample, float32 [n, ...].
 
     Raises:
         RunError: one answers the same sample differently alone and in a batch.
@@ -99,38 +99,42 @@ def answer(
     return {name: _answer(source, spec, samples, threads, batch_size) for name, source in sources.items()}
 
 
-def _answer(source: Source, spec: Spec, samples: np.ndarray, threads: int, batch_size: int) -> np.ndarray:
+def _answer(source: Source, spec: Spec, samples: Samples, threads: int, batch_size: int) -> dict[str, np.ndarray]:
     predictor = load(source, spec, threads)
-    logits = _in_batches(predictor, samples, batch_size)
-    checks.logits(logits, who=str(source))
-    singles = _in_batches(predictor, samples[:_SINGLES], 1)
-    difference = float(np.abs(singles - logits[:_SINGLES]).max())
-    if not difference <= _TOLERANCE:
-        raise RunError(
-            f"{source} answers differently alone and in a batch", expected=f"logits within {_TOLERANCE}",
-            found=f"a difference of {difference:.3g} in the first {len(singles)} samples",
-            todo="check the model for operations across the batch",
-        )  # fmt: skip
-    return logits
+    found = _in_batches(predictor, spec, samples, batch_size)
+    singles = _in_batches(predictor, spec, rows(samples, slice(_SINGLES)), 1)
+    for end, values in found.items():
+        checks.end(found, end, who=str(source))
+        difference = float(np.abs(singles[end] - values[:_SINGLES]).max())
+        unit = 1.0 if checks.is_logits(end) else max(1.0, float(np.abs(values).max()))
+        if not difference <= _TOLERANCE * unit:
+            raise RunError(
+                f"{source} answers differently alone and in a batch", expected=f"{end} within {_TOLERANCE * unit:.3g}",
+                found=f"a difference of {difference:.3g} in the first {len(singles[end])} samples",
+                todo="check the model for operations across the batch",
+            )  # fmt: skip
+    return found
 
 
-def _in_batches(predictor: Predictor, samples: np.ndarray, batch_size: int) -> np.ndarray:
-    starts = range(0, len(samples), batch_size)
-    return np.concatenate([predictor.predict(samples[start : start + batch_size])[LOGITS] for start in starts])
+def _in_batches(predictor: Predictor, spec: Spec, samples: Samples, batch_size: int) -> dict[str, np.ndarray]:
+    parts = []
+    for start in range(0, count(samples), batch_size):
+        parts.append(predictor.predict(rows(samples, slice(start, start + batch_size))))
+    return {end: np.concatenate([part[end] for part in parts]) for end in spec.ends}
 
 
 def time(
-    sources: Mapping[str, Source], spec: Spec, samples: np.ndarray, threads: int, config: LatencyConfig, batch: int
+    sources: Mapping[str, Source], spec: Spec, samples: Samples, threads: int, config: LatencyConfig, batch: int
 ) -> dict[str, Latency]:
     """Return the latencies of artifacts of one runtime that take turns; see `latency.measure`."""
     predictors = {name: load(source, spec, threads) for name, source in sources.items()}
-    return latency.measure(predictors, samples, config, batch=batch)
+    return latency.measure(predictors, samples, config, batch=batch, ends=spec.ends)
 
 
-def survive(sources: Mapping[str, Source], spec: Spec, samples: np.ndarray, threads: int) -> dict[str, Guard]:
+def survive(sources: Mapping[str, Source], spec: Spec, samples: Samples, threads: int) -> dict[str, Guard]:
     """Return how served models take malformed requests; see `guard.check`."""
     return {
-        name: guard.check(load(source, spec, threads), spec, samples[:1], source.protocol)
+        name: guard.check(load(source, spec, threads), spec, rows(samples, slice(1)), source.protocol)
         for name, source in sources.items()
         if isinstance(source, Endpoint)
     }

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import RunError
 from pipeline.measuring import checks
 from pipeline.measuring.block import Generator, Plan, Verdict
-from pipeline.predictor import Predictor
+from pipeline.predictor import LOGITS, Predictor, Samples, count, rows
 
 
 @dataclass(frozen=True)
@@ -32,37 +32,42 @@ class Turn:
 
 
 def warm_up(
-    name: str, predictor: Predictor, samples: np.ndarray, batch: int, queries: int, stop: threading.Event
-) -> int:
+    name: str, predictor: Predictor, samples: Samples, batch: int, queries: int, stop: threading.Event,
+    ends: Sequence[str] = (LOGITS,),
+) -> int:  # fmt: skip
     """Return the shortest of the later warm-up queries, nanoseconds.
 
+    Args:
+        ends: the outputs that have to be there.
+
     Raises:
-        RunError: the first answer has no finite logits for every sample.
+        RunError: the first answer has not these outputs for every sample, or not finite.
     """
     times: list[int] = []
     for i in range(queries):
         if stop.is_set():
             raise KeyboardInterrupt
-        given = _take(samples, [(i * batch + j) % len(samples) for j in range(batch)])
+        given = _take(samples, [(i * batch + j) % count(samples) for j in range(batch)])
         start = time.perf_counter_ns()
         outputs = predictor.predict(given)
         times.append(time.perf_counter_ns() - start)
         if i == 0:
-            found = checks.logits(checks.output(outputs, who=name), who=name)
-            if found.shape[0] != batch:
-                raise RunError(
-                    f"{name} does not answer every sample",
-                    expected=f"logits for {batch} samples",
-                    found=f"logits of shape {list(found.shape)}",
-                    todo="export the model with a dynamic batch",
-                )
+            for end in ends:
+                found = checks.end(outputs, end, who=name)
+                if found.shape[0] != batch:
+                    raise RunError(
+                        f"{name} does not answer every sample",
+                        expected=f"{end} for {batch} samples",
+                        found=f"{end} of shape {list(found.shape)}",
+                        todo="export the model with a dynamic batch",
+                    )
     return max(min(times[len(times) // 2 :]), 1000)
 
 
 def run(
     name: str,
     predictor: Predictor,
-    samples: np.ndarray,
+    samples: Samples,
     plan: Plan,
     generator: Generator,
     stop: threading.Event,
@@ -97,12 +102,12 @@ def run(
         spans.append(clock() - entered)
 
     for i in range(warmup):
-        predictor.predict(_take(samples, [(i + j) % len(samples) for j in range(plan.batch)]))
+        predictor.predict(_take(samples, [(i + j) % count(samples) for j in range(plan.batch)]))
     collecting = gc.isenabled()
     gc.collect(0)
     gc.disable()
     try:
-        verdict = generator(query, len(samples), plan)
+        verdict = generator(query, count(samples), plan)
     finally:
         if collecting:
             gc.enable()
@@ -119,11 +124,10 @@ def percentile(ordered: np.ndarray, share: float) -> int:
     return int(ordered[min(int(ordered.size * share), ordered.size - 1)])
 
 
-def _take(samples: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+def _take(samples: Samples, indices: Sequence[int]) -> Samples:
     if len(indices) == 1:
-        return samples[indices[0] : indices[0] + 1]  # a view: nothing is copied
-    batch: np.ndarray = samples[np.asarray(indices)]
-    return batch
+        return rows(samples, slice(indices[0], indices[0] + 1))  # views: nothing is copied
+    return rows(samples, np.asarray(indices))
 
 
 def _disagreement(name: str, verdict: Verdict, spans: np.ndarray) -> str:

@@ -116,7 +116,7 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
             job.emit(Note(NAME, f"{path}: {note}"))
     teaching = fine_tune.teaching(job.inputs, distill, more)
     teacher, _ = keras_file.read(fine_tune.last(job.inputs).folder)
-    before = fine_tune.accuracy(teacher, splits)
+    before = fine_tune.quality(teacher, splits)
 
     def learn(who: str, taught: Any) -> tuple[Any, Tuned]:
         student = models.build(distill.student, splits.spec, seed)
@@ -130,14 +130,14 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     described = [anatomy.describe(student, NAME, training=tuned.history.epochs)]
     metrics = {
         "parameters": described[0].parameters, "macs": described[0].macs, "epoch": tuned.epoch,
-        "val_accuracy": tuned.val_accuracy, "val_accuracy_before": before, "teachers": 1 + len(more),
+        **fine_tune.metrics(splits, tuned.quality, before), "teachers": 1 + len(more),
     }  # fmt: skip
     if distill.alone:
         job.emit(Note(NAME, "now the same student without a teacher, on the same budget, to compare"))
         lone, tuned = learn(ALONE, None)
         keras_file.write(lone, splits.spec, job.folder / ALONE)
         described.append(anatomy.describe(lone, NAME, variant=ALONE, training=tuned.history.epochs))
-        metrics["alone_val_accuracy"] = tuned.val_accuracy
+        metrics |= fine_tune.metrics(splits, tuned.quality, prefix="alone_")
     write_models(described, job.folder)
     return Result(metrics)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.isolate import Child
+    from pipeline.predictor import Samples
     from pipeline.report import document
     from pipeline.report.model import Model
 
@@ -216,14 +217,14 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(attempts.transient))
 
 
-def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | None) -> document.Artifact:
+def convert(item: Planned, model: Path, folder: Path, calibration: Samples | None) -> document.Artifact:
     """Make one artifact from the Keras model in the folder `model`; runs in the child.
 
     Args:
         item: what to make.
         model: the artifact folder of the stage that made it.
         folder: where the file is written, and where the artifacts it is made from lie.
-        calibration: raw samples float32 [n, *input_shape] for static quantization, else None.
+        calibration: raw samples for static quantization, else None.
 
     Raises:
         ConversionError: a converter refuses the model.

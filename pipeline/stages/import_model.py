@@ -67,8 +67,10 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         RunError: the imported model is not the file's, or the file changed since the run began.
     """
     from pipeline import data as sources
+    from pipeline.fit import tasks
     from pipeline.formats.keras_config import shown
     from pipeline.formats.model_file.importing import bring_in
+    from pipeline.predictor import heads
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
@@ -85,20 +87,27 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         job.emit(Note(NAME, note))
     if found.custom:
         job.emit(Note(NAME, f"code of its author's in the model: {', '.join(found.custom)}", level="warning"))
-    accuracy = float((found.logits.argmax(axis=1) == splits.validation.y).mean())
-    if accuracy < 2 / len(splits.spec.classes):
-        low, high = splits.spec.value_range
-        text = (
-            f"the model is right on {accuracy:.1%} of the validation split, about as often as chance: it gets the raw "
-            f"values, {low:g}..{high:g}; if it was trained on scaled ones, put a Rescaling layer before it"
-        )
-        job.emit(Note(NAME, text, level="warning"))
+    qualities = {
+        head.metric: tasks.quality(head, wanted, found.answers[head.name])
+        for head, wanted in heads(splits.spec, splits.validation.y)
+    }
+    for head in splits.spec.heads:
+        reached = qualities[head.metric]
+        if reached < (2 / len(head.classes) if head.classes else 0):
+            ranges = ", ".join("{:g}..{:g}".format(*one.value_range) for one in splits.spec.inputs)
+            said = f"is right on {reached:.1%} of" if head.classes else f"has R2 {reached:.3f} on"
+            text = (
+                f"the model {said} the validation split, about as often as chance: it gets the raw "
+                f"values, {ranges}; if it was trained on scaled ones, put a Rescaling layer before it"
+            )
+            job.emit(Note(NAME, text, level="warning"))
     write_models([found.model], job.folder)
     # their source is no part of the fingerprint: what they are is known after the file was read
     transient = tuple(f"the author's module {shown(module)} may have changed" for module in found.modules)
     return Result(
         {
-            "parameters": found.model.parameters, "macs": found.model.macs, "val_accuracy": accuracy,
+            "parameters": found.model.parameters, "macs": found.model.macs,
+            **{f"val_{metric}": value for metric, value in qualities.items()},
             "weights_equal_to_file": found.proof.weights, "answers_compared_with_file": found.proof.samples,
             "largest_difference_from_file": found.proof.difference,
         },

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.measuring.facts import Facts, Group
     from pipeline.measuring.interval import Interval
     from pipeline.measuring.served import Served, Supply
+    from pipeline.predictor import Samples, Spec
     from pipeline.report import document
     from pipeline.report.answers import SplitAnswers
     from pipeline.report.model import Model
@@ -132,8 +133,9 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     """Measure every stage's model, and every artifact that could be exported.
 
     The folder gets models.json and artifacts.json with each one's measurements or error, and logits.npz: artifact id
-    (with @PROTOCOL where it is served), or STAGE.keras for a stage's model -> float32 [test samples, classes]; and
-    answers.json, with examples/INDEX.png for the samples that it names where they are images.
+    (with @PROTOCOL where it is served), or STAGE.keras for a stage's model -> float32 [test samples, classes], or
+    values; with #OUTPUT behind the name where there are several; and answers.json of a classification, with
+    examples/INDEX.png for the samples that it names where they are images.
     """
     import numpy as np
 
@@ -180,7 +182,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
         parts = Parts(job.work)
         if supply is not None and target is not None and target.ours and parts.find(SERVED) is None:
             supply.launch()
-        keras: dict[str, np.ndarray] = {}
+        keras: dict[str, dict[str, np.ndarray]] = {}
         for name, folder in made.items():
             facts.step(f"answers of {name}'s Keras model")
             for model in read_models(folder):
@@ -195,17 +197,18 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
                 behind()
         for one in here:
             resumed(one.place.name, [one], facts, parts, partial(measure_all, [one], facts))
-        write_answers(_answers(keras, facts, child, job.folder), job.folder)
+        if [head.task for head in splits.spec.heads] == ["classification"]:
+            write_answers(_answers(keras, facts, child, job.folder), job.folder)
     groups = [*here, *there]
 
     networks = [model for folder in made.values() for model in read_models(folder)]
-    write_models(with_accuracy(networks, splits.test.y, keras, measure.resamples), job.folder)
+    write_models(with_quality(networks, splits.spec, splits.test.y, keras, measure.resamples), job.folder)
     measured = [_measured(item, reference(exported).id, groups, keras, facts, measure.resamples) for item in exported]
     document.write_artifacts(measured, job.folder)
-    named = {f"{name}@{key}" if key else name: found for (name, key), found in facts.logits.items()}
-    np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **keras | named)
+    named = {f"{name}@{key}" if key else name: found for (name, key), found in facts.answers.items()}
+    np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **_by_output(keras | named))
     failed = sum(item.error is not None for item in measured)
-    metrics = {"artifacts": len(measured) - failed, "failed": failed, "test_samples": len(splits.test.y)}
+    metrics = {"artifacts": len(measured) - failed, "failed": failed, "test_samples": len(splits.test)}
     transient = list(attempts.transient)
     if target is not None and not target.ours:
         transient.append("a server that somebody else runs may answer differently next time")
@@ -233,44 +236,55 @@ def _served(exported: Sequence[document.Artifact], target: Target | None) -> tup
     return made if target.ours else tuple(name for name in made if name == to_serve(exported).id)
 
 
-def _answers(keras: Mapping[str, np.ndarray], facts: Facts, child: Child, folder: Path) -> SplitAnswers:
+def _by_output(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {
+        name if len(ends) == 1 else f"{name}#{end}": array
+        for name, ends in answers.items()
+        for end, array in ends.items()
+    }
+
+
+def _answers(keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child: Child, folder: Path) -> SplitAnswers:
     """Return what every model and every artifact that did not fail answered, and keep pictures of the hardest samples.
 
     An artifact that is measured in several places is told once, by its first.
     """
+    import numpy as np
+
     from pipeline.measuring import answers, pictures
     from pipeline.report.answers import SplitAnswers
 
     test, spec = facts.splits.test, facts.splits.spec
-    logits = dict(keras)
-    for (name, _), found in facts.logits.items():
+    (end,) = spec.ends
+    labels = np.asarray(test.y)
+    logits = {name: found[end] for name, found in keras.items()}
+    for (name, _), found in facts.answers.items():
         if name not in facts.attempts.errors:
-            logits.setdefault(name, found)
-    told = [answers.described(name, test.y, found) for name, found in logits.items()]
+            logits.setdefault(name, found[end])
+    told = [answers.described(name, labels, found) for name, found in logits.items()]
     shown = sorted({example.index for one in told for example in one.hardest})
     drawn: dict[int, str] = {}
-    if shown and pictures.are_images(spec.input_shape):
+    if shown and len(spec.inputs) == 1 and pictures.are_images(spec.input.shape):
         (folder / EXAMPLES).mkdir()
-        images = child.call(pictures.png, test.x[shown], spec.value_range)
+        images = child.call(pictures.png, np.asarray(test.x)[shown], spec.input.value_range)
         for index, image in zip(shown, images, strict=True):
             (folder / EXAMPLES / f"{index}.png").write_bytes(image)
             drawn[index] = f"stages/{NAME}/{EXAMPLES}/{index}.png"
     return SplitAnswers(
-        samples=len(test.y), classes=list(spec.classes), answers=[answers.pictured(one, drawn) for one in told]
+        samples=len(test), classes=list(spec.head.classes), answers=[answers.pictured(one, drawn) for one in told]
     )
 
 
 def _measured(
-    item: document.Artifact, reference: str, groups: Sequence[Group], keras: Mapping[str, np.ndarray], facts: Facts,
-    resamples: int,
+    item: document.Artifact, reference: str, groups: Sequence[Group], keras: Mapping[str, Mapping[str, np.ndarray]],
+    facts: Facts, resamples: int,
 ) -> document.Artifact:  # fmt: skip
     """Return the artifact with a run for each place where it was measured, and the error where one failed."""
-    from pipeline.measuring import accuracy, parity
-    from pipeline.predictor import LOGITS
+    from pipeline.measuring import parity, quality
     from pipeline.report import document
 
-    labels = facts.splits.test.y
-    answers = {key: found for (name, key), found in facts.logits.items() if name == reference}
+    spec, wanted = facts.splits.spec, facts.splits.test.y
+    answers = {key: found for (name, key), found in facts.answers.items() if name == reference}
     # in process where there is such a run: what somebody else serves is not the reference
     compared_with = answers.get("", next(iter(answers.values()), None))
     error, runs = item.error or facts.attempts.errors.get(item.id), []
@@ -279,13 +293,14 @@ def _measured(
         key = item.id, group.place.key
         if item.id not in group.ids or len(facts.latency.get(key, ())) < 2:
             continue
-        logits = facts.logits[key]
+        found = facts.answers[key]
         try:
-            metrics = accuracy.classification(labels, logits, resamples=resamples)
+            metrics = quality.metrics(spec, wanted, found, resamples)
             if compared_with is not None:
-                metrics["accuracy_drop"] = accuracy.drop(labels, compared_with, logits, resamples=resamples)
+                lost = quality.drops(spec, wanted, compared_with, found, resamples)
+                metrics |= {f"{name}_drop": interval for name, interval in lost.items()}
             origin = f"{item.stage}.keras"
-            agreement = parity.compare({LOGITS: keras[origin]}, {LOGITS: logits}, against=origin)
+            agreement = parity.compare(keras[origin], found, against=origin)
         except RunError as broken:
             error = str(broken)
             continue
@@ -303,33 +318,35 @@ def _measured(
     return item.model_copy(update={"error": error, "transient": passing, "runs": runs})
 
 
-def with_accuracy(
-    models: Sequence[Model], labels: np.ndarray, logits: Mapping[str, np.ndarray], resamples: int
-) -> list[Model]:
+def with_quality(
+    models: Sequence[Model], spec: Spec, wanted: Samples, answers: Mapping[str, Mapping[str, np.ndarray]],
+    resamples: int,
+) -> list[Model]:  # fmt: skip
     """Return the stages' models with what their answers to the test split are worth.
 
     Args:
         models: in the order of the stages; the first is the reference.
-        labels: int64 [n].
-        logits: key of a model -> float32 [n, classes].
+        wanted: of the test split.
+        answers: key of a model -> end -> float32 [n, ...].
     """
-    from pipeline.measuring import accuracy
+    from pipeline.measuring import quality
     from pipeline.report.model import Interval as Described
 
-    def drop(before: Model, after: Model) -> Interval:
-        return accuracy.drop(labels, logits[before.key], logits[after.key], resamples=resamples)
+    def drops(before: Model, after: Model, name: str) -> dict[str, Interval]:
+        found = quality.drops(spec, wanted, answers[before.key], answers[after.key], resamples)
+        return {f"{metric}_{name}": interval for metric, interval in found.items()}
 
     measured = []
     for place, model in enumerate(models):
-        metrics = accuracy.classification(labels, logits[model.key], resamples=resamples)
+        metrics = quality.metrics(spec, wanted, answers[model.key], resamples)
         line = [other for other in models[:place] if not other.variant and other.stage != model.stage]
         if line:
-            metrics["accuracy_drop"] = drop(line[0], model)
-            metrics["accuracy_drop_against_previous"] = drop(line[-1], model)
+            metrics |= drops(line[0], model, "drop")
+            metrics |= drops(line[-1], model, "drop_against_previous")
         alone = next((other for other in models if other.stage == model.stage and other.variant), None)
         if alone and not model.variant:
             # both start and learn alike but for the teacher, so what the other lacks is what it was worth
-            metrics["accuracy_gain_by_teaching"] = drop(model, alone)
+            metrics |= drops(model, alone, "gain_by_teaching")
         described = {name: Described(**interval.to_dict()) for name, interval in metrics.items()}
         measured.append(model.model_copy(update={"metrics": described}))
     return measured

@@ -122,7 +122,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
 
     splits = sources.load(data)
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
-    before = fine_tune.accuracy(model, splits)
+    before = fine_tune.quality(model, splits)
     aims = pruning.targets(model, prune.final_sparsity, prune.layers)
     dense = {
         layer.name: support.dense(layer) or "the recipe leaves it out (prune.layers)"
@@ -132,7 +132,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     for name, reason in dense.items():
         job.emit(Note(NAME, f"{name} stays dense: {reason}"))
     ramp = prune.pruning_schedule
-    steps = math.ceil(len(splits.train.y) / prune.batch_size)
+    steps = math.ceil(len(splits.train) / prune.batch_size)
     when = pruning.schedule(
         initial_sparsity=ramp.initial_sparsity if isinstance(ramp, Polynomial) else None,
         begin_epoch=ramp.begin_epoch, end_epoch=prune.end_epoch(),
@@ -153,7 +153,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     return Result(
         {
             "sparsity": described.sparsity, "pruned_layers": len(aims), "dense_layers": len(dense),
-            "epoch": tuned.epoch, "val_accuracy": fine_tune.accuracy(pruned, splits), "val_accuracy_before": before,
+            "epoch": tuned.epoch, **fine_tune.metrics(splits, fine_tune.quality(pruned, splits), before),
         }
     )  # fmt: skip
 

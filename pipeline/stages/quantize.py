@@ -66,6 +66,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     from pipeline import data as sources
     from pipeline import fine_tune
     from pipeline.compress import fake_quant, folding, pruning, splitting
+    from pipeline.data.batches import arrays
     from pipeline.formats import fake_quant_file, keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import read_models, write_models
@@ -76,7 +77,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     aims = {layer.name: layer.target for layer in read_models(came)[0].layers if layer.target is not None}
     # zeros that an imported model brings along are to be kept as well as those of a stage before
     aims = pruning.found_zeros(model) | aims
-    before = fine_tune.accuracy(model, splits)
+    before = fine_tune.quality(model, splits)
     model, halves = splitting.split(model)
     model, into = folding.fold(model)
     left = fake_quant.floating(model)
@@ -87,7 +88,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     for name, reason in left.items():
         job.emit(Note(NAME, f"{name} stays float: {reason}"))
     built = fake_quant.build(model)
-    for name in fake_quant.calibrate(built, model, splits.calibration.x):
+    for name in fake_quant.calibrate(built, model, arrays(splits.calibration.x)):
         job.emit(Note(NAME, f"the range inside {name} is not calibrated: it starts at -6..6 and follows the training"))
     frozen = quantize.freeze_ranges_epochs
     callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
@@ -114,7 +115,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     return Result(
         {
             "int8_layers": len(described.layers) - len(left), "float_layers": len(left), "sparsity": described.sparsity,
-            "epoch": tuned.epoch, "val_accuracy": fine_tune.accuracy(built, splits), "val_accuracy_before": before,
+            "epoch": tuned.epoch, **fine_tune.metrics(splits, fine_tune.quality(built, splits), before),
         }
     )  # fmt: skip
 

@@ -59,11 +59,11 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     splits = sources.load(data)
     for note in splits.notes:
         job.emit(Note(NAME, note))
-    before = {}
+    before = None
     if job.inputs:  # an imported model: `model` names only its file
         network, _ = keras_file.read(fine_tune.last(job.inputs).folder)
         _require_trainable(network)
-        before = {"val_accuracy_before": fine_tune.accuracy(network, splits)}
+        before = fine_tune.quality(network, splits)
         job.emit(Note(NAME, "starts from the weights of the model file (fine-tuning)"))
     else:
         network = models.build(model, splits.spec, seed)
@@ -76,22 +76,24 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig, train: FitConfig, see
     kept = history.best_epoch if train.early_stopping else len(history.epochs["val_loss"])
     described = anatomy.describe(network, NAME, training=history.epochs)
     write_models([described], job.folder)
-    reached = history.at(kept)
+    reached, metric = history.at(kept), splits.spec.head.metric
     return Result(
         {
             "parameters": described.parameters, "macs": described.macs, "epoch": kept,
-            "val_accuracy": reached["val_accuracy"], "val_loss": reached["val_loss"], **before,
+            "val_loss": reached["val_loss"], **fine_tune.metrics(splits, reached[f"val_{metric}"], before),
         }
     )  # fmt: skip
 
 
 def assess(metrics: Mapping[str, float], emit: Emit) -> None:
     """Say it where fine-tuning made a model worse; nothing bounds it, as the recipe asked for this training."""
-    after, before = metrics["val_accuracy"], metrics.get("val_accuracy_before", 0.0)
-    if after < before:
+    from pipeline import fine_tune
+
+    after, before, said = fine_tune.compared(metrics, "the file's")
+    if before is not None and after < before:
         text = (
-            f"fine-tuning made the model worse: {after:.2%} on the validation split, the file's had {before:.2%}; a "
-            "lower train.optimizer.learning_rate, train.early_stopping, or no section train"
+            f"fine-tuning made the model worse: {said}; a lower train.optimizer.learning_rate, train.early_stopping, "
+            "or no section train"
         )
         emit(Note(NAME, text, level="warning"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.predictor import Predictor, Spec
+from pipeline.predictor import Predictor, Samples, Spec
 from serving import config
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # how tensors travel, for the report: figures of two encodings are not comparable
 ENCODINGS: dict[str, str] = {"grpc": "tensor_content", "rest": "JSON rows (instances)"}
+
+# of a client that only asks for states
+_NO_MODEL = Spec((), ())
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class State:
 class Client(Protocol):
     """A predictor over a protocol, which also answers about the model. Its answers are the REST API's, parsed."""
 
-    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+    def predict(self, batch: Samples) -> dict[str, np.ndarray]:
         """Ask for a batch; see `Predictor.predict`, and any other shape and type goes out as it is."""
         ...
 
@@ -96,7 +99,7 @@ def connect(endpoint: Endpoint, spec: Spec) -> Predictor:
     """
     from serving.client import errors, signature
 
-    client = _open(endpoint, spec.input_name)
+    client = _open(endpoint, spec)
     try:
         answer = client.metadata()
         with errors.parsing(endpoint.address, "the model's metadata", answer):
@@ -118,7 +121,7 @@ def status(endpoint: Endpoint) -> dict[int, State]:
     """
     from serving.client import errors
 
-    client = _open(endpoint, "")
+    client = _open(endpoint, _NO_MODEL)
     try:
         answer = client.status()
     finally:
@@ -130,11 +133,11 @@ def status(endpoint: Endpoint) -> dict[int, State]:
         }
 
 
-def _open(endpoint: Endpoint, input_name: str) -> Client:
+def _open(endpoint: Endpoint, spec: Spec) -> Client:
     if endpoint.protocol == "grpc":
         from serving.client.grpc import GrpcPredictor
 
-        return GrpcPredictor(endpoint, input_name)
+        return GrpcPredictor(endpoint, spec)
     from serving.client.rest import RestPredictor
 
-    return RestPredictor(endpoint)
+    return RestPredictor(endpoint, spec)

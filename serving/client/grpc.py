@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from pipeline.predictor import LOGITS, PROBABILITIES
+from pipeline.predictor import Samples, Spec
 from serving.client import errors, tensors
 from serving.client.endpoint import Endpoint
 
@@ -39,11 +39,11 @@ class GrpcPredictor:
 
     Args:
         endpoint: where it is.
-        input_name: of the input in the signature.
+        spec: names of the inputs and outputs in the signature.
     """
 
-    def __init__(self, endpoint: Endpoint, input_name: str) -> None:
-        self._endpoint, self._input_name = endpoint, input_name
+    def __init__(self, endpoint: Endpoint, spec: Spec) -> None:
+        self._endpoint, self._given, self._outputs = endpoint, spec.named, spec.outputs
         scheme, _, host = endpoint.address.partition("://")
         if scheme == "grpcs":
             self._channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(), options=_OPTIONS)
@@ -56,10 +56,10 @@ class GrpcPredictor:
             self._spec.version.value = endpoint.version
         if endpoint.label is not None:
             self._spec.version_label = endpoint.label
-        self._templates: dict[tuple[np.dtype[Any], tuple[int, ...]], Any] = {}
+        self._templates: dict[tuple[tuple[np.dtype[Any], tuple[int, ...]], ...], Any] = {}
 
-    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Ask for raw samples float32 [n, *input_shape]: logits and probabilities, float32 [n, classes].
+    def predict(self, batch: Samples) -> dict[str, np.ndarray]:
+        """Ask for raw samples; see `Predictor.predict`.
 
         Any other shape and type is sent as it is: to refuse it is the server's part.
 
@@ -68,16 +68,18 @@ class GrpcPredictor:
             UnavailableError: it is overloaded, too slow or gone.
             ServerError: it failed, or answered without these outputs.
         """
+        given = self._given(batch)
         request = predict_pb2.PredictRequest()
-        request.CopyFrom(self._template(batch))
-        tensors.fill(request.inputs[self._input_name], batch)
+        request.CopyFrom(self._template(given))
+        for name, array in given.items():
+            tensors.fill(request.inputs[name], array)
         outputs = self._call(self._predictions.Predict, request).outputs
-        if LOGITS not in outputs or PROBABILITIES not in outputs:
-            expected = f"outputs {LOGITS} and {PROBABILITIES}"
+        if any(name not in outputs for name in self._outputs):
+            expected = f"outputs {' and '.join(self._outputs)}"
             found = f"outputs {' and '.join(sorted(outputs)) or 'none'}"
             raise errors.of_answer(self._endpoint.address, expected, found)
         try:
-            return {LOGITS: tensors.decode(outputs[LOGITS]), PROBABILITIES: tensors.decode(outputs[PROBABILITIES])}
+            return {name: tensors.decode(outputs[name]) for name in self._outputs}
         except ValueError as error:
             raise errors.of_answer(self._endpoint.address, "tensors of numbers", str(error)) from error
 
@@ -100,13 +102,14 @@ class GrpcPredictor:
         """Close the channel."""
         self._channel.close()
 
-    def _template(self, batch: np.ndarray) -> Any:
-        """Return a request with all but the values, made once for each type and shape."""
-        key = batch.dtype, batch.shape
+    def _template(self, given: dict[str, np.ndarray]) -> Any:
+        """Return a request with all but the values, made once for all inputs of these types and shapes."""
+        key = tuple((array.dtype, array.shape) for array in given.values())
         template = self._templates.get(key)
         if template is None:
             template = predict_pb2.PredictRequest(model_spec=self._spec)
-            tensors.describe(template.inputs[self._input_name], batch)
+            for name, array in given.items():
+                tensors.describe(template.inputs[name], array)
             if len(self._templates) >= _TEMPLATES:
                 self._templates.clear()
             self._templates[key] = template

@@ -6,6 +6,7 @@ import base64
 import json
 import ssl
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from pipeline.predictor import LOGITS, PROBABILITIES
+from pipeline.predictor import Samples, Spec
 from serving.client import errors
 from serving.client.endpoint import Endpoint
 
@@ -30,7 +31,8 @@ class RestPredictor:
     than a small model. Certificates are checked against the system's, or SSL_CERT_FILE.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, spec: Spec) -> None:
+        self._outputs = spec.outputs
         self._address, self._deadline_s = endpoint.address, endpoint.deadline_s
         verify = ssl.create_default_context() if endpoint.address.startswith("https://") else False
         self._transport = httpx.HTTPTransport(verify=verify, trust_env=False, limits=_LIMITS, retries=0)
@@ -43,8 +45,8 @@ class RestPredictor:
             chosen += f"/labels/{quote(endpoint.label, safe='')}"
         self._metadata, self._predict = f"{chosen}/metadata", f"{chosen}:predict"
 
-    def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Ask for raw samples float32 [n, *input_shape]: logits and probabilities, float32 [n, classes].
+    def predict(self, batch: Samples) -> dict[str, np.ndarray]:
+        """Ask for raw samples; see `Predictor.predict`.
 
         Any other shape goes out as it is, and so do strings and bools; JSON has one type for all numbers.
 
@@ -54,9 +56,11 @@ class RestPredictor:
             ServerError: it failed, or answered without these outputs.
         """
         answer = self._ask("POST", self._predict, encode(batch))
-        with errors.parsing(self._address, f"predictions with {LOGITS} and {PROBABILITIES}", answer):
+        with errors.parsing(self._address, f"predictions with {' and '.join(self._outputs)}", answer):
             rows = answer["predictions"]
-            return {name: np.array([row[name] for row in rows], np.float32) for name in (LOGITS, PROBABILITIES)}
+            if len(self._outputs) == 1:  # then the API leaves its name out
+                return {self._outputs[0]: np.array(rows, np.float32)}
+            return {name: np.array([row[name] for row in rows], np.float32) for name in self._outputs}
 
     def metadata(self) -> Any:
         """Return the answer of /metadata."""
@@ -103,17 +107,28 @@ class RestPredictor:
 _UNLIKE = ("n", "-0,", "-0]")
 
 
-def encode(batch: np.ndarray) -> bytes:
-    """Return the body of a request in row form.
+def encode(batch: Samples) -> bytes:
+    """Return the body of a request in row form: of values, or of objects with a value for each input.
 
     Nine digits decide a float32, so it comes back as it was; strings that are bytes travel as base64. NaN and infinity
     are written as the API reads them, beyond JSON.
     """
+    if isinstance(batch, Mapping):
+        return _encode_objects(batch)
     if batch.dtype == np.float32 and batch.ndim:
         text = _template(batch.shape) % tuple(batch.ravel().tolist())
         if not any(sign in text for sign in _UNLIKE):
             return f'{{"instances":{text}}}'.encode()
     return _ENCODER.encode({"instances": batch.tolist()}).encode()
+
+
+def _encode_objects(batch: Mapping[str, np.ndarray]) -> bytes:
+    if all(array.ndim for array in batch.values()) and len({len(array) for array in batch.values()}) == 1:
+        columns = {name: array.tolist() for name, array in batch.items()}
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return _ENCODER.encode({"instances": rows}).encode()
+    # a batch that is no batch has no rows: in the columnar form the server sees what is wrong with it
+    return _ENCODER.encode({"inputs": {name: array.tolist() for name, array in batch.items()}}).encode()
 
 
 @lru_cache(maxsize=64)

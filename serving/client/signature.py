@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.predictor import LOGITS, PROBABILITIES, FormatError, Spec, require_ends
+from pipeline.predictor import FormatError, Spec, require_ends
 
 NAME = "serving_default"  # what a request gets that names none
 _FLOAT = "DT_FLOAT"
@@ -81,17 +81,17 @@ def require(name: str, spec: Spec, found: Signature | tuple[str, ...]) -> None:
     shapes = {end: () if tensor.shape is None else tensor.shape for end, tensor in found.inputs.items()}
     if not unknown:
         require_ends(name, spec, inputs=shapes, outputs=list(found.outputs))
-    batch = None if unknown else shapes[spec.input_name][0]
-    if unknown or batch is not None:
+    fixed = unknown or any(shape[0] is not None for shape in shapes.values())
+    if fixed:
+        wanted = ", ".join(f"{one.name} {['n', *one.shape]}" for one in spec.inputs).replace("'", "")
+        shown = ", ".join(f"{end} {list(shape)}" for end, shape in shapes.items())
         raise FormatError(
             f"{name} does not take batches of any size",
-            expected=f"input {spec.input_name} {['n', *spec.input_shape]}".replace("'", ""),
-            found="an input of unknown rank" if unknown else f"{spec.input_name} {list(shapes[spec.input_name])}",
+            expected=f"input {wanted}",
+            found="an input of unknown rank" if unknown else shown,
             todo="export it with a dynamic batch and the shape of its samples",
         )
-    ends = {spec.input_name: found.inputs[spec.input_name]} | {
-        end: found.outputs[end] for end in (LOGITS, PROBABILITIES)
-    }
+    ends = dict(found.inputs) | {end: found.outputs[end] for end in spec.outputs}
     wrong = [f"{end} {tensor.dtype}" for end, tensor in ends.items() if tensor.dtype != _FLOAT]
     if wrong:
         raise FormatError(

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 import models
 from models import ModelConfig, cnn, mlp
 from pipeline.errors import InputError
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
-SPEC = Spec("image", (8, 8, 1), (0, 16), tuple("0123456789"))
+SPEC = classifier("image", (8, 8, 1), (0, 16), tuple("0123456789"))
 
 
 def _names(model: Any) -> list[str]:

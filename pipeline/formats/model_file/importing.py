@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pipeline.errors import InputError, ModelmillError, RunError
 from pipeline.formats.keras_config import shown
 from pipeline.formats.model_file import load, proof, scan
 from pipeline.formats.model_file.kind import SAVE_IT
 from pipeline.isolate import Child, CrashError
+from pipeline.predictor import rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.predictor import Spec
+    from pipeline.predictor import Samples, Spec
     from pipeline.report.model import Model
 
 P = ParamSpec("P")
@@ -38,20 +39,20 @@ class Imported:
         notes: what was changed, and what was proven.
         custom: code of the file's author that was allowed.
         modules: the modules that it is in.
-        logits: float32 [n, classes], the model's answers.
+        answers: head's name -> float32 [n, ...], the model's answers.
         model: its entry in the report.
     """
 
     notes: tuple[str, ...]
     custom: tuple[str, ...]
     modules: tuple[str, ...]
-    logits: np.ndarray
+    answers: Mapping[str, np.ndarray]
     model: Model
     proof: proof.Proof
 
 
 def bring_in(
-    path: Path, spec: Spec, samples: np.ndarray, folder: Path, stage: str, *, allow_custom_code: bool = False,
+    path: Path, spec: Spec, samples: Samples, folder: Path, stage: str, *, allow_custom_code: bool = False,
     digest: str | None = None, todo: str = scan.YOUR_CODE,
 ) -> Imported:  # fmt: skip
     """Store a user's model as an artifact's (`formats/keras_file.py`), and prove that it is the file's.
@@ -61,7 +62,7 @@ def bring_in(
     Args:
         path: the user's file.
         spec: what the data wants of a model.
-        samples: float32 [n, *input_shape], raw values, n >= 1.
+        samples: raw values, n >= 1.
         folder: where the model is written.
         stage: whose it is, for its entry in the report.
         allow_custom_code: whether code of the file's author may run.
@@ -72,15 +73,16 @@ def bring_in(
         InputError: it is no model for this data, or not to be trusted.
         RunError: the file changed since; or the imported model is not the file's.
     """
+    few = rows(samples, slice(PROVEN_SAMPLES))
     with tempfile.TemporaryDirectory(prefix="modelmill-") as private:
         scanned = look_through(path, Path(private), allow_custom_code=allow_custom_code, digest=digest, todo=todo)
         with _child(path, DEADLINE_S) as first:
-            notes, logits, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
+            notes, answers, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
         with _child(path, DEADLINE_S) as fresh:
-            proven = _asked(fresh, path, proof.prove, scanned, folder, samples[:PROVEN_SAMPLES], softmax=bool(notes))
+            proven = _asked(fresh, path, proof.prove, scanned, folder, few, softmax=bool(notes))
     custom = tuple(one.what for one in scanned.custom)
     modules = tuple(sorted({one.module for one in scanned.custom if one.module}))
-    return Imported(tuple(shown(note, 400) for note in (*notes, str(proven))), custom, modules, logits, model, proven)
+    return Imported(tuple(shown(note, 400) for note in (*notes, str(proven))), custom, modules, answers, model, proven)
 
 
 def look_through(
@@ -99,17 +101,21 @@ def look_through(
 
 
 def _store(
-    scanned: scan.Scanned, spec: Spec, samples: np.ndarray, folder: Path, stage: str
-) -> tuple[tuple[str, ...], np.ndarray, Model]:
+    scanned: scan.Scanned, spec: Spec, samples: Samples, folder: Path, stage: str
+) -> tuple[tuple[str, ...], Mapping[str, np.ndarray], Model]:
     """Load a file and write it as an artifact; runs in the child."""
+    from pipeline.data.batches import arrays
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
 
     model, notes = load.logits(scanned, spec)
-    logits: Any = model.predict(samples, batch_size=256, verbose=0)
-    load.require_logits(scanned.path, logits)
+    found = model.predict(arrays(samples), batch_size=256, verbose=0)
+    answers = {head.name: found if len(spec.heads) == 1 else found[place] for place, head in enumerate(spec.heads)}
+    for head in spec.heads:
+        if head.task == "classification":
+            load.require_logits(scanned.path, answers[head.name])
     keras_file.write(model, spec, folder)
-    return notes, logits, anatomy.describe(model, stage)
+    return notes, answers, anatomy.describe(model, stage)
 
 
 @contextmanager

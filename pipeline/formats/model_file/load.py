@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def _said(error: Exception) -> str:
 
 
 def logits(scanned: Scanned, spec: Spec) -> tuple[Any, tuple[str, ...]]:
-    """Return the tf_keras model in a file, raw values in and logits out, and notes on what was changed.
+    """Return the tf_keras model in a file, raw values in and logits or values out, and notes on what was changed.
 
     Args:
         scanned: the file.
@@ -65,10 +66,9 @@ def logits(scanned: Scanned, spec: Spec) -> tuple[Any, tuple[str, ...]]:
     Raises:
         InputError: Keras cannot load it, or it is a model for other data.
     """
-    model = whole(scanned)
-    _require_ends(scanned.path, model, spec)
+    model = arranged(scanned.path, whole(scanned), spec)
     with _guarded(scanned):
-        return _to_logits(model)
+        return _to_logits(model, spec)
 
 
 def _guarded(scanned: Scanned) -> AbstractContextManager[None]:
@@ -100,7 +100,12 @@ def require_logits(path: Path, answers: np.ndarray) -> None:
         )  # fmt: skip
 
 
-def _require_ends(path: Path, model: Any, spec: Spec) -> None:
+def arranged(path: Path, model: Any, spec: Spec) -> Any:
+    """Return a model with its inputs and outputs in the spec's order; where there are several, by their names.
+
+    Raises:
+        InputError: it is a model for other data.
+    """
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise InputError(
             f"the model in {path} has no graph of layers",
@@ -108,39 +113,94 @@ def _require_ends(path: Path, model: Any, spec: Spec) -> None:
             todo="build it once with an Input of the data's shape, and save that",
         )  # fmt: skip
     inputs, outputs = [tuple(end.shape) for end in model.inputs], [tuple(end.shape) for end in model.outputs]
-    wanted = [(None, *spec.input_shape)], [(None, len(spec.classes))]
+    if len(spec.inputs) > 1 or len(spec.heads) > 1:
+        return _by_name(path, model, spec)
+    head = spec.head
+    wanted = [(None, *spec.input.shape)], [(None, *head.shape)]
     free = [[(None, *shape[1:]) for shape in ends] for ends in (inputs, outputs)]
     if free != [list(ends) for ends in wanted]:
+        answers = f"{len(head.classes)} classes" if head.classes else f"{head.task} of shape {head.shape}"
         raise InputError(
             f"the model in {path} is not a model for this data",
-            expected=f"an input of shape {spec.input_shape} and an output of {len(spec.classes)} classes",
+            expected=f"an input of shape {spec.input.shape} and an output of {answers}",
             found=f"inputs {[shape[1:] for shape in inputs]}, outputs {[shape[1:] for shape in outputs]}",
             todo="name the data that it was trained on (data, or --data)",
         )  # fmt: skip
+    return model
 
 
-def _to_logits(model: Any) -> tuple[Any, tuple[str, ...]]:
+def _by_name(path: Path, model: Any, spec: Spec) -> Any:
+    keras = load_keras()
+    inputs = dict(zip(model.input_names, model.inputs, strict=True))
+    outputs = dict(zip(model.output_names, model.outputs, strict=True))
+    if len(spec.heads) == 1:  # the only one has no name
+        outputs = dict(zip([spec.head.name], outputs.values(), strict=False)) if len(outputs) == 1 else outputs
+    if len(spec.inputs) == 1:
+        inputs = dict(zip([spec.input.name], inputs.values(), strict=False)) if len(inputs) == 1 else inputs
+
+    def said(ends: Mapping[str, tuple[int | None, ...]]) -> str:
+        return ", ".join(f"{name or 'one'} {list(shape)}" for name, shape in ends.items())
+
+    found = [{name: tuple(end.shape[1:]) for name, end in ends.items()} for ends in (inputs, outputs)]
+    wanted = [{one.name: one.shape for one in spec.inputs}, {one.name: one.shape for one in spec.heads}]
+    if found != wanted:
+        raise InputError(
+            f"the model in {path} is not a model for this data",
+            expected=f"inputs {said(wanted[0])}; outputs {said(wanted[1])} (by the names of the data's arrays)",
+            found=f"inputs {said(found[0])}; outputs {said(found[1])}",
+            todo="name the arrays as the model's Input layers and output layers are called: x_train_NAME, y_train_NAME",
+        )  # fmt: skip
+    return keras.Model(
+        [inputs[one.name] for one in spec.inputs], [outputs[one.name] for one in spec.heads], name=model.name
+    )
+
+
+def softmaxed(model: Any, spec: Spec) -> tuple[bool, ...]:
+    """Return for each head of an arranged model whether it ends in a softmax."""
+    return tuple(
+        head.task == "classification" and _ends_in_softmax(_maker(end))
+        for head, end in zip(spec.heads, model.outputs, strict=True)
+    )
+
+
+def _maker(end: Any) -> Any:
+    """Return the layer that makes an output."""
+    return end._keras_history.layer
+
+
+def _ends_in_softmax(layer: Any) -> bool:
+    return type(layer).__name__ == "Softmax" or _function(layer) == "softmax"
+
+
+def _function(layer: Any) -> str:
+    name: str = getattr(getattr(layer, "activation", None), "__name__", "")
+    return name
+
+
+def _to_logits(model: Any, spec: Spec) -> tuple[Any, tuple[str, ...]]:
     """Return the model up to its logits: distillation, parity and quantization want them, exports add probabilities."""
     keras = load_keras()
-    last = model.layers[-1]
-    function = getattr(getattr(last, "activation", None), "__name__", "")
-    kind = type(last).__name__
-    if kind == "Softmax" or (kind == "Activation" and function == "softmax"):
-        cut = keras.Model(model.inputs, last.input, name=model.name)
-        return _fresh(cut), (f"the model ends in {last.name}: it is cut off, and its input is taken as the logits",)
-    if function == "softmax":
-        return _fresh(model, last.name), (f"the softmax inside {last.name} is taken off: its inputs are the logits",)
-    return _fresh(model), ()
+    ends, linear, notes = [], set(), []
+    for end, softmax in zip(model.outputs, softmaxed(model, spec), strict=True):
+        last = _maker(end)
+        if softmax and type(last).__name__ in ("Softmax", "Activation"):
+            ends.append(last.input)
+            notes.append(f"the model ends in {last.name}: it is cut off, and its input is taken as the logits")
+            continue
+        ends.append(end)
+        if softmax:
+            linear.add(last.name)
+            notes.append(f"the softmax inside {last.name} is taken off: its inputs are the logits")
+    return _fresh(keras.Model(model.inputs, ends, name=model.name), linear), tuple(notes)
 
 
-def _fresh(model: Any, linear: str = "") -> Any:
-    """Return a functional copy whose layers belong to nothing else, the layer named `linear` without its function."""
+def _fresh(functional: Any, linear: Collection[str]) -> Any:
+    """Return a copy whose layers belong to nothing else, those named in `linear` without their function."""
     keras = load_keras()
-    functional = keras.Model(model.inputs, model.outputs, name=model.name)
 
     def copy(layer: Any) -> Any:
         config = layer.get_config()
-        return type(layer).from_config(dict(config, activation="linear") if layer.name == linear else config)
+        return type(layer).from_config(dict(config, activation="linear") if layer.name in linear else config)
 
     fresh = keras.models.clone_model(functional, clone_function=copy)
     fresh.set_weights(functional.get_weights())

@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import RunError
 from pipeline.formats.model_file import archive, hdf5
 from pipeline.formats.model_file.scan import WEIGHTS_GROUP, Scanned
+from pipeline.predictor import count
 
 if TYPE_CHECKING:
     import h5py
     import numpy as np
+
+    from pipeline.predictor import Samples
 
 # float32 softmax of logits up to about 100, computed twice in different ways
 TOLERANCE = 1e-5
@@ -53,14 +56,14 @@ class Proof:
         return f"{self.weights} of {self.weights} weights equal the file's, read by h5py; {answers} {how}"
 
 
-def prove(scanned: Scanned, folder: Path, samples: np.ndarray, *, softmax: bool) -> Proof:
+def prove(scanned: Scanned, folder: Path, samples: Samples, *, softmax: bool) -> Proof:
     """Compare a stored model with the file that it was imported from; to be called in a fresh process.
 
     Args:
         scanned: the file.
         folder: the artifact with the imported model (`formats/keras_file.py`).
-        samples: float32 [n, *input_shape], raw values.
-        softmax: whether the file's model ends in one that was cut off.
+        samples: raw values.
+        softmax: whether some output of the file's model ends in one that was cut off.
 
     Raises:
         RunError: they differ.
@@ -68,24 +71,29 @@ def prove(scanned: Scanned, folder: Path, samples: np.ndarray, *, softmax: bool)
     import numpy as np
     import tensorflow as tf
 
-    from pipeline.formats import keras_file
+    from pipeline.formats import ends, keras_file
     from pipeline.formats.model_file import load
 
-    imported, _ = keras_file.read(folder)
+    imported, spec = keras_file.read(folder)
     weights = require_equal_weights(scanned, imported)
-    file = load.whole(scanned)
-    found, wanted = (model(samples, training=False).numpy() for model in (imported, file))
-    if softmax:
-        found = tf.nn.softmax(found).numpy()
-    difference = float(np.abs(found - wanted).max())
+    file = load.arranged(scanned.path, load.whole(scanned), spec)
+    given = spec.named(samples)
+    cut = load.softmaxed(file, spec) if softmax else (False,) * len(spec.heads)
+    difference = 0.0
+    for taken_off, found, wanted in zip(
+        cut, *(ends.call(model, spec, given) for model in (imported, file)), strict=True
+    ):
+        same = tf.nn.softmax(found) if taken_off else found
+        # the largest of what may be NaN is NaN
+        difference = float(np.max([difference, np.abs(same.numpy() - wanted.numpy()).max()]))
     if not difference <= (TOLERANCE if softmax else 0):
         raise RunError(
             f"the model imported from {scanned.path} does not answer as the file does",
             expected=f"softmax of its logits within {TOLERANCE:g}" if softmax else "the same answers",
-            found=f"a difference of {difference:.3g} in {len(samples)} samples",
+            found=f"a difference of {difference:.3g} in {count(samples)} samples",
             todo="report this model; a layer that answers differently each time cannot be proven",
         )  # fmt: skip
-    return Proof(weights, len(samples), difference, softmax)
+    return Proof(weights, count(samples), difference, softmax)
 
 
 def require_equal_weights(scanned: Scanned, model: Any) -> int:

@@ -11,10 +11,10 @@ from pipeline.data import DataConfig, Split, Splits
 from pipeline.fit.config import FitConfig
 from pipeline.fit.loop import History, fit
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 from tests.pipeline.compress.zoo import unlike_at_first
 
-SPEC = Spec("samples", (6, 6, 1), (0.0, 1.0), ("a", "b", "c"))
+SPEC = classifier("samples", (6, 6, 1), (0.0, 1.0), ("a", "b", "c"))
 DATA = DataConfig()
 STEPS = 3
 

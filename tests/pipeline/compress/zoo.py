@@ -12,7 +12,7 @@ from pipeline.compress import fake_quant, folding, splitting
 from pipeline.formats import tflite
 from pipeline.formats.operators import Operators
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import Spec
+from pipeline.predictor import Spec, classifier
 
 NAME = "subject"
 CLASSES = ("a", "b", "c")
@@ -145,7 +145,7 @@ def samples(model: Any, count: int = 16) -> np.ndarray:
 def spec(model: Any) -> Spec:
     """Return what goes into a model and comes out."""
     classes = tuple(f"class {place}" for place in range(model.output_shape[-1]))
-    return Spec("samples", tuple(model.input_shape[1:]), (-1.0, 1.0), classes)
+    return classifier("samples", tuple(model.input_shape[1:]), (-1.0, 1.0), classes)
 
 
 def int8(model: Any, folder: Path) -> tuple[Any, Operators, float]:

@@ -8,9 +8,9 @@ import pytest
 from pipeline.data import DataConfig, Split, batches
 from pipeline.data.augment import AugmentConfig
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
-SPEC = Spec("image", (4, 4, 1), (0, 1), ("a", "b"))
+SPEC = classifier("image", (4, 4, 1), (0, 1), ("a", "b"))
 PART = Split(np.random.default_rng(0).random((10, 4, 4, 1), np.float32), np.arange(10))
 AUGMENT = AugmentConfig(shift_pixels=1, rotate_degrees=30)
 

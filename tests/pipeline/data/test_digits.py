@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pipeline import data
 from pipeline.data import DataConfig, Splits, digits
-from pipeline.data.source import Source
+from pipeline.data.source import Source, Target
 from pipeline.data.split import NAMES
 from pipeline.errors import InputError, MissingError
 
@@ -21,9 +21,9 @@ def splits() -> Splits:
 
 
 def test_digits_have_raw_pixels_ten_classes_and_default_sizes(splits: Splits) -> None:
-    assert splits.spec.input_name == "image"
-    assert splits.spec.input_shape == (8, 8, 1) == data.input_shape(DataConfig())
-    assert splits.spec.classes == tuple("0123456789")
+    assert splits.spec.input.name == "image"
+    assert splits.spec.input.shape == (8, 8, 1) == data.input_shapes(DataConfig())["image"]
+    assert splits.spec.head.classes == tuple("0123456789")
     assert [len(getattr(splits, name).y) for name in NAMES] == [1078, 270, 90, 359]
     assert splits.train.x.dtype == np.float32
     assert splits.train.y.dtype == np.int64
@@ -38,13 +38,13 @@ def test_no_digit_is_in_two_splits() -> None:
 
 
 def test_inferred_range_is_said(splits: Splits) -> None:
-    assert splits.spec.value_range == (0, 16)
+    assert splits.spec.input.value_range == (0, 16)
     assert splits.notes == ("data.value_range is not given: 0..16 is taken, the training split's range",)
 
 
 def test_range_of_the_recipe_is_taken_without_a_note() -> None:
     splits = data.load(DataConfig(value_range=(0, 20)))
-    assert splits.spec.value_range == (0, 20)
+    assert splits.spec.input.value_range == (0, 20)
     assert splits.notes == ()
 
 
@@ -59,19 +59,19 @@ def test_range_is_refused_when_it_has_no_width() -> None:
 
 
 def _source(x: np.ndarray) -> Source:
-    return Source(x=x, y=np.arange(len(x)) % 2, classes=("a", "b"), own_test=np.arange(90, 100))
+    return Source({"image": x}, {"": Target(np.arange(len(x)) % 2, ("a", "b"))}, own_test=np.arange(90, 100))
 
 
 def test_range_of_bytes_is_0_to_255() -> None:
-    splits = data.divide(_source(np.full((100, 2, 2, 1), 7, np.uint8)), DataConfig(), "image")
-    assert splits.spec.value_range == (0, 255)
+    splits = data.divide(_source(np.full((100, 2, 2, 1), 7, np.uint8)), DataConfig())
+    assert splits.spec.input.value_range == (0, 255)
     assert splits.notes == ("data.value_range is not given: 0..255 is taken, because the values are uint8",)
     assert len(splits.test.y) == 10
 
 
 def test_range_is_not_inferred_when_all_values_are_equal() -> None:
     with pytest.raises(InputError, match="cannot be inferred") as refused:
-        data.divide(_source(np.full((100, 2), 7.0)), DataConfig(), "features")
+        data.divide(_source(np.full((100, 2), 7.0)), DataConfig())
     assert refused.value.found == "the value 7 everywhere"
 
 
@@ -79,7 +79,7 @@ def test_values_that_are_not_finite_are_refused_with_their_split() -> None:
     x = np.random.default_rng(0).random((100, 2))
     x[95, 1] = np.nan
     with pytest.raises(InputError, match="not finite") as refused:
-        data.divide(_source(x), DataConfig(), "features")
+        data.divide(_source(x), DataConfig())
     assert refused.value.found == "1 such values in the test split"
 
 

@@ -59,9 +59,10 @@ def test_samples_are_images_or_features_by_their_shape(
 ) -> None:
     config = write(_arrays(shape))
     splits = data.load(config)
-    assert splits.spec.input_shape == sample == data.input_shape(config)
-    assert splits.spec.input_name == name
-    assert splits.spec.classes == ("0", "1", "2")
+    assert splits.spec.input.shape == sample
+    assert data.input_shapes(config) == {name: sample}
+    assert splits.spec.input.name == name
+    assert splits.spec.head.classes == ("0", "1", "2")
     assert splits.train.x.shape == (len(splits.train.y), *sample)
 
 
@@ -84,23 +85,23 @@ def test_all_four_splits_are_shares_when_there_are_no_test_arrays(write: Callabl
 
 
 def test_stored_type_decides_the_range(write: Callable[..., DataConfig]) -> None:
-    assert npz.load(write(_arrays())).x.dtype == np.uint8
-    assert data.load(write(_arrays())).spec.value_range == (0, 255)
+    assert npz.load(write(_arrays())).x["image"].dtype == np.uint8
+    assert data.load(write(_arrays())).spec.input.value_range == (0, 255)
     arrays = _arrays()
     arrays |= {name: arrays[name].astype(np.float32) for name in ("x_train", "x_test")}
-    assert data.load(write(arrays)).spec.value_range == (0, 2)
+    assert data.load(write(arrays)).spec.input.value_range == (0, 2)
 
 
 def test_labels_may_be_a_column_of_any_integer_type(write: Callable[..., DataConfig]) -> None:
     arrays = _arrays()
     arrays |= {"y_train": arrays["y_train"][:, None].astype(np.uint64), "y_test": arrays["y_test"].astype(np.int8)}
-    source = npz.load(write(arrays))
-    assert (source.y.shape, source.y.dtype) == ((80,), np.int64)
+    target = npz.load(write(arrays)).targets[""]
+    assert (target.y.shape, target.y.dtype) == ((80,), np.int64)
 
 
 def test_input_and_classes_are_named_by_the_recipe(write: Callable[..., DataConfig]) -> None:
     spec = data.load(write(_arrays(), input_name="pixels", classes=("a", "b", "c", "d"))).spec
-    assert (spec.input_name, spec.classes) == ("pixels", ("a", "b", "c", "d"))
+    assert (spec.input.name, spec.head.classes) == ("pixels", ("a", "b", "c", "d"))
 
 
 def test_other_arrays_are_never_read(write: Callable[..., DataConfig]) -> None:
@@ -284,7 +285,7 @@ def test_run_is_refused_when_the_file_cannot_be_read_but_the_recipe_is_not(
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
     config = DataConfig(source="npz", path=str(tmp_path / name))
-    assert data.input_shape(config) is None
+    assert data.input_shapes(config) is None
     for read in (data.content_hash, data.load):
         with pytest.raises(InputError, match="cannot be read") as refused:
             read(config)
@@ -381,9 +382,10 @@ def test_config_survives_a_round_trip() -> None:
 def test_mnist_of_keras_is_read_with_its_own_test_split() -> None:
     config = DataConfig(source="npz", path=os.environ["MODELMILL_TEST_MNIST"])
     splits = data.load(config)
-    assert splits.spec.input_shape == (28, 28, 1) == data.input_shape(config)
-    assert (splits.spec.input_name, splits.spec.value_range) == ("image", (0, 255))
-    assert splits.spec.classes == tuple("0123456789")
+    assert splits.spec.input.shape == (28, 28, 1)
+    assert data.input_shapes(config) == {"image": (28, 28, 1)}
+    assert (splits.spec.input.name, splits.spec.input.value_range) == ("image", (0, 255))
+    assert splits.spec.head.classes == tuple("0123456789")
     sizes = [len(part.y) for part in (splits.train, splits.validation, splits.calibration, splits.test)]
     assert sizes == [45_000, 11_250, 3_750, 10_000]
     assert splits.test.y[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

@@ -20,9 +20,9 @@ from pipeline.fit.config import FitConfig
 from pipeline.fit.loop import History, cross_entropy, fit
 from pipeline.fit.random import controlled
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
-SPEC = Spec("image", (4, 4, 1), (0, 1), ("a", "b", "c"))
+SPEC = classifier("image", (4, 4, 1), (0, 1), ("a", "b", "c"))
 DATA = DataConfig.model_validate({"augment": {"shift_pixels": 1, "rotate_degrees": 20}})
 EVERYTHING = {
     "epochs": 5,

@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import RunError
 from pipeline.formats import ConversionError, converting, meaningful_line, onnx, tflite
 from pipeline.isolate import Child
-from pipeline.predictor import FormatError, Spec, require_ends
+from pipeline.predictor import FormatError, classifier, require_ends
 from tests.pipeline.formats import tiny
 from tests.pipeline.formats.conftest import Exported
 
@@ -74,7 +74,7 @@ def test_answers_do_not_depend_on_the_batch_size(exported: Exported, name: str) 
 
 @pytest.mark.parametrize("name", tiny.FILES)
 def test_a_file_is_refused_when_it_is_not_for_this_data(exported: Exported, name: str) -> None:
-    other = Spec("features", (64,), (0.0, 1.0), ("a", "b"))
+    other = classifier("features", (64,), (0.0, 1.0), ("a", "b"))
     with pytest.raises(FormatError) as caught:
         module_of(name).load(exported.folder / name, other, 1)
     assert caught.value.what == f"{name} is not a model for this data"

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline import legacy_keras
 from pipeline.formats import onnx, saved_model, tflite
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
-SPEC = Spec("image", (8, 8, 1), (0.0, 16.0), ("a", "b", "c", "d"))
+SPEC = classifier("image", (8, 8, 1), (0.0, 16.0), ("a", "b", "c", "d"))
 PRECISIONS: tuple[tflite.Precision, ...] = ("float32", "float16", "dynamic-int8", "int8")
 FILES = (*(f"{precision}.tflite" for precision in PRECISIONS), "float32.onnx", "int8.onnx")
 
@@ -103,13 +103,13 @@ def write_pooling(folder: Path) -> None:
     import tensorflow as tf
 
     module = tf.Module()
-    module.kernel = tf.Variable(tf.ones([1, len(SPEC.classes)]))
+    module.kernel = tf.Variable(tf.ones([1, len(SPEC.head.classes)]))
 
     def serve(image: Any) -> dict[str, Any]:
         logits = tf.matmul(tf.reduce_mean(image, [1, 2]), module.kernel)
         return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
-    specs = [tf.TensorSpec([None, *SPEC.input_shape], tf.float32, name=SPEC.input_name)]
+    specs = [tf.TensorSpec([None, *SPEC.input.shape], tf.float32, name=SPEC.input.name)]
     function = tf.function(serve, autograph=False, input_signature=specs).get_concrete_function()
     tf.saved_model.save(module, str(folder / "1"), signatures={saved_model.SIGNATURE: function})
 
@@ -127,7 +127,7 @@ def serve_unchecked(folder: Path, shape: tuple[int, ...]) -> str:
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder / "1"))
         signature = meta_graph.signature_def[saved_model.SIGNATURE]
-        feed, fetch = signature.inputs[SPEC.input_name].name, signature.outputs["logits"].name
+        feed, fetch = signature.inputs[SPEC.input.name].name, signature.outputs["logits"].name
         call = session._make_callable_from_options(config_pb2.CallableOptions(feed=[feed], fetch=[fetch]))
         try:
             (logits,) = call(np.zeros(shape, np.float32))
@@ -195,7 +195,7 @@ def keras_kernels() -> dict[str, np.ndarray]:
 
 
 def load_saved_model_for_other_data(folder: Path) -> None:
-    saved_model.load(folder, Spec("features", (64,), (0.0, 1.0), ("a", "b")), 1)
+    saved_model.load(folder, classifier("features", (64,), (0.0, 1.0), ("a", "b")), 1)
 
 
 def saved_model_ends(folder: Path) -> dict[str, dict[str, list[int] | None]]:

@@ -10,13 +10,13 @@ import pytest
 from pipeline.errors import RejectedError, ServerError, UnavailableError
 from pipeline.measuring import guard
 from pipeline.measuring.guard import Guard, Malformed, malformed
-from pipeline.predictor import Spec
+from pipeline.predictor import Spec, classifier
 
 SHAPES = [(8, 8, 1), (28, 28, 3), (64,), (1,), (2,), (2, 2), (1, 1, 1), (2, 1, 2, 1), (3, 5, 7, 2)]
 
 
 def _spec(shape: tuple[int, ...]) -> Spec:
-    return Spec("image", shape, (0.0, 1.0), ("a", "b"))
+    return classifier("image", shape, (0.0, 1.0), ("a", "b"))
 
 
 SPEC = _spec((8, 8, 1))
@@ -24,7 +24,7 @@ SAMPLE = np.arange(192, dtype=np.float32).reshape(3, 8, 8, 1)
 
 
 def _is_right(batch: np.ndarray, spec: Spec) -> bool:
-    return batch.dtype == np.float32 and batch.ndim == len(spec.input_shape) + 1 and batch.shape[1:] == spec.input_shape
+    return batch.dtype == np.float32 and batch.ndim == len(spec.input.shape) + 1 and batch.shape[1:] == spec.input.shape
 
 
 @pytest.mark.parametrize("shape", SHAPES)

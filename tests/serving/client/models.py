@@ -8,10 +8,10 @@ import numpy as np
 
 import models
 from pipeline.formats import saved_model
-from pipeline.predictor import Spec
+from pipeline.predictor import Spec, classifier
 
-DIGITS = Spec("image", (8, 8, 1), (0.0, 16.0), tuple("0123456789"))
-COLUMNS = Spec("features", (30,), (-1.0, 1.0), ("benign", "malignant"))
+DIGITS = classifier("image", (8, 8, 1), (0.0, 16.0), tuple("0123456789"))
+COLUMNS = classifier("features", (30,), (-1.0, 1.0), ("benign", "malignant"))
 
 
 def write(folder: Path, architecture: str, spec: Spec) -> None:

@@ -113,8 +113,8 @@ def server(child: Child, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def _samples(spec: Spec, count: int) -> np.ndarray:
-    low, high = spec.value_range
-    return np.random.default_rng(5).uniform(low, high, (count, *spec.input_shape)).astype(np.float32)
+    low, high = spec.input.value_range
+    return np.random.default_rng(5).uniform(low, high, (count, *spec.input.shape)).astype(np.float32)
 
 
 @pytest.mark.parametrize("version", SERVED, ids=lambda version: f"{SERVED[version][0]}-{version}")
@@ -129,7 +129,7 @@ def test_served_model_answers_as_it_does_in_process(server: Server, child: Child
         rows = {len(batch): slice(None), 1: slice(1), 3: slice(7, 2, -2)}[len(part)]
         for name in ("logits", "probabilities"):
             assert found[name].dtype == np.float32
-            assert found[name].shape == (len(part), len(spec.classes))
+            assert found[name].shape == (len(part), len(spec.head.classes))
             assert np.abs(found[name] - expected[name][rows]).max() < 1e-5
         assert np.array_equal(found["logits"].argmax(1), expected["logits"][rows].argmax(1))
     predictor.close()

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.predictor import FormatError, Spec
+from pipeline.predictor import FormatError, classifier
 from serving.client import signature
 
-SPEC = Spec("image", (8, 8, 1), (0.0, 16.0), ("a", "b"))
+SPEC = classifier("image", (8, 8, 1), (0.0, 16.0), ("a", "b"))
 
 
 def _answer() -> Any:

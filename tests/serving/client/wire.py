@@ -17,9 +17,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
-SPEC = Spec("image", (2, 2, 1), (0.0, 1.0), ("a", "b"))
+SPEC = classifier("image", (2, 2, 1), (0.0, 1.0), ("a", "b"))
 METADATA: dict[str, Any] = {
     "inputs": {"image": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": s} for s in ("-1", "2", "2", "1")]}}},
     "outputs": {

@@ -46,9 +46,9 @@ def test_an_export_of_modelmill_shows_its_spec(client: Grpc) -> None:
     found = signatures(client.metadata("guarded"))
     assert set(found) == {saved_model.SIGNATURE, "__saved_model_init_op"}
     signature = found[saved_model.SIGNATURE]
-    assert list(signature.inputs) == [tiny.SPEC.input_name]
-    sizes = [dim.size for dim in signature.inputs[tiny.SPEC.input_name].tensor_shape.dim]
-    assert sizes == [-1, *tiny.SPEC.input_shape]
+    assert list(signature.inputs) == [tiny.SPEC.input.name]
+    sizes = [dim.size for dim in signature.inputs[tiny.SPEC.input.name].tensor_shape.dim]
+    assert sizes == [-1, *tiny.SPEC.input.shape]
     assert sorted(signature.outputs) == ["logits", "probabilities"]
     assert signature.method_name == PREDICT
 

@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.formats.model_file.scan import scan
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 from tests.pipeline.compress import tiny
 from tests.pipeline.formats.model_file import files
 from tests.pipeline.formats.model_file.conftest import Good, saved
@@ -321,6 +321,6 @@ def test_good_file_is_read_whatever_its_suffix(suffix: str, good: Good, tmp_path
 
 
 def test_input_of_any_batch_is_the_datas_shape(good: Good) -> None:
-    other = Spec("samples", (7, 6, 1), (0.0, 1.0), ("a", "b", "c"))
+    other = classifier("samples", (7, 6, 1), (0.0, 1.0), ("a", "b", "c"))
     with pytest.raises(InputError, match="is not a model for this data"):
         files.read(good.file("plain", ".h5"), other)

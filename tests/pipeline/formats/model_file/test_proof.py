@@ -14,13 +14,13 @@ from pipeline.formats import keras_file
 from pipeline.formats.model_file import importing, load, proof, scan
 from pipeline.isolate import Child
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 from tests.pipeline import isolated
 from tests.pipeline.compress import tiny
 from tests.pipeline.compress.zoo import unlike_at_first
 from tests.pipeline.formats.model_file.conftest import SUFFIXES, saved
 
-SPEC = Spec("x", (6, 8), (0.0, 1.0), ("a", "b", "c"))
+SPEC = classifier("x", (6, 8), (0.0, 1.0), ("a", "b", "c"))
 
 
 def _wide(softmax: bool) -> Any:

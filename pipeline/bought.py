@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from pipeline.causes import SMALLER, causes
 from pipeline.report.document import Artifact, Bought, Explained, Faster, Latency, Run
-from pipeline.report.model import Interval, Model
+from pipeline.report.model import Model
+from pipeline.report.quality import Quality, change
 from pipeline.report.words import precision, ratio, where
 from pipeline.students_t import geometric_mean
 
@@ -48,12 +49,13 @@ def _bought(before: Model, after: Model, artifacts: Sequence[Artifact]) -> Bough
     sizes = (sized[0].id, sized[1].id) if sized else (WEIGHTS, WEIGHTS)
     old_bytes, new_bytes = (sized or (before, after))[0].gzip_bytes, (sized or (before, after))[1].gzip_bytes
     faster = [one for old, new in pairs for one in _faster(old, new)]
-    size, drop = _over(old_bytes, new_bytes), after.metrics.get("accuracy_drop_against_previous")
+    size, drop = _over(old_bytes, new_bytes), change(after.metrics, "drop_against_previous")
     macs = _over(before.macs, after.macs)
     unsound = [where(*place) for old, new in pairs for place in _unsound(old, new)]
     return Bought(
         stage=after.stage, against=before.stage, parameters_ratio=_over(before.parameters, after.parameters),
-        macs_ratio=macs, size_ratio=size, sizes=sizes, accuracy_drop=drop, faster=faster,
+        macs_ratio=macs, size_ratio=size, sizes=sizes, accuracy_drop=drop.found if drop else None,
+        faster=faster,
         verdict=_verdict(size, faster, unsound, drop), causes=causes(size, macs, faster, pairs),
     )  # fmt: skip
 
@@ -101,7 +103,7 @@ def _unsound(old: Artifact, new: Artifact) -> Iterator[tuple[str, str | None]]:
             yield run.runtime, run.protocol
 
 
-def _verdict(size: float, faster: Sequence[Faster], unsound: Sequence[str], drop: Interval | None) -> str:
+def _verdict(size: float, faster: Sequence[Faster], unsound: Sequence[str], lost: Quality | None) -> str:
     """Return in plain words: smaller or not, faster or not and where, and whether it is still right."""
 
     def places(some: list[Faster]) -> str:
@@ -119,12 +121,13 @@ def _verdict(size: float, faster: Sequence[Faster], unsound: Sequence[str], drop
     words += [] if faster or unsound else ["latency not compared"]
     both = quick and len(words) == 2 and smaller
     text = " and ".join(words) if both else ", ".join(words)
-    if drop is None:
+    if lost is None:
         return text
-    points = f"{abs(100 * drop.value):.1f} points"
+    drop, of = lost.found, "" if lost.noun == "accuracy" else f" of {lost.noun}"
+    points = f"{abs(100 * drop.value):.1f} points{of}"
     if drop.low > 0:
         return f"{text}; less accurate ({points})"
     if drop.high < 0:
         return f"{text}; more accurate ({points})"
     low, high = 100 * drop.low, 100 * drop.high
-    return f"{text}; no loss of accuracy proven ({100 * drop.value:.1f} points, 95 % {low:.1f} to {high:.1f})"
+    return f"{text}; no loss of {lost.noun} proven ({100 * drop.value:.1f} points, 95 % {low:.1f} to {high:.1f})"

@@ -15,9 +15,10 @@ from pipeline.data.batches import arrays
 from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
-from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning, Monitor
+from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning
 from pipeline.fit.loop import EVALUATION_BATCH, History, fit
 from pipeline.formats import keras_file
+from pipeline.quality import quality as quality_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,8 +75,7 @@ def tune(
     metric = tasks.only_head(splits.spec).metric
     chosen = config.early_stopping
     if chosen is None and config.on_regression == "keep_best":
-        monitor: Monitor = "val_accuracy" if metric == "accuracy" else "val_r2"
-        chosen = EarlyStopping(monitor=monitor, patience=config.epochs)
+        chosen = EarlyStopping(monitor="val_accuracy", patience=config.epochs)
     if chosen is not None:
         chosen = chosen.model_copy(update={"from_epoch": max(chosen.from_epoch, min(from_epoch, config.epochs))})
     config = config.model_copy(update={"early_stopping": chosen})
@@ -91,7 +91,7 @@ def tune(
 def quality(model: Any, splits: Splits) -> float:
     """Return a model's accuracy or R2 on the validation split, at most 1."""
     answers = model.predict(arrays(splits.validation.x), batch_size=EVALUATION_BATCH, verbose=0)
-    return tasks.quality(tasks.only_head(splits.spec), np.asarray(splits.validation.y), answers)
+    return quality_of(tasks.only_head(splits.spec), np.asarray(splits.validation.y), answers)
 
 
 def metrics(splits: Splits, after: float, before: float | None = None, prefix: str = "") -> dict[str, float]:

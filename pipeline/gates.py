@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from pipeline.report.document import Artifact, Gate, Run
 from pipeline.report.model import Interval
+from pipeline.report.quality import change
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,12 @@ def _invalid_speedup(run: Run) -> list[str]:
 
 
 def _parity(_: Artifact, run: Run, __: Artifact) -> Interval | None:
-    found = run.parity
-    return Interval(value=found.top1_agreement, low=found.top1_agreement_low, high=found.top1_agreement_high)
+    return run.parity.agreement()
+
+
+def _drop(_: Artifact, run: Run, __: Artifact) -> Interval | None:
+    lost = change(run.metrics, "drop")
+    return lost.found if lost else None
 
 
 def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Interval | None:
@@ -67,7 +72,7 @@ def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Interval | N
 
 _RULES = {
     "max_accuracy_drop": _Rule(
-        True, "", lambda _, run, __: run.metrics.get("accuracy_drop"),
+        True, "", _drop,
         "a lower prune.final_sparsity, more epochs in the stage that lost it (see what each stage bought), "
         "more calibration samples (data.split.calibration), a precision that keeps more (float16, dynamic-int8)",
     ),

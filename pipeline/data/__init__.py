@@ -46,7 +46,7 @@ class DataConfig(Frozen):
     task: Task | None = Field(
         default=None,
         description="classification: labels are classes; regression: they are numbers to predict; reconstruction: the "
-        "model gives its input back (autoencoder); null: classification of integers, regression of floats",
+        "model gives its input back (autoencoder); null: classification, and of several outputs each by its type",
     )
     classes: tuple[str, ...] | None = Field(
         default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 LAYOUT = (
     "numbers x_train [n, height, width], [n, height, width, channels] or [n, features] and integers y_train [n], or "
-    "floats [n] or [n, values] for a regression; x_test and y_test in the same way, or neither; x_train_NAME and "
-    "y_train_NAME, one for each, where there are several inputs or outputs"
+    "with data.task regression floats [n] or [n, values]; x_test and y_test in the same way, or neither; "
+    "x_train_NAME and y_train_NAME, one for each, where there are several inputs or outputs"
 )
 TODO = "numpy.savez_compressed(FILE, x_train=..., y_train=..., x_test=..., y_test=...) and --set data.path=FILE"
 
@@ -58,7 +58,10 @@ def load(config: DataConfig) -> Source:
         for name, (shape, _) in _headers(archive, path, config).items():
             with archive.open(f"{name}.npy") as member:
                 array = npy.read_array(member, allow_pickle=False)
-            arrays[name] = array.reshape(len(array), *_sample_shape(shape)) if name[0] == "x" else array
+            # labels may be a column, of any integer type
+            shaped = _sample_shape(shape) if name[0] == "x" else shape[1:] if shape[1:] != (1,) else ()
+            array = array.astype(np.int64) if name[0] == "y" and array.dtype.kind in "iu" else array
+            arrays[name] = array.reshape(len(array), *shaped)
     own_test, joined = None, {}
     for name, array in arrays.items():
         side, part, end = _split(name)
@@ -88,16 +91,14 @@ def _default(config: DataConfig, rank: int) -> str:
 
 
 def _target(y: np.ndarray, config: DataConfig, path: Path) -> Target:
-    import numpy as np
-
-    if _predicts_numbers(y.dtype, config):
+    if y.dtype.kind == "f" or config.task == "regression":
         return Target(y, None)
-    labels = y.reshape(-1).astype(np.int64)
-    return Target(labels, _classes(labels, config, path))
+    return Target(y, _classes(y, config, path))
 
 
-def _predicts_numbers(dtype: np.dtype, config: DataConfig) -> bool:
-    return config.task == "regression" or (config.task is None and dtype.kind == "f")
+def _predicts_numbers(name: str, dtype: np.dtype, config: DataConfig) -> bool:
+    # labels that were saved as floats by mistake are no regression; of several outputs each says by its type what it is
+    return config.task == "regression" or (config.task is None and bool(_split(name)[2]) and dtype.kind == "f")
 
 
 def files(config: DataConfig) -> tuple[Path, ...]:
@@ -203,7 +204,7 @@ def _problems(headers: Mapping[str, tuple[tuple[int, ...], np.dtype]], config: D
     first = next(iter(headers))
     for name, (shape, dtype) in headers.items():
         side, part, end = _split(name)
-        numbers = side == "y" and _predicts_numbers(dtype, config)
+        numbers = side == "y" and _predicts_numbers(name, dtype, config)
         if dtype.hasobject:
             yield f"{name} holds Python objects, which are never loaded"
         elif dtype.kind not in (_NUMBERS if side == "x" or numbers else "iu"):

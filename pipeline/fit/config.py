@@ -12,7 +12,8 @@ from pipeline.config import NEUTRAL, Frozen
 # folder of the TensorBoard logs, beside the checkpoints
 TENSORBOARD = "tensorboard"
 
-Monitor = Literal["val_r2", "val_loss", "val_accuracy"]
+# val_accuracy stands for what the task is judged by: of values it is val_r2
+Monitor = Literal["val_loss", "val_accuracy"]
 
 
 class _Optimizer(Frozen):
@@ -123,7 +124,9 @@ class Plateau(_Schedule):
     """The learning rate falls when the validation stops getting better."""
 
     name: Literal["plateau"] = "plateau"
-    monitor: Monitor = Field(default="val_loss", description="what has to get better")
+    monitor: Monitor = Field(
+        default="val_loss", description="what has to get better; val_accuracy: R2 where values are predicted"
+    )
     factor: float = Field(default=0.5, gt=0, lt=1, description="what the rate is multiplied by")
     patience: int = Field(default=5, ge=1, description="epochs without improvement before it falls")
     min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement: more than this")
@@ -136,7 +139,9 @@ Schedule = Annotated[Constant | Step | Cosine | Exponential | Plateau, Field(dis
 class EarlyStopping(Frozen):
     """Stop when the validation stops getting better; the best epoch's weights are restored, also at the last epoch."""
 
-    monitor: Monitor = Field(default="val_loss", description="what has to get better")
+    monitor: Monitor = Field(
+        default="val_loss", description="what has to get better; val_accuracy: R2 where values are predicted"
+    )
     patience: int = Field(default=10, ge=1, description="epochs without improvement before it stops")
     min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement: more than this")
     from_epoch: int = Field(

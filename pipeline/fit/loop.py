@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.compress.distillation import Teaching, taught
 from pipeline.data import batches
-from pipeline.errors import DivergedError, InputError
+from pipeline.errors import DivergedError
 from pipeline.events import Emit, Note, Progress
 from pipeline.files import DamagedError
 from pipeline.fit import checkpoint, tasks
@@ -81,12 +81,10 @@ def fit(
 
     Raises:
         DivergedError: a loss is not finite; the last whole checkpoint is that of the epoch before.
-        InputError: augmentation that is impossible for these inputs, several outputs, or a metric to watch that is
-            not of this task.
+        InputError: augmentation that is impossible for these inputs, or several outputs.
         DiskError: `work` cannot be written to.
     """
     head = tasks.only_head(splits.spec)
-    _require_monitors(config, head.metric, stage)
     steps = math.ceil(len(splits.train) / config.batch_size)
     table = rates(config, steps)
     with controlled(model) as chance, taught(model, teaching, head):
@@ -122,16 +120,6 @@ def fit(
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
     return loop.history()
-
-
-def _require_monitors(config: FitConfig, metric: str, stage: str) -> None:
-    for key in ("early_stopping", "schedule"):
-        watched = getattr(getattr(config, key), "monitor", None)
-        if watched not in (None, "val_loss", f"val_{metric}"):
-            raise InputError(
-                f"{stage}.{key}.monitor is not of this task", expected=f"val_loss or val_{metric}", found=watched,
-                todo="change it",
-            )  # fmt: skip
 
 
 class _Loop:
@@ -221,7 +209,7 @@ class _Loop:
         self.epoch += 1
         for name in self.names:
             self.metrics[name].append(latest[name])
-        self.watch = self.watch.after(self.epoch, latest, self.config)
+        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": latest[self.names[3]]}, self.config)
         weights = self.model.get_weights()
         if self.watch.best_epoch in (0, self.epoch):
             self.best = weights

@@ -8,8 +8,6 @@ from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pipeline.predictor import Head, Spec
 
 
@@ -71,7 +69,7 @@ def cross_entropy(label_smoothing: float) -> Any:
 
 
 def metric(head: Head) -> Any:
-    """Return the Keras metric that watches a head, named as in reports: accuracy in [0, 1], or r2 (see `quality`)."""
+    """Return the Keras metric that watches a head, named as in reports: accuracy, or r2 (`pipeline.quality`)."""
     keras = load_keras()
     import tensorflow as tf
 
@@ -109,20 +107,3 @@ def _columns(head: Head) -> int:
     import math
 
     return math.prod(head.shape)
-
-
-def quality(head: Head, wanted: np.ndarray, answered: np.ndarray) -> float:
-    """Return what a head is judged by, at most 1: the share of right answers, or the coefficient of determination.
-
-    R2 is scikit-learn's r2_score: of a regression the mean over its values, of a reconstruction that of all values of
-    the sample together ("variance_weighted").
-    """
-    import numpy as np
-
-    if head.task == "classification":
-        return float(np.mean(answered.argmax(axis=1) == wanted))
-    from sklearn.metrics import r2_score
-
-    flat = [array.reshape(len(array), -1) for array in (wanted, answered)]
-    together = "variance_weighted" if head.task == "reconstruction" else "uniform_average"
-    return float(r2_score(*flat, multioutput=together))

@@ -89,15 +89,28 @@ class Explained(Frozen):
 
 
 class Parity(Frozen):
-    """Agreement with the Keras model of the same stage, computed on logits over the test split."""
+    """Agreement with the Keras model of the same stage over the test split, computed on logits, or on values.
+
+    Of several outputs the worst. `top1_agreement` is null where none answers logits, `r2` where all do: the share of
+    the variance of the Keras model's values that this one's reproduce.
+    """
 
     against: str
     samples: int
-    top1_agreement: float
-    top1_agreement_low: float
-    top1_agreement_high: float
+    top1_agreement: float | None
+    top1_agreement_low: float | None
+    top1_agreement_high: float | None
+    r2: float | None = None
     max_abs_error: float
     mean_abs_error: float
+
+    def agreement(self) -> Interval:
+        """Return the share of samples with the same top-1, or R2, whichever is less; at most 1."""
+        found = [] if self.r2 is None else [Interval(value=self.r2, low=self.r2, high=self.r2)]
+        same, low, high = self.top1_agreement, self.top1_agreement_low, self.top1_agreement_high
+        if same is not None and low is not None and high is not None:
+            found.append(Interval(value=same, low=low, high=high))
+        return min(found, key=lambda one: one.value)
 
 
 class Speedup(Frozen):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pipeline.report.axis import Axis, Tick, linear, logarithmic
 from pipeline.report.document import Report
 from pipeline.report.model import Histogram, Model
+from pipeline.report.quality import NAMES
 from pipeline.report.words import number
 
 WIDTH, HEIGHT = 256.0, 140.0  # of the area of the curves, in the units of the SVG
@@ -73,14 +74,14 @@ def _epochs(count: int) -> Axis:
 
 
 def training(history: Mapping[str, Sequence[float]]) -> list[Chart]:
-    """Return the charts of loss and accuracy, each with a curve for training and one for validation.
+    """Return the charts of loss and of accuracy or R2, each with a curve for training and one for validation.
 
     Args:
-        history: metric -> one value per epoch; `loss` and `accuracy` and their `val_` twins are drawn.
+        history: metric -> one value per epoch; those that have a `val_` twin are drawn.
     """
     charts = [
         lines(metric, {"training": history.get(metric), "validation": history.get(f"val_{metric}")})
-        for metric in ("loss", "accuracy")
+        for metric in ("loss", *NAMES)
     ]
     return [chart for chart in charts if chart]
 
@@ -92,9 +93,10 @@ def histories(report: Report) -> dict[str, Mapping[str, list[float]]]:
 
 
 def taught(student: Model, alone: Model) -> Chart | None:
-    """Return the validation accuracy of a student with a teacher and of the one trained alone, in one chart."""
-    values = {"taught": student.training.get("val_accuracy"), "alone": alone.training.get("val_accuracy")}
-    return lines("validation accuracy", values)
+    """Return the validation accuracy or R2 of a student with a teacher and of the one trained alone, in one chart."""
+    metric = next((name for name in NAMES if f"val_{name}" in student.training), "accuracy")
+    values = {"taught": student.training.get(f"val_{metric}"), "alone": alone.training.get(f"val_{metric}")}
+    return lines(f"validation {NAMES[metric]}", values)
 
 
 def outline(histogram: Histogram, width: float, height: float) -> str:

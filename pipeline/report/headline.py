@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import InputError
 from pipeline.report.document import Artifact, Report, Run
 from pipeline.report.model import Interval, Model
-from pipeline.report.words import kilobytes, milliseconds, number, percent, ratio, where
+from pipeline.report.quality import Quality, change, quality
+from pipeline.report.words import kilobytes, milliseconds, number, ratio, where
 
 _DROP = "max_accuracy_drop"
 _SMALLER = 1.005  # a ratio above this is shown as more than 1.00
@@ -96,9 +98,9 @@ def answers(report: Report) -> list[Answer]:
         found.append(_smaller(reference, final))
         found.append(_faster(run) if run else None)
     if run:
-        basis = reference.runs[0].metrics.get("accuracy") if reference.runs else None
+        basis = quality(reference.runs[0].metrics) if reference.runs else None
         allowed = any(gate.passed for gate in report.gates if (gate.name, gate.artifact) == (_DROP, final.id))
-        found.append(_right(run.metrics.get("accuracy"), run.metrics.get("accuracy_drop"), basis, allowed=allowed))
+        found.append(_right(run.metrics, basis, allowed=allowed))
     return [one for one in found if one]
 
 
@@ -130,28 +132,29 @@ def _faster(run: Run) -> Answer | None:
     return Answer("Faster?", word, said, ratio(faster.value), details)
 
 
-def _right(
-    accuracy: Interval | None, drop: Interval | None, basis: Interval | None, *, allowed: bool = False
-) -> Answer | None:
-    if accuracy is None:
+def _right(metrics: Mapping[str, Interval], basis: Quality | None, *, allowed: bool = False) -> Answer | None:
+    found, lost = quality(metrics), change(metrics, "drop")
+    if found is None:
         return None
-    word, said = _loss(drop, allowed=allowed)
-    details = [f"right on the test split, 95 % {percent(accuracy.low)} to {percent(accuracy.high)}"]
+    drop = lost.found if lost else None
+    word, said = _loss(drop, found.noun, allowed=allowed)
+    what = "right" if found.noun == "accuracy" else found.noun
+    details = [f"{what} on the test split, 95 % {found.low} to {found.high}"]
     if drop:
-        before = f"from {percent(basis.value)} %: " if basis else ""
+        before = f"from {basis.text}: " if basis else ""
         details.append(f"{before}{_points(-drop.value)} points, 95 % {_points(-drop.high)} to {_points(-drop.low)}")
-    return Answer("Still right?" if drop else "Right?", word, said, f"{percent(accuracy.value)} %", tuple(details))
+    return Answer("Still right?" if drop else "Right?", word, said, found.text, tuple(details))
 
 
 def _points(change: float) -> str:
     return f"{round(100 * change, 1) + 0.0:+.1f}"  # -0.0 + 0.0 is 0.0
 
 
-def _loss(drop: Interval | None, *, allowed: bool) -> tuple[Word, str]:
+def _loss(drop: Interval | None, noun: str, *, allowed: bool) -> tuple[Word, str]:
     if drop is None:
         return "open", "nothing to compare with"
     if drop.low > 0:
-        return ("open", "less accurate, within the limit") if allowed else ("no", "accuracy is lost")
+        return ("open", "less accurate, within the limit") if allowed else ("no", f"{noun} is lost")
     if drop.high < 0:
         return "yes", "more accurate"
     # one that may be there is a yes only where it looks like none, or a limit says that it may
@@ -164,7 +167,7 @@ def _of_models(line: list[Model]) -> list[Answer]:
     if not line:
         return []
     first, last = line[0], line[-1]
-    found = [_right(last.metrics.get("accuracy"), last.metrics.get("accuracy_drop"), first.metrics.get("accuracy"))]
+    found = [_right(last.metrics, quality(first.metrics))]
     if last is not first:
         found.insert(0, _smaller(first, last, "of weights, gzipped"))
         times = first.macs / last.macs if last.macs else 1.0
@@ -197,6 +200,6 @@ def served(report: Report) -> str:
             else:
                 claim = "slower" if faster.high < 1 else "no faster"
                 parts.append(f"{claim} {place} ({ratio(faster.value)}, 95 % {faster.low:.2f} to {faster.high:.2f})")
-    if accuracy := chosen.runs[0].metrics.get("accuracy"):
-        parts.append(f"right on {percent(accuracy.value)} %")
+    if found := quality(chosen.runs[0].metrics):
+        parts.append(found.said)
     return ", ".join(parts)

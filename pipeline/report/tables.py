@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -11,6 +13,7 @@ from rich.text import Text
 from pipeline.report import headline, layers, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
+from pipeline.report.quality import change, qualities
 from pipeline.report.words import kilobytes, number
 
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
@@ -42,10 +45,21 @@ def _spread(interval: Interval | Speedup | None, form: str, unit: str, scale: fl
     return _pair(value + unit, f"{low}..{high}")
 
 
+def _right(metrics: Mapping[str, Interval]) -> Text:
+    found = [_pair(one.text, f"{one.low}..{one.high}") for one in qualities(metrics)]
+    return Text("\n").join(found) if found else Text("-")
+
+
 def artifacts(report: Report) -> RenderableType:
     """Return the table of artifacts; an artifact that failed shows its error below the table."""
     table = _grid(
-        "Artifacts", "artifact\nruntime", "gzip kB\nratio", "accuracy\n95 %", "as\nKeras", "p50 ms\np99", "faster\n95 %"
+        "Artifacts",
+        "artifact\nruntime",
+        "gzip kB\nratio",
+        f"{words.judged_by(report)}\n95 %",
+        "as\nKeras",
+        "p50 ms\np99",
+        "faster\n95 %",
     )
     for artifact in report.artifacts:
         said = words.marks(artifact, report)
@@ -60,7 +74,7 @@ def artifacts(report: Report) -> RenderableType:
                 latency.append("\nINVALID", "red")
             table.add_row(
                 _pair(artifact.id, ", ".join([words.place(run), *said])), sizes,
-                _spread(run.metrics.get("accuracy"), ".1f", " %", 100), f"{words.percent(run.parity.top1_agreement)} %",
+                _right(run.metrics), f"{words.percent(run.parity.agreement().value)} %",
                 latency,
                 _spread(one.speedup if one else None, ".2f", "x"),
             )  # fmt: skip
@@ -77,7 +91,14 @@ def artifacts(report: Report) -> RenderableType:
 def bought(report: Report) -> RenderableType:
     """Return the table of what each stage bought, with a verdict for each and why it is not faster where it is not."""
     table = _grid(
-        "What each stage bought", "stage", "para-\nmeters", "MACs", "zeros", "gzip kB", "accuracy\n95 %", "p50 ms"
+        "What each stage bought",
+        "stage",
+        "para-\nmeters",
+        "MACs",
+        "zeros",
+        "gzip kB",
+        f"{words.judged_by(report)}\n95 %",
+        "p50 ms",
     )
     for model in report.models:
         one = words.bought_by(model, report)
@@ -90,7 +111,7 @@ def bought(report: Report) -> RenderableType:
             _pair(
                 kilobytes(words.packed(model, report)), words.ratio(one.size_ratio) if one and one.size_ratio else ""
             ),
-            _spread(model.metrics.get("accuracy"), ".1f", " %", 100),
+            _right(model.metrics),
             times or "-",
         )
     return Group(table, *_verdicts(report), *_student(report), *_left_out(report))
@@ -111,8 +132,8 @@ def _verdicts(report: Report) -> list[Text]:
 
 def _student(report: Report) -> list[Text]:
     pair = words.taught(report)
-    gain = pair[0].metrics.get("accuracy_gain_by_teaching") if pair else None
-    return [Text(words.gained(gain))] if gain else []
+    gain = change(pair[0].metrics, "gain_by_teaching") if pair else None
+    return [Text(words.gained(gain.found, gain.noun))] if gain else []
 
 
 def _left_out(report: Report) -> list[Text]:

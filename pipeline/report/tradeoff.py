@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pipeline.report.axis import Axis, linear, logarithmic
 from pipeline.report.document import Artifact, Report, Run
 from pipeline.report.model import Interval
-from pipeline.report.words import kilobytes, milliseconds, percent, where
+from pipeline.report.quality import quality
+from pipeline.report.words import judged_by, kilobytes, milliseconds, where
 
 WIDTH, HEIGHT = 256.0, 170.0  # of the area of the marks, in the units of the SVG
 RADIUS = 5.0
@@ -91,10 +92,11 @@ def tradeoffs(report: Report) -> list[Tradeoff]:
         if artifact.error:
             continue
         for place, run in enumerate(artifact.runs):
-            accuracy = run.metrics.get("accuracy")
-            if accuracy is None:
+            right_is = quality(run.metrics)
+            if right_is is None:
                 continue
-            right = f"{percent(accuracy.value)} % (95 % {percent(accuracy.low)} to {percent(accuracy.high)})"
+            accuracy = right_is.found
+            right = f"{right_is.text} (95 % {right_is.low} to {right_is.high})"
             if place == 0 and artifact.gzip_bytes:
                 said = f"{right} at {kilobytes(artifact.gzip_bytes)} kB"
                 sizes.append(_Point(number, artifact, artifact.gzip_bytes / 1000, accuracy, said))
@@ -107,7 +109,8 @@ def tradeoffs(report: Report) -> list[Tradeoff]:
     every = [edge for *_, points in found for point in points for edge in (point.accuracy.low, point.accuracy.high)]
     if not every:
         return []
-    accuracies = linear(every, lambda share: f"{100 * share:g} %", ticks=5, most=1.0)
+    shares = judged_by(report).startswith("accuracy")
+    accuracies = linear(every, lambda share: f"{100 * share:g} %" if shares else f"{share:g}", ticks=5, most=1.0)
     return [_chart(*facts, accuracies) for facts in found if len(facts[-1]) > 1]
 
 

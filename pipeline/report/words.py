@@ -7,7 +7,11 @@ from collections.abc import Iterator
 
 from pipeline.report.document import Artifact, Bought, Faster, Gate, Latency, Report, Run
 from pipeline.report.model import Interval, Model
+from pipeline.report.quality import Quality, change, nouns
+from pipeline.report.quality import qualities as qualities
 
+# metrics that are no shares
+VALUES = ("r2", "mse", "mae")
 PROTOCOLS = {"grpc": "gRPC", "rest": "REST"}
 _RUNTIMES = {
     "litert": "LiteRT",
@@ -35,6 +39,11 @@ def milliseconds(value: float) -> str:
 def percent(share: float) -> str:
     """Return a share as a number of per cent."""
     return f"{100 * share:.1f}"
+
+
+def metric(name: str, value: float) -> str:
+    """Return a metric's value: an error or R2 as it is, shares of samples in per cent."""
+    return f"{value:.4g}" if name.rpartition("_")[2] in VALUES else f"{percent(value)} %"
 
 
 def size_ratio(artifact: Artifact, report: Report) -> str:
@@ -192,9 +201,20 @@ def taught(report: Report) -> tuple[Model, Model] | None:
     return (student, alone) if student else None
 
 
-def gained(gain: Interval) -> str:
-    """Return in a sentence what teaching gained in accuracy."""
-    points = f"{100 * gain.value:+.1f} points of accuracy, 95 % {100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+def judged_by(report: Report) -> str:
+    """Return what models are judged by: accuracy, R2 or both."""
+    runs = (run.metrics for artifact in report.artifacts for run in artifact.runs)
+    return nouns([*(model.metrics for model in report.models), *runs])
+
+
+def taught_gain(student: Model) -> Quality | None:
+    """Return what teaching gained the student; None where nothing was measured."""
+    return change(student.metrics, "gain_by_teaching")
+
+
+def gained(gain: Interval, noun: str = "accuracy") -> str:
+    """Return in a sentence what teaching gained."""
+    points = f"{100 * gain.value:+.1f} points of {noun}, 95 % {100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
     if gain.low > 0:
         return f"The teacher helped: {points}"
     return f"The teacher did harm: {points}" if gain.high < 0 else f"No effect of the teacher is proven: {points}"

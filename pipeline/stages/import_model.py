@@ -22,6 +22,7 @@ CODE = (
     "pipeline/ending.py",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/ends.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/model_file",
@@ -31,6 +32,7 @@ CODE = (
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
+    "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/stages/import_model.py",
 )
@@ -67,10 +69,10 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         RunError: the imported model is not the file's, or the file changed since the run began.
     """
     from pipeline import data as sources
-    from pipeline.fit import tasks
     from pipeline.formats.keras_config import shown
     from pipeline.formats.model_file.importing import bring_in
     from pipeline.predictor import heads
+    from pipeline.quality import quality
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
@@ -88,7 +90,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     if found.custom:
         job.emit(Note(NAME, f"code of its author's in the model: {', '.join(found.custom)}", level="warning"))
     qualities = {
-        head.metric: tasks.quality(head, wanted, found.answers[head.name])
+        head.metric: quality(head, wanted, found.answers[head.name])
         for head, wanted in heads(splits.spec, splits.validation.y)
     }
     for head in splits.spec.heads:

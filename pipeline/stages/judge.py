@@ -21,7 +21,10 @@ class Limits(Frozen):
     """Limits for one artifact; what is null is not judged."""
 
     max_accuracy_drop: float | None = Field(
-        default=None, ge=-1, le=1, description="accuracy lost against the reference, as a fraction: 0.01 is one point"
+        default=None,
+        ge=-1,
+        le=1,
+        description="accuracy (or R2) lost against the reference, as a fraction: 0.01 is one point",
     )
     min_parity: float | None = Field(
         default=None, ge=0, le=1, description="share of test samples on which it and its Keras model agree (top-1)"

@@ -26,6 +26,7 @@ CODE = (
     "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/ends.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/legacy_keras.py",
@@ -33,6 +34,7 @@ CODE = (
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
+    "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/stages/prune.py",
 )

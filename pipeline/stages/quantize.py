@@ -21,6 +21,7 @@ CODE = (
     "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/ends.py",
     "pipeline/formats/fake_quant_file.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
@@ -29,6 +30,7 @@ CODE = (
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/predictor.py",
+    "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/stages/quantize.py",
 )

@@ -34,7 +34,7 @@ def _config(**options: Any) -> FineTuning:
 
 
 def test_accuracy_is_that_of_the_epoch_whose_weights_are_kept() -> None:
-    assert _tuned(0.5, 0.9, 0.7, epoch=2).val_accuracy == 0.9
+    assert _tuned(0.5, 0.9, 0.7, epoch=2).quality == 0.9
 
 
 def _metrics(before: float, after: float) -> dict[str, float]:
@@ -114,7 +114,7 @@ STILL = {"optimizer": {"name": "sgd", "learning_rate": 1e-9}, "epochs": 4}
 def test_last_epoch_is_kept_when_the_recipe_does_not_ask_for_the_best(tmp_path: Path) -> None:
     tuned = _tune(tiny.cnn(), tmp_path, on_regression="continue", **STILL)
     assert tuned.epoch == 4
-    assert tuned.val_accuracy == tuned.history.epochs["val_accuracy"][-1]
+    assert tuned.quality == tuned.history.epochs["val_accuracy"][-1]
 
 
 def test_best_epoch_by_accuracy_is_kept_when_the_recipe_says_keep_best(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_best_epoch_is_not_kept_when_it_is_before_the_technique_is_done(
     held = _tune(tiny.cnn(), tmp_path / "held", from_epoch=free.epoch + 1, **options, **STILL)
     assert held.history.epochs == free.history.epochs
     assert held.epoch > free.epoch
-    assert held.val_accuracy < free.val_accuracy
+    assert held.quality < free.quality
 
 
 def test_first_epoch_that_counts_is_the_later_of_the_recipes_and_the_techniques(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_accuracy_of_a_model_is_its_share_of_right_answers() -> None:
     model = tiny.cnn()
     kernel, _bias = model.get_layer("logits").get_weights()
     model.get_layer("logits").set_weights([0 * kernel, np.float32([0, 1, 0])])
-    assert fine_tune.accuracy(model, tiny.SPLITS) == pytest.approx(np.mean(tiny.SPLITS.validation.y == 1))
+    assert fine_tune.quality(model, tiny.SPLITS) == pytest.approx(np.mean(tiny.SPLITS.validation.y == 1))
 
 
 def _artifact(folder: Path, model: Any) -> Artifact:

@@ -33,7 +33,7 @@ def test_digits_have_raw_pixels_ten_classes_and_default_sizes(splits: Splits) ->
 def test_no_digit_is_in_two_splits() -> None:
     from pipeline.data.split import split
 
-    parts = split(digits.load(DataConfig()).y, DataConfig().split.shares(), 0)
+    parts = split(digits.load(DataConfig()).targets[""].y, DataConfig().split.shares(), 0)
     assert len(np.unique(np.concatenate(list(parts.values())))) == 1797
 
 

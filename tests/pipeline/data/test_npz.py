@@ -173,7 +173,7 @@ def test_file_is_refused_with_all_that_is_wrong_before_an_array_is_read(
 ) -> None:
     arrays, what, found = FAULTS[fault]
     config = write(arrays)
-    for read in (data.input_shape, data.load):
+    for read in (data.input_shapes, data.load):
         with pytest.raises(InputError, match=r"mine\.npz") as refused:
             read(config)
         assert what in refused.value.what

@@ -17,8 +17,9 @@ from pipeline.errors import DivergedError
 from pipeline.events import Event, Note, Progress
 from pipeline.fit import loop as fitting
 from pipeline.fit.config import FitConfig
-from pipeline.fit.loop import History, cross_entropy, fit
+from pipeline.fit.loop import History, fit
 from pipeline.fit.random import controlled
+from pipeline.fit.tasks import cross_entropy
 from pipeline.legacy_keras import load as load_keras
 from pipeline.predictor import classifier
 

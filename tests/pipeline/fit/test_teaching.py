@@ -8,7 +8,7 @@ import pytest
 
 import models
 from pipeline.compress.distillation import Teaching, taught
-from pipeline.fit.loop import cross_entropy
+from pipeline.fit.tasks import cross_entropy
 from pipeline.legacy_keras import load as load_keras
 from tests.pipeline.fit.test_loop import SPEC, SPLITS, _cnn, _fit, _killed_after, _model, _same
 
@@ -52,7 +52,7 @@ def test_one_step_follows_both_losses_and_the_penalty(weight: float, temperature
     hard = _softmax(logits) - np.eye(3)[Y]
     soft = temperature * (_softmax(logits / temperature) - np.mean(softened, axis=0))
     by_logits = ((1 - weight) * hard + weight * soft) / len(X)
-    with taught(model, Teaching(teachers, temperature, weight)):
+    with taught(model, Teaching(teachers, temperature, weight), SPEC.head):
         model.train_on_batch(X, Y)
     found_kernel, found_bias = model.get_weights()
     # the rate is 1, so a step is the gradient; the penalty's is 2 * 0.05 * kernel, whatever the weight
@@ -97,7 +97,7 @@ def test_loss_is_the_models_own_again_after_the_block() -> None:
 
     model, x, y = _penalized(), tf.constant(X), tf.constant(Y)
     before = float(model.compute_loss(x, y, model(x)))
-    with taught(model, Teaching([_teacher()], 2.0, 0.5)):
+    with taught(model, Teaching([_teacher()], 2.0, 0.5), SPEC.head):
         assert "compute_loss" in vars(model)
         assert float(model.compute_loss(x, y, model(x))) != pytest.approx(before)
     assert "compute_loss" not in vars(model)

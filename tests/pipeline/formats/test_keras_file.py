@@ -30,7 +30,7 @@ def test_equal_models_become_equal_bytes_whenever_they_are_written(tmp_path: Pat
 
 def test_predictor_gives_logits_and_their_softmax() -> None:
     model = tiny.cnn()
-    predictor = keras_file.KerasPredictor(model)
+    predictor = keras_file.KerasPredictor(model, tiny.SPEC)
     found = predictor.predict(tiny.SPLITS.test.x)
     predictor.close()
     assert np.allclose(found["logits"], model.predict(tiny.SPLITS.test.x, verbose=0), atol=1e-6)

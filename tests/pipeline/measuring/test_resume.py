@@ -45,7 +45,7 @@ def facts(events: list[Event]) -> Facts:
 
 def measured(known: Facts) -> None:
     known.step("answers of a")
-    known.logits["a", "grpc"] = LOGITS
+    known.answers["a", "grpc"] = {"logits": LOGITS}
     known.checks["a", "grpc"] = [CHECK]
     known.places["served over grpc"] = {"runtime": "served"}
     known.attempts.fail("b", RunError("it cannot be loaded"))
@@ -63,8 +63,8 @@ def test_what_was_measured_is_taken_up_with_its_failures_and_they_are_said_again
     assert second.done == first.done == 1
     assert second.attempts.errors == first.attempts.errors == {"b": "it cannot be loaded"}
     assert (second.checks, second.latency, second.places) == (first.checks, first.latency, first.places)
-    assert list(second.logits) == [("a", "grpc")]
-    np.testing.assert_array_equal(second.logits["a", "grpc"], LOGITS)
+    assert list(second.answers) == [("a", "grpc")]
+    np.testing.assert_array_equal(second.answers["a", "grpc"]["logits"], LOGITS)
 
 
 def test_nothing_is_kept_when_a_failure_was_of_the_moment(tmp_path: Path) -> None:

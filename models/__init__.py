@@ -6,17 +6,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from models import autoencoder, cnn, mlp
+from models import autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.predictor import Spec, Task
 
-MODELS = {"autoencoder": autoencoder, "cnn": cnn, "mlp": mlp}
+MODELS = {
+    "cnn": cnn,
+    "mlp": mlp,
+    "resnet": resnet,
+    "mobilenet": mobilenet,
+    "ds_cnn": ds_cnn,
+    "autoencoder": autoencoder,
+}
 # what gives its input back; all others answer classes or values
 REBUILDING = ("autoencoder",)
 
-ModelConfig = Annotated[autoencoder.Config | cnn.Config | mlp.Config, Field(discriminator="architecture")]
+ModelConfig = Annotated[
+    cnn.Config
+    | mlp.Config
+    | resnet.Config
+    | mobilenet.Config
+    | ds_cnn.Config
+    | autoencoder.Config,
+    Field(discriminator="architecture"),
+]  # fmt: skip
 
 
 def check(config: ModelConfig, input_shape: tuple[int, ...], task: Task | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from models import layers
+from models import convolution, layers
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
 
@@ -41,13 +41,7 @@ def check(config: Config, input_shape: tuple[int, ...]) -> None:
     Raises:
         InputError: with the number of poolings that is possible.
     """
-    if len(input_shape) != 3:
-        raise InputError(
-            "model.architecture 'cnn' takes images",
-            expected="inputs of shape (height, width, channels)",
-            found=f"inputs of shape {input_shape}",
-            todo="set model.architecture to mlp",
-        )
+    convolution.require_image(input_shape, "cnn")
     smallest = min(input_shape[:2])
     possible = smallest.bit_length() - 1
     wanted = _poolings(config)

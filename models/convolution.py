@@ -1,0 +1,103 @@
+"""What the convolutional architectures share: widths, a convolution with what follows it, and what they refuse.
+
+The order is convolution, BatchNormalization, ReLU, each a layer of its own: quantization-aware training folds exactly
+this. Without batch normalization the convolution has a bias and the ReLU follows it directly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from models import layers
+from pipeline.errors import InputError
+from pipeline.legacy_keras import load as load_keras
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Activation = Literal["relu", "relu6", "linear"]
+Sides = int | tuple[int, int]
+
+
+class WidthConfig(layers.LayerConfig):
+    """Options that hold for every convolutional network whose channels the paper gives."""
+
+    width_multiplier: float = Field(
+        default=1.0, gt=0, description="scales the channels of every layer, which are then rounded to multiples of 8"
+    )
+
+
+def channels(count: int, multiplier: float) -> int:
+    """Return the multiple of 8 nearest to count * multiplier, at least 8, that is at most a tenth less than it.
+
+    As MobileNetV2 rounds (Sandler et al., 2018): kernels compute 8 channels at once, so that others cost as much.
+    """
+    wanted = count * multiplier
+    nearest = max(8, 8 * math.floor(wanted / 8 + 0.5))
+    return nearest if nearest >= 0.9 * wanted else nearest + 8
+
+
+def require_image(input_shape: tuple[int, ...], architecture: str) -> None:
+    """Refuse inputs that are not of shape (height, width, channels).
+
+    Raises:
+        InputError: with the architecture that takes them.
+    """
+    if len(input_shape) != 3:
+        raise InputError(
+            f"model.architecture '{architecture}' takes images",
+            expected="inputs of shape (height, width, channels)",
+            found=f"inputs of shape {input_shape}",
+            todo="set model.architecture to mlp",
+        )
+
+
+def convolution(
+    x: Any, config: layers.LayerConfig, filters: int, kernel_size: Sides, name: str, seed_of: Iterator[int],
+    *, strides: Sides = 1, activation: Activation = "relu",
+) -> Any:  # fmt: skip
+    """Conv2D `name`, BatchNormalization `name_bn`, ReLU `name_relu`; the map's sides are divided by the strides."""
+    keras = load_keras()
+    x = keras.layers.Conv2D(
+        filters, kernel_size, strides=strides, padding="same", use_bias=not config.batch_norm, name=name,
+        **layers.kernel(config, next(seed_of)),
+    )(x)  # fmt: skip
+    return _finish(x, config, name, activation)
+
+
+def depthwise(
+    x: Any, config: layers.LayerConfig, name: str, seed_of: Iterator[int], *, strides: int = 1,
+    activation: Activation = "relu",
+) -> Any:  # fmt: skip
+    """DepthwiseConv2D 3x3 `name`, BatchNormalization `name_bn`, ReLU `name_relu`."""
+    keras = load_keras()
+    options = layers.kernel(config, next(seed_of))
+    start = options["kernel_initializer"]
+    # each output sees 9 numbers, but Keras takes a depthwise kernel's fan-in for 9 times all channels
+    start = keras.initializers.VarianceScaling(start.scale, "fan_out", start.distribution, start.seed)
+    x = keras.layers.DepthwiseConv2D(
+        3, strides=strides, padding="same", use_bias=not config.batch_norm, name=name, depthwise_initializer=start,
+        depthwise_regularizer=options["kernel_regularizer"],
+    )(x)  # fmt: skip
+    return _finish(x, config, name, activation)
+
+
+def average(x: Any, config: layers.LayerConfig, seed_of: Iterator[int]) -> Any:
+    """GlobalAveragePooling2D, then dropout where the config has any."""
+    keras = load_keras()
+    x = keras.layers.GlobalAveragePooling2D(name="average")(x)
+    if config.dropout:
+        x = keras.layers.Dropout(config.dropout, seed=next(seed_of), name="dropout")(x)
+    return x
+
+
+def _finish(x: Any, config: layers.LayerConfig, name: str, activation: Activation) -> Any:
+    keras = load_keras()
+    if config.batch_norm:
+        x = keras.layers.BatchNormalization(momentum=config.batch_norm_momentum, name=f"{name}_bn")(x)
+    if activation != "linear":
+        x = keras.layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
+    return x

@@ -1,0 +1,90 @@
+"""Every architecture learns, is pruned and quantized, and answers in every runtime as Keras does.
+
+Another architecture is one line in CASES; one that takes long, or another way to configure one, in LONG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import MODELS, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet
+from pipeline.data import DataConfig
+from pipeline.isolate import Child
+from pipeline.predictor import LOGITS
+from tests.models import line
+from tests.models.line import Case
+
+CASES = {
+    "resnet-8": Case(resnet.Config(depth=8, width_multiplier=0.5)),
+    "mobilenet-v2-short": Case(mobilenet.Config(version=2, width_multiplier=0.1, blocks=3)),
+    "ds_cnn": Case(ds_cnn.Config(filters=16, blocks=2)),
+    "autoencoder": Case(autoencoder.Config(dense=(32,), code=8), DataConfig(task="reconstruction"), epochs=8),
+}
+LONG = {
+    "cnn": Case(cnn.Config(filters=(8, 8))),
+    "cnn-plain": Case(cnn.Config(filters=(8,), convolutions=2, batch_norm=False, dropout=0.1)),
+    "mlp": Case(mlp.Config(dense=(16,))),
+    "mlp-regression": Case(mlp.Config(dense=(16,)), DataConfig(task="regression"), epochs=8),
+    "cnn-regression": Case(cnn.Config(filters=(8,)), DataConfig(task="regression"), epochs=8),
+    "mlp-plain": Case(mlp.Config(dense=(16,), batch_norm=False, dropout=0.1)),
+    "resnet-plain": Case(resnet.Config(depth=8, width_multiplier=0.5, batch_norm=False, dropout=0.1)),
+    "resnet-20": Case(resnet.Config(depth=20, width_multiplier=0.5), epochs=6),
+    "resnet-18": Case(resnet.Config(depth=18, width_multiplier=0.125, stem="small"), epochs=6),
+    "mobilenet-v1": Case(mobilenet.Config(version=1, width_multiplier=0.25), epochs=12),
+    "mobilenet-v1-plain": Case(mobilenet.Config(version=1, width_multiplier=0.25, blocks=3, batch_norm=False)),
+    "mobilenet-v2": Case(mobilenet.Config(version=2, width_multiplier=0.25), epochs=12),
+    "mobilenet-v2-reduction-1": Case(mobilenet.Config(version=2, width_multiplier=0.25, blocks=3, reduction=1)),
+    "ds_cnn-m": Case(ds_cnn.Config(filters=24, strides=(2, 1), block_stride=2, dropout=0.1)),
+    "ds_cnn-plain": Case(ds_cnn.Config(filters=16, blocks=1, batch_norm=False)),
+}
+
+
+@pytest.fixture(scope="module")
+def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+    """A process with TensorFlow on one thread, for all architectures."""
+    log = tmp_path_factory.mktemp("log") / "log.txt"
+    with Child(deadline_s=500, memory_mb=None, threads=1, log=log) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(pytest.param(case, id=name) for name, case in CASES.items()),
+        *(pytest.param(case, id=name, marks=pytest.mark.long) for name, case in LONG.items()),
+    ],
+)
+def test_architecture_learns_and_answers_in_every_runtime_as_keras_does(
+    case: Case, child: Child, tmp_path: Path
+) -> None:
+    made = child.call(line.go, case, tmp_path)
+    assert made.models["train"].training["loss"][-1] < made.models["train"].training["loss"][0]
+    assert made.models["train"].macs > 0
+    assert made.models["train"].unknown_macs == []
+    assert {name.split(".", 1)[1] for name in made.answers} == {
+        "saved_model.float32", "tflite.float32", "tflite.int8", "onnx.float32", "onnx.int8"
+    }  # fmt: skip
+    for name, answers in made.answers.items():
+        ((end, found),) = answers.items()
+        expected = made.expected[name.split(".")[0]][end]
+        error = np.abs(found - expected).max() / np.abs(expected).max()
+        # of values, nothing is the highest
+        agree = (found.argmax(axis=1) == expected.argmax(axis=1)).mean() if end == LOGITS else 1.0
+        print(f"{name}: largest error {error:.1e} of the largest answer, {agree:.1%} agree")
+        if name.endswith("float32"):
+            assert error < 1e-4, name
+            assert agree == 1, name
+        else:
+            assert error < 0.1, name
+            assert agree >= 0.95, name
+    if case.quantize:
+        lite = made.artifacts["quantize.tflite.int8"].operators
+        assert (lite.floating_names, lite.first_integer) == ({}, True)
+
+
+def test_every_architecture_goes_the_line() -> None:
+    assert {case.config.architecture for case in (*CASES.values(), *LONG.values())} == set(MODELS)

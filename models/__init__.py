@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from models import cnn, mlp
+from models import cnn, mlp, rnn
 
 if TYPE_CHECKING:
     from pipeline.predictor import Spec
 
-MODELS = {"cnn": cnn, "mlp": mlp}
+MODELS = {"cnn": cnn, "mlp": mlp, "rnn": rnn}
 
-ModelConfig = Annotated[cnn.Config | mlp.Config, Field(discriminator="architecture")]
+ModelConfig = Annotated[cnn.Config | mlp.Config | rnn.Config, Field(discriminator="architecture")]
 
 
-def check(config: cnn.Config | mlp.Config, input_shape: tuple[int, ...]) -> None:
+def check(config: ModelConfig, input_shape: tuple[int, ...]) -> None:
     """Refuse a config that is impossible for inputs of this shape; cheap, loads no TensorFlow.
 
     Raises:
@@ -25,7 +25,7 @@ def check(config: cnn.Config | mlp.Config, input_shape: tuple[int, ...]) -> None
     MODELS[config.architecture].check(config, input_shape)
 
 
-def build(config: cnn.Config | mlp.Config, spec: Spec, seed: int) -> Any:
+def build(config: ModelConfig, spec: Spec, seed: int) -> Any:
     """Return the untrained Keras model of a config: raw values in, logits out, weights decided by `seed`.
 
     Raises:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import converting, saved_model
+from pipeline.formats import converting, recurrent, saved_model
 from pipeline.formats.operators import Operators, Way, count
 from pipeline.predictor import LOGITS, PROBABILITIES, FormatError, Spec, require_ends
 
@@ -24,7 +25,8 @@ def write(
     """Write one .tflite file with the signature `serving_default` and float32 ends.
 
     Args:
-        source: the folder of a SavedModel that holds `1/` (several precisions then share it), or a Keras model.
+        source: a Keras model, or, where that has no recurrent layers (`recurrent.loops`), the folder of a SavedModel
+            that holds `1/` (several precisions then share it).
         path: the file to write.
         spec: names and shapes.
         precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
@@ -45,9 +47,11 @@ def write(
             todo="set data.split.calibration above 0",
         )
     if not isinstance(source, Path):
+        way = recurrent.way(source, precision, post_training=precision == "int8" and not fake_quant)
         # Beside the target, so that even a killed process leaves nothing elsewhere.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
-            saved_model.write(source, Path(folder), spec)
+            with recurrent.unrolled(source) if way == "unrolled" else nullcontext():
+                saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None)
             write(Path(folder), path, spec, precision, calibration, fake_quant=fake_quant)
         return
 
@@ -157,6 +161,13 @@ def signature(path: Path) -> dict[str, dict[str, int]]:
                 "outputs": {end.name.decode(): int(end.tensorIndex) for end in item.outputs},
             }
     return {"inputs": {}, "outputs": {}}
+
+
+def batch(path: Path) -> int | None:
+    """Return the only number of samples that a file takes at once; None: any."""
+    ((_, index),) = signature(path)["inputs"].items()
+    shape = _read(path).subgraphs[0].tensors[index].shapeSignature
+    return None if shape is None or shape[0] < 0 else int(shape[0])
 
 
 def tensor_names(path: Path) -> list[str]:

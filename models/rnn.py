@@ -37,7 +37,9 @@ class Config(layers.LayerConfig):
     initializer: layers.Initializer = Field(
         default="glorot_uniform", description="how kernels start; those from step to step start orthogonal"
     )
-    batch_norm: bool = Field(default=True, description="batch normalization before each hidden dense layer's activation")
+    batch_norm: bool = Field(
+        default=True, description="batch normalization in hidden dense layers, before the activation"
+    )
 
 
 def check(config: Config, input_shape: tuple[int, ...]) -> None:  # noqa: ARG001 - every architecture has the same face

@@ -166,8 +166,9 @@ def signature(path: Path) -> dict[str, dict[str, int]]:
 def batch(path: Path) -> int | None:
     """Return the only number of samples that a file takes at once; None: any."""
     ((_, index),) = signature(path)["inputs"].items()
-    shape = _read(path).subgraphs[0].tensors[index].shapeSignature
-    return None if shape is None or shape[0] < 0 else int(shape[0])
+    tensor = _read(path).subgraphs[0].tensors[index]
+    # only what is not fixed has one
+    return int(tensor.shape[0]) if tensor.shapeSignature is None or tensor.shapeSignature[0] > 0 else None
 
 
 def tensor_names(path: Path) -> list[str]:

@@ -204,6 +204,9 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
                 _remove(job.work / item.filename)
                 described = _described(item, error=attempts.errors[item.id], transient=item.id in attempts.passing)
             else:
+                if described.batch is not None:
+                    why = "its sequences are too long to be written out step by step, and the converter takes a loop so"
+                    job.emit(Note(NAME, f"{item.id} takes {described.batch} sample at a time: {why}"))
                 parts.keep(item.id, described.model_dump(mode="json", by_alias=True), [job.work / item.filename])
             made.append(described)
     order = [item.id for item in items]
@@ -229,7 +232,7 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
         ConversionError: a converter refuses the model.
         PromiseError: the file lacks zeros that the model has, or computes in float what the model has in int8.
     """
-    from pipeline.formats import ConversionError, onnx, saved_model, tflite
+    from pipeline.formats import ConversionError, onnx, recurrent, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
     from pipeline.report.model import read_models
@@ -242,11 +245,11 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
         case "saved_model", _:
             saved_model.write(network, path, spec)
         case "tflite", precision:
-            # from the SavedModel where there is one: the graph is traced once
+            # from the SavedModel where there is one: the graph is traced once. But loops are written in another way
             twin = "fake-quant" if item.stage == QUANTIZE else "float32"
             source = folder / Planned(item.stage, "saved_model", twin).filename
             tflite.write(
-                source if source.exists() else network, path, spec, precision,  # type: ignore[arg-type]
+                source if source.exists() and not recurrent.loops(network) else network, path, spec, precision,  # type: ignore[arg-type]
                 calibration, fake_quant=item.stage == QUANTIZE,
             )  # fmt: skip
         case "onnx", "int8":
@@ -267,6 +270,7 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
     return _described(
         item, bytes=size.bytes, gzip_bytes=size.gzip_bytes, parameters=described.parameters, macs=described.macs,
         sparsity=footprint.sparsity(kernels), operators=graph,
+        batch=tflite.batch(path) if item.format == "tflite" else None,
     )  # fmt: skip
 
 

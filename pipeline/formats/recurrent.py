@@ -7,10 +7,10 @@ What TensorFlow 2.21's converter does with the loop of a Keras SimpleRNN, LSTM o
 * quantizing a WHILE after training, it kills the process; the fused int8 LSTM rounds its state in each step, so that
   its error grows with the sequence (64 steps: 0.24, unrolled 0.006) and takes 8 times as long as the unrolled one;
 * unrolled, a copy of the cell for each step, it converts every cell in every precision with a free batch dimension,
-  and what comes out is as fast or faster, WHILE by up to 9 times. The weights are shared, but each step adds 1 to 5 kB
-  to the file and 0.1 s to the conversion.
+  and what comes out is as fast or faster, a WHILE by up to 9 times. But each step adds 1 to 6 kB to the file and 0.1 s
+  to the conversion, and as int8 the biases and some of the kernels are there several times.
 
-So short sequences are unrolled. Long ones become a file for one sample at a time, except int8, which is worth the size.
+So sequences up to a length are unrolled, and longer ones become a file for one sample at a time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from pipeline.legacy_keras import load as load_keras
 
 Way = Literal["as it is", "unrolled", "single"]
 
-# steps over time of all recurrent layers together, each direction counted
-MOST_UNROLLED = 64
-MOST_UNROLLED_INT8 = 512
+# time steps of all recurrent layers together, each direction counted
+UNROLLED_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,12 @@ def _of(node: Any) -> Iterator[Loop]:
         yield Loop(layer, node.layer.name, steps, fused)
 
 
-def way(model: Any, precision: str, *, post_training: bool) -> Way:
+def way(model: Any, unrolled_steps: int, precision: str, *, post_training: bool) -> Way:
     """Return how a model's loops are written for a .tflite of that precision.
 
     Args:
         model: a Keras model.
+        unrolled_steps: most time steps that are written out, of all recurrent layers and directions together.
         precision: as `tflite.write` takes it.
         post_training: its activations are quantized after training.
 
@@ -93,32 +93,39 @@ def way(model: Any, precision: str, *, post_training: bool) -> Way:
     found = loops(model)
     if not found:
         return "as it is"
-    most = MOST_UNROLLED_INT8 if precision == "int8" else MOST_UNROLLED
     total = sum(loop.steps or 0 for loop in found)
     fixed = all(loop.steps is not None for loop in found)
-    if fixed and total <= most:
+    if fixed and total <= unrolled_steps:
         return "unrolled"
     left = sorted({loop.name for loop in found if not loop.fused})
     if post_training and left:
         raise ConversionError(
-            f"the model cannot be converted to tflite {precision}: TensorFlow's converter cannot quantize the loop over"
-            f" time of {', '.join(left)}, and it is too long to be written out step by step",
-            expected=f"at most {most} time steps, of all recurrent layers and directions together",
-            found=f"{total}" if fixed else "a number that the model does not fix",
-            todo=f"remove {precision} from the recipe's export section, shorten the sequences, or use LSTM layers",
+            f"the model cannot be converted to tflite {precision}: TensorFlow's converter cannot quantize the loop "
+            f"over time of {', '.join(left)}, which is too long to be written out step by step",
+            expected=f"at most {unrolled_steps} time steps, of all recurrent layers and directions together",
+            found=f"{total}" if fixed else "a number of steps that the model does not fix",
+            todo=(f"set export.unrolled_steps to {total}, or " if fixed else "")
+            + f"remove {precision} from the recipe's export section, or use LSTM layers",
         )
     return "single"
 
 
 @contextmanager
-def unrolled(model: Any) -> Iterator[None]:
-    """Let the loops of a model be traced step by step inside the block; its weights and layers stay what they are.
+def written(model: Any, way: Way, *, fused: bool) -> Iterator[None]:
+    """Let the loops of a model be traced in that way inside the block; its weights and layers stay what they are.
 
     A copy with unroll=True would need every class in the model to be made again from its config, a user's too.
+
+    Args:
+        model: a Keras model.
+        way: what `way` decided.
+        fused: whether an LSTM that is not unrolled may become one operator. The converter breaks it where other layers
+            bring their ranges along from quantization-aware training.
     """
     with ExitStack() as stack:
         for layer in {id(loop.layer): loop.layer for loop in loops(model)}.values():
-            stack.enter_context(patch.object(layer, "unroll", True))
-            if hasattr(layer, "_could_use_gpu_kernel"):  # LSTM and GRU ask for no unrolling under it
+            if way == "unrolled":
+                stack.enter_context(patch.object(layer, "unroll", True))
+            if hasattr(layer, "_could_use_gpu_kernel") and (way == "unrolled" or not fused):
                 stack.enter_context(patch.object(layer, "_could_use_gpu_kernel", False))
         yield

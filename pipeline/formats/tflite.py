@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ Precision = Literal["float32", "float16", "dynamic-int8", "int8"]
 
 def write(
     source: Any, path: Path, spec: Spec, precision: Precision, calibration: np.ndarray | None = None, *,
-    fake_quant: bool = False,
+    fake_quant: bool = False, unrolled_steps: int = recurrent.UNROLLED_STEPS,
 ) -> None:  # fmt: skip
     """Write one .tflite file with the signature `serving_default` and float32 ends.
 
@@ -34,6 +33,7 @@ def write(
         calibration: raw samples float32 [n, *input_shape], n >= 1, that fix the ranges of activations; `int8` only.
         fake_quant: the source brings its ranges along, from quantization-aware training; what it computes in float
             stays float.
+        unrolled_steps: see `recurrent.way`.
 
     Raises:
         ConversionError: the converter refuses the model.
@@ -47,10 +47,11 @@ def write(
             todo="set data.split.calibration above 0",
         )
     if not isinstance(source, Path):
-        way = recurrent.way(source, precision, post_training=precision == "int8" and not fake_quant)
+        post_training = precision == "int8" and not fake_quant
+        way = recurrent.way(source, unrolled_steps, precision, post_training=post_training)
         # Beside the target, so that even a killed process leaves nothing elsewhere.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
-            with recurrent.unrolled(source) if way == "unrolled" else nullcontext():
+            with recurrent.written(source, way, fused=not fake_quant):
                 saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None)
             write(Path(folder), path, spec, precision, calibration, fake_quant=fake_quant)
         return

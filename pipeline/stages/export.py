@@ -22,6 +22,7 @@ from pipeline.data import DataConfig
 from pipeline.errors import PromiseError
 from pipeline.events import Note, Progress
 from pipeline.files import link_all
+from pipeline.formats.recurrent import UNROLLED_STEPS
 from pipeline.parts import Parts
 from pipeline.plan import Planned
 from pipeline.stage import Job, Result
@@ -90,6 +91,13 @@ class Config(Frozen):
     )
     onnx: tuple[Literal["float32", "int8"], ...] = Field(
         default=("float32", "int8"), description="precisions of the .onnx; int8 (QDQ) is made from the int8 .tflite"
+    )
+    unrolled_steps: int = Field(
+        default=UNROLLED_STEPS,
+        ge=0,
+        description="recurrent layers are written out step by step in .tflite files, up to that many time steps of all "
+        "layers and directions together: any batch size, as fast or faster, but larger. Above, a file takes one sample "
+        "at a time, and int8 works for LSTM alone, slower and less exact. Steps take time to convert, most in onnx int8",
     )
     optional: Annotated[tuple[str, ...], NEUTRAL] = Field(
         default=(), description="ids of artifacts whose failure does not fail the verdict"
@@ -198,14 +206,16 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
             job.emit(Progress(NAME, "artifact", len(made), len(items), item=item.id))
             static = item.format == "tflite" and item.precision == "int8" and item.stage != QUANTIZE
             model = job.inputs[item.stage].folder
-            converting = partial(child.call, convert, item, model, job.work, calibration if static else None)
+            converting = partial(
+                child.call, convert, item, model, job.work, calibration if static else None, export.unrolled_steps
+            )  # fmt: skip
             described = attempts.attempt(item.id, converting)
             if described is None:
                 _remove(job.work / item.filename)
                 described = _described(item, error=attempts.errors[item.id], transient=item.id in attempts.passing)
             else:
                 if described.batch is not None:
-                    why = "its sequences are too long to be written out step by step, and the converter takes a loop so"
+                    why = "more time steps than export.unrolled_steps are a loop, which converts for that alone"
                     job.emit(Note(NAME, f"{item.id} takes {described.batch} sample at a time: {why}"))
                 parts.keep(item.id, described.model_dump(mode="json", by_alias=True), [job.work / item.filename])
             made.append(described)
@@ -219,7 +229,9 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(attempts.transient))
 
 
-def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | None) -> document.Artifact:
+def convert(
+    item: Planned, model: Path, folder: Path, calibration: np.ndarray | None, unrolled_steps: int
+) -> document.Artifact:
     """Make one artifact from the Keras model in the folder `model`; runs in the child.
 
     Args:
@@ -227,6 +239,7 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
         model: the artifact folder of the stage that made it.
         folder: where the file is written, and where the artifacts it is made from lie.
         calibration: raw samples float32 [n, *input_shape] for static quantization, else None.
+        unrolled_steps: see `Config`.
 
     Raises:
         ConversionError: a converter refuses the model.
@@ -250,7 +263,7 @@ def convert(item: Planned, model: Path, folder: Path, calibration: np.ndarray | 
             source = folder / Planned(item.stage, "saved_model", twin).filename
             tflite.write(
                 source if source.exists() and not recurrent.loops(network) else network, path, spec, precision,  # type: ignore[arg-type]
-                calibration, fake_quant=item.stage == QUANTIZE,
+                calibration, fake_quant=item.stage == QUANTIZE, unrolled_steps=unrolled_steps,
             )  # fmt: skip
         case "onnx", "int8":
             source = folder / Planned(item.stage, "tflite", "int8").filename

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from models import autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet
+from models import autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ MODELS = {
     "mobilenet": mobilenet,
     "ds_cnn": ds_cnn,
     "autoencoder": autoencoder,
+    "rnn": rnn,
 }
 # what gives its input back; all others answer classes or values
 REBUILDING = ("autoencoder",)
@@ -29,7 +30,8 @@ ModelConfig = Annotated[
     | resnet.Config
     | mobilenet.Config
     | ds_cnn.Config
-    | autoencoder.Config,
+    | autoencoder.Config
+    | rnn.Config,
     Field(discriminator="architecture"),
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.formats import converting
+from pipeline.formats import ConversionError, converting
 from pipeline.formats.operators import Operators, Way, count
 from pipeline.predictor import Samples, Spec, require_ends
 
@@ -53,6 +53,12 @@ def write_from_tflite(tflite_path: Path, onnx_path: Path, spec: Spec) -> None:
         inputs={one.name: (None, *one.shape) for one in spec.inputs if one.name in signature["inputs"]},
         outputs=signature["outputs"],
     )
+    if tflite.batch(tflite_path) is not None:
+        raise ConversionError(
+            f"the model cannot be converted to onnx int8: {tflite_path.name}, which it is made from, is for one sample"
+            " at a time, with loops over time that tf2onnx cannot read",
+            todo="remove int8 from export.onnx, or shorten the sequences",
+        )
     names = {tensors[index]: name for ends in signature.values() for name, index in ends.items()}
     with converting("onnx int8"):
         import tf2onnx

@@ -24,7 +24,7 @@ SIGNATURE = "serving_default"
 VERSION = "1"
 
 
-def serving_function(model: Any, spec: Spec, *, guarded: bool) -> Any:
+def serving_function(model: Any, spec: Spec, *, guarded: bool, batch: int | None = None) -> Any:
     """Return a tf.function from raw samples float32 [n, *shape], n dynamic, one for each input, to the spec's outputs.
 
     Args:
@@ -32,12 +32,13 @@ def serving_function(model: Any, spec: Spec, *, guarded: bool) -> Any:
         spec: names and shapes.
         guarded: check the shapes inside the graph first. TF Serving compares no shapes with the signature: without
             the check a wrong rank can kill the server, and a wrong channel count can be answered.
+        batch: the only n that it takes; None: any.
     """
     legacy_keras.load()
     import tensorflow as tf
 
     names = [one.name for one in spec.inputs]
-    shapes = [[None, *one.shape] for one in spec.inputs]
+    shapes = [[batch, *one.shape] for one in spec.inputs]
 
     def serve(*samples: Any) -> dict[str, Any]:
         if guarded:
@@ -48,22 +49,23 @@ def serving_function(model: Any, spec: Spec, *, guarded: bool) -> Any:
     return tf.function(serve, autograph=False, input_signature=signature)
 
 
-def write(model: Any, folder: Path, spec: Spec) -> None:
+def write(model: Any, folder: Path, spec: Spec, *, batch: int | None = None) -> None:
     """Write the model as `folder/1/`, without Keras metadata.
 
     Args:
         model: a Keras model that ends in what the spec's heads want.
         folder: the model's base path as TF Serving takes it; made if missing.
         spec: names and shapes.
+        batch: the only number of samples that it takes; None: any.
 
     Raises:
-        ConversionError: the model cannot be traced with a dynamic batch.
+        ConversionError: the model cannot be traced with such a batch.
     """
     legacy_keras.load()
     import tensorflow as tf
 
     with converting("saved_model float32"):
-        function = serving_function(model, spec, guarded=True).get_concrete_function()
+        function = serving_function(model, spec, guarded=True, batch=batch).get_concrete_function()
     module = tf.Module()
     used = {variable.ref() for variable in function.graph.variables}
     module.weights_ = [variable for variable in model.variables if variable.ref() in used]

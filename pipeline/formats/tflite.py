@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import converting, saved_model
+from pipeline.formats import converting, recurrent, saved_model
 from pipeline.formats import operators as counting
 from pipeline.formats.operators import Operators, Way
 from pipeline.predictor import FormatError, Samples, Spec, count, require_ends, rows
@@ -20,12 +20,13 @@ Precision = Literal["float32", "float16", "dynamic-int8", "int8"]
 
 def write(
     source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None = None, *,
-    fake_quant: bool = False,
+    fake_quant: bool = False, unrolled_steps: int = recurrent.UNROLLED_STEPS,
 ) -> None:  # fmt: skip
     """Write one .tflite file with the signature `serving_default` and float32 ends.
 
     Args:
-        source: the folder of a SavedModel that holds `1/` (several precisions then share it), or a Keras model.
+        source: a Keras model, or, where that has no recurrent layers (`recurrent.loops`), the folder of a SavedModel
+            that holds `1/` (several precisions then share it).
         path: the file to write.
         spec: names and shapes.
         precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
@@ -33,6 +34,7 @@ def write(
         calibration: raw samples, n >= 1, that fix the ranges of activations; `int8` only.
         fake_quant: the source brings its ranges along, from quantization-aware training; what it computes in float
             stays float.
+        unrolled_steps: see `recurrent.way`.
 
     Raises:
         ConversionError: the converter refuses the model.
@@ -46,9 +48,12 @@ def write(
             todo="set data.split.calibration above 0",
         )
     if not isinstance(source, Path):
+        post_training = precision == "int8" and not fake_quant
+        way = recurrent.way(source, unrolled_steps, precision, post_training=post_training)
         # Beside the target, so that even a killed process leaves nothing elsewhere.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
-            saved_model.write(source, Path(folder), spec)
+            with recurrent.written(source, way, fused=not fake_quant):
+                saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None)
             write(Path(folder), path, spec, precision, calibration, fake_quant=fake_quant)
         return
 
@@ -161,6 +166,14 @@ def signature(path: Path) -> dict[str, dict[str, int]]:
                 "outputs": {end.name.decode(): int(end.tensorIndex) for end in item.outputs},
             }
     return {"inputs": {}, "outputs": {}}
+
+
+def batch(path: Path) -> int | None:
+    """Return the only number of samples that a file takes at once; None: any."""
+    ((_, index),) = signature(path)["inputs"].items()
+    tensor = _read(path).subgraphs[0].tensors[index]
+    # only what is not fixed has one
+    return int(tensor.shape[0]) if tensor.shapeSignature is None or tensor.shapeSignature[0] > 0 else None
 
 
 def tensor_names(path: Path) -> list[str]:

@@ -193,6 +193,7 @@ class Run(Frozen):
 class Artifact(Frozen):
     """An exported file and everything that was measured on it.
 
+    `batch`: the only number of samples that it takes at once; null: any. More are then measured one after another.
     `transient`: its error is one of the moment (a killed server, a time-out), which the next run does not keep.
     """
 
@@ -207,6 +208,7 @@ class Artifact(Frozen):
     macs: int | None = None
     sparsity: float | None = None
     operators: Operators | None = None
+    batch: int | None = None
     optional: bool = False
     error: str | None = None
     transient: bool = False

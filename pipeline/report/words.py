@@ -133,7 +133,8 @@ def precision(stage: str, form: str) -> str:
 def marks(artifact: Artifact, report: Report) -> list[str]:
     """Return what there is to say of an artifact's part in the report."""
     parts = {"reference": report.reference, "final": report.final, "to serve": report.to_serve}
-    return [part for part, name in parts.items() if name == artifact.id] + ["optional"] * artifact.optional
+    held = [part for part, name in parts.items() if name == artifact.id]
+    return held + ["optional"] * artifact.optional + [f"batch {artifact.batch} only"] * (artifact.batch is not None)
 
 
 def found(gate: Gate) -> str:

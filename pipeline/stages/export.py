@@ -22,6 +22,7 @@ from pipeline.data import DataConfig
 from pipeline.errors import PromiseError
 from pipeline.events import Note, Progress
 from pipeline.files import link_all
+from pipeline.formats.recurrent import UNROLLED_STEPS
 from pipeline.parts import Parts
 from pipeline.plan import Planned
 from pipeline.stage import Job, Result
@@ -91,6 +92,14 @@ class Config(Frozen):
     )
     onnx: tuple[Literal["float32", "int8"], ...] = Field(
         default=("float32", "int8"), description="precisions of the .onnx; int8 (QDQ) is made from the int8 .tflite"
+    )
+    unrolled_steps: int = Field(
+        default=UNROLLED_STEPS,
+        ge=0,
+        description="recurrent layers are written out step by step in .tflite files, up to that many time steps of all "
+        "layers and directions together: any batch size, as fast or faster, but larger. Above, a file takes one sample "
+        "at a time, and int8 works for LSTM alone, slower and less exact. Steps take time to convert, most in onnx "
+        "int8",
     )
     optional: Annotated[tuple[str, ...], NEUTRAL] = Field(
         default=(), description="ids of artifacts whose failure does not fail the verdict"
@@ -199,12 +208,17 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
             job.emit(Progress(NAME, "artifact", len(made), len(items), item=item.id))
             static = item.format == "tflite" and item.precision == "int8" and item.stage != QUANTIZE
             model = job.inputs[item.stage].folder
-            converting = partial(child.call, convert, item, model, job.work, calibration if static else None)
+            converting = partial(
+                child.call, convert, item, model, job.work, calibration if static else None, export.unrolled_steps
+            )  # fmt: skip
             described = attempts.attempt(item.id, converting)
             if described is None:
                 _remove(job.work / item.filename)
                 described = _described(item, error=attempts.errors[item.id], transient=item.id in attempts.passing)
             else:
+                if described.batch is not None:
+                    why = "more time steps than export.unrolled_steps are a loop, which converts for that alone"
+                    job.emit(Note(NAME, f"{item.id} takes {described.batch} sample at a time: {why}"))
                 parts.keep(item.id, described.model_dump(mode="json", by_alias=True), [job.work / item.filename])
             made.append(described)
     order = [item.id for item in items]
@@ -217,7 +231,9 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(attempts.transient))
 
 
-def convert(item: Planned, model: Path, folder: Path, calibration: Samples | None) -> document.Artifact:
+def convert(
+    item: Planned, model: Path, folder: Path, calibration: Samples | None, unrolled_steps: int
+) -> document.Artifact:
     """Make one artifact from the Keras model in the folder `model`; runs in the child.
 
     Args:
@@ -225,12 +241,13 @@ def convert(item: Planned, model: Path, folder: Path, calibration: Samples | Non
         model: the artifact folder of the stage that made it.
         folder: where the file is written, and where the artifacts it is made from lie.
         calibration: raw samples for static quantization, else None.
+        unrolled_steps: see `Config`.
 
     Raises:
         ConversionError: a converter refuses the model.
         PromiseError: the file lacks zeros that the model has, or computes in float what the model has in int8.
     """
-    from pipeline.formats import ConversionError, onnx, saved_model, tflite
+    from pipeline.formats import ConversionError, onnx, recurrent, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
     from pipeline.report.model import read_models
@@ -243,12 +260,12 @@ def convert(item: Planned, model: Path, folder: Path, calibration: Samples | Non
         case "saved_model", _:
             saved_model.write(network, path, spec)
         case "tflite", precision:
-            # from the SavedModel where there is one: the graph is traced once
+            # from the SavedModel where there is one: the graph is traced once. But loops are written in another way
             twin = "fake-quant" if item.stage == QUANTIZE else "float32"
             source = folder / Planned(item.stage, "saved_model", twin).filename
             tflite.write(
-                source if source.exists() else network, path, spec, precision,  # type: ignore[arg-type]
-                calibration, fake_quant=item.stage == QUANTIZE,
+                source if source.exists() and not recurrent.loops(network) else network, path, spec, precision,  # type: ignore[arg-type]
+                calibration, fake_quant=item.stage == QUANTIZE, unrolled_steps=unrolled_steps,
             )  # fmt: skip
         case "onnx", "int8":
             source = folder / Planned(item.stage, "tflite", "int8").filename
@@ -268,6 +285,7 @@ def convert(item: Planned, model: Path, folder: Path, calibration: Samples | Non
     return _described(
         item, bytes=size.bytes, gzip_bytes=size.gzip_bytes, parameters=described.parameters, macs=described.macs,
         sparsity=footprint.sparsity(kernels), operators=graph,
+        batch=tflite.batch(path) if item.format == "tflite" else None,
     )  # fmt: skip
 
 

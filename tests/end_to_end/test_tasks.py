@@ -44,7 +44,8 @@ name: diabetes
 data: {source: npz, path: diabetes.npz, task: regression}
 model: {architecture: mlp, dense: [32, 32]}
 train: {epochs: 30, batch_size: 32, early_stopping: null, tensorboard: false}
-distill: {student: {architecture: mlp, dense: [16]}, epochs: 20, batch_size: 32, on_regression: continue, tensorboard: false}
+distill:
+  {student: {architecture: mlp, dense: [16]}, epochs: 20, batch_size: 32, on_regression: continue, tensorboard: false}
 prune: {final_sparsity: 0.5, epochs: 6, batch_size: 32, on_regression: continue, teach: {}, tensorboard: false}
 quantize: {epochs: 3, batch_size: 32, on_regression: continue, tensorboard: false}
 export: {tflite: [float32, int8]}

@@ -82,7 +82,7 @@ def go(case: Case, folder: Path) -> Line:
         models={stage: read_models(made)[0] for stage, made in folders.items()},
         artifacts=artifacts,
         expected={
-            item.stage: runtimes.answer_as_keras(folders[item.stage], samples, 1, len(samples)) for item in items
+            item.stage: runtimes.answer_as_keras(folders[item.stage], samples, 1, count(samples)) for item in items
         },
         answers=answers,
     )

@@ -97,7 +97,7 @@ class Config(Frozen):
         ge=0,
         description="recurrent layers are written out step by step in .tflite files, up to that many time steps of all "
         "layers and directions together: any batch size, as fast or faster, but larger. Above, a file takes one sample "
-        "at a time, and int8 works for LSTM alone, slower and less exact. Steps take time to convert, most in onnx int8",
+        "at a time, and int8 works for LSTM alone, slower and less exact. Conversion takes longer, most to onnx int8",
     )
     optional: Annotated[tuple[str, ...], NEUTRAL] = Field(
         default=(), description="ids of artifacts whose failure does not fail the verdict"

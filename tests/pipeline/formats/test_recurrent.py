@@ -13,16 +13,17 @@ from tests.pipeline.formats import tiny_recurrent
 
 KINDS = ("SimpleRNN", "LSTM", "GRU", "Bidirectional-SimpleRNN", "Bidirectional-LSTM", "Bidirectional-GRU")
 OTHERS = ("LSTM-relu", "GRU-masked", "LSTM-masked", "nested")
+STATIC = (*KINDS, "LSTM-relu", "nested")  # what can be int8 without training for it
 # logits; int8 files round every step
 LIMITS = {"float32": 1e-5, "float16": 2e-3, "dynamic-int8": 2e-2, "int8": 5e-2}
 TRAINED = 5e-2
 
 
-def long_but(*default: str) -> list[object]:
-    return [kind if kind in default else pytest.param(kind, marks=pytest.mark.long) for kind in (*KINDS, *OTHERS)]
+def long_but(*default: str, kinds: tuple[str, ...] = (*KINDS, *OTHERS)) -> list[object]:
+    return [kind if kind in default else pytest.param(kind, marks=pytest.mark.long) for kind in kinds]
 
 
-@pytest.mark.parametrize("kind", long_but("GRU", "SimpleRNN"))
+@pytest.mark.parametrize("kind", long_but("GRU", "SimpleRNN", kinds=STATIC))
 def test_int8_file_of_a_short_sequence_computes_in_integers_for_any_batch(
     converter: Child, tmp_path: Path, kind: str
 ) -> None:
@@ -34,7 +35,7 @@ def test_int8_file_of_a_short_sequence_computes_in_integers_for_any_batch(
     assert not {"FULLY_CONNECTED", "WHILE", "TANH", "LOGISTIC"} & set(floating)
 
 
-@pytest.mark.parametrize("kind", long_but("GRU"))
+@pytest.mark.parametrize("kind", long_but("GRU", kinds=STATIC))
 def test_saved_model_and_onnx_answer_as_keras(converter: Child, tmp_path: Path, kind: str) -> None:
     errors = converter.call(tiny_recurrent.other_errors, tmp_path, kind)
     assert errors["saved_model"] < 1e-5
@@ -71,10 +72,11 @@ def test_long_lstm_is_int8_for_one_sample_at_a_time(converter: Child, tmp_path: 
     assert (batch, floating) == (1, {})
 
 
-@pytest.mark.parametrize("kind", ["GRU", "SimpleRNN", "Bidirectional-GRU", "LSTM-relu", "LSTM-masked", "nested"])
+@pytest.mark.parametrize("kind", ["GRU", "SimpleRNN", "Bidirectional-GRU", "LSTM-relu", "nested"])
 def test_int8_of_a_long_loop_is_refused_before_it_kills_the_converter(
     converter: Child, tmp_path: Path, kind: str
 ) -> None:
+    converter.call(tiny_recurrent.steps_of, kind)  # so that there is a process that could die
     process = converter.pid
     with pytest.raises(ConversionError, match="converter cannot quantize the loop over time of") as refused:
         converter.call(tiny_recurrent.tflite_error, tmp_path, kind, "int8", unrolled_steps=3)
@@ -82,6 +84,11 @@ def test_int8_of_a_long_loop_is_refused_before_it_kills_the_converter(
     assert refused.value.found == str(total)
     assert refused.value.todo.startswith(f"set export.unrolled_steps to {total}, or remove int8")
     assert converter.pid == process
+
+
+def test_int8_of_a_masked_sequence_is_refused(converter: Child, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="recurrent leaves masked steps out, and LiteRT cannot run that"):
+        converter.call(tiny_recurrent.tflite_error, tmp_path, "GRU-masked", "int8", unrolled_steps=UNROLLED_STEPS)
 
 
 def test_number_of_steps_that_the_model_does_not_fix_is_never_unrolled(converter: Child, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class Recipe(Frozen):
                     f"the data has the inputs {', '.join(shapes)}, but architectures take one: give a model of your "
                     "own that takes them (model.path), without distill"
                 )
-            elif shapes:
+            elif shapes and len(shapes) == 1:
                 (shape,) = shapes.values()
             if shape is not None and not isinstance(self.model, ModelFile):
                 models.check(self.model, shape, self.data.task)

@@ -264,22 +264,20 @@ def init(
 @app.command("recipes")
 def recipes_(as_json: AsJson = False) -> None:
     """List the built-in recipes and what each shows."""
-    from rich.console import Console
-    from rich.table import Table
+    from pipeline import listings
 
-    from pipeline import recipe as recipes
+    listings.show_recipes(as_json)
 
-    loaded = [recipes.load(name) for name in recipes.built_in()]
-    if as_json:
-        for found in loaded:
-            typer.echo(json.dumps({"name": found.name, "description": found.description}))
-        return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("recipe", style="bold")
-    table.add_column("what it shows")
-    for found in loaded:
-        table.add_row(found.name, found.description)
-    Console(highlight=False).print(table)
+
+@app.command()
+def architectures(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain the keys of this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the architectures a recipe can name, with input, output, parameters and MACs."""
+    from pipeline import listings
+
+    listings.show_architectures(name, as_json)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -28,6 +28,7 @@ from pipeline.fit.curves import Curves
 from pipeline.fit.random import Chance, controlled
 from pipeline.fit.schedule import Watch, rates
 from pipeline.legacy_keras import load as load_keras
+from pipeline.own_code.objective import Objective
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -69,6 +70,7 @@ def fit(
     emit: Emit,
     teaching: Teaching | None = None,
     callbacks: Iterable[Any] = (),
+    objective: Objective | None = None,
 ) -> History:
     """Fit `model` in place, from its present weights or from the last whole checkpoint in `work`.
 
@@ -78,6 +80,7 @@ def fit(
         work: folder of the checkpoints and TensorBoard logs, of this fit alone.
         teaching: who teaches besides the labels, whose cross-entropy alone is what the history shows.
         callbacks: Keras callbacks, called before the loop's own; what they remember must be in the model's variables.
+        objective: a loss and metrics of the user's own; the history has the metrics, as NAME and val_NAME.
 
     Raises:
         DivergedError: a loss is not finite; the last whole checkpoint is that of the epoch before.
@@ -89,13 +92,14 @@ def fit(
     table = rates(config, steps)
     with controlled(model) as chance, taught(model, teaching):
         optimizer = _optimizer(config)
+        loss, own = objective.made() if objective else (None, [])
         model.compile(
             optimizer=optimizer,
-            loss=cross_entropy(config.label_smoothing),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            loss=loss if loss is not None else cross_entropy(config.label_smoothing),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), *own],
         )
         optimizer.build(model.trainable_variables)
-        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit)
+        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, [one.name for one in own])
         loop.resume()
         if not loop.finished:
             training = batches.training(
@@ -146,14 +150,15 @@ class _Loop:
 
     def __init__(
         self, model: Any, config: FitConfig, chance: Chance, table: np.ndarray, seed: int, stage: str,
-        folder: Path, emit: Emit,
+        folder: Path, emit: Emit, own: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.model, self.config, self.chance, self.table = model, config, chance, table
         self.seed, self.stage, self.folder, self.emit = seed, stage, folder, emit
         self.steps = len(table) // config.epochs
         self.epoch = 0
         self.watch = Watch()
-        self.metrics: dict[str, list[float]] = {name: [] for name in METRICS}
+        self.names = (*METRICS, *(f"{part}{name}" for name in own for part in ("", "val_")))
+        self.metrics: dict[str, list[float]] = {name: [] for name in self.names}
         self.best: list[np.ndarray] = []
         self._curves: Curves | None = None
         self._told = time.monotonic()
@@ -221,11 +226,11 @@ class _Loop:
             self.emit(Progress(self.stage, "step", step + 1, self.steps, dict(logs)))
 
     def _end(self, _epoch: int, logs: dict[str, float]) -> None:
-        latest = {name: float(logs[name]) for name in METRICS if name in logs} | {"learning_rate": self._rates[-1]}
+        latest = {name: float(logs[name]) for name in self.names if name in logs} | {"learning_rate": self._rates[-1]}
         if not math.isfinite(latest["val_loss"]):
             self._diverged(f"on the validation split after epoch {self.epoch + 1}", latest["val_loss"])
         self.epoch += 1
-        for name in METRICS:
+        for name in self.names:
             self.metrics[name].append(latest[name])
         self.watch = self.watch.after(self.epoch, latest, self.config)
         weights = self.model.get_weights()

@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.files import canonical, write_json
 from pipeline.formats import custom_code
 from pipeline.formats.keras_config import Finding, findings
+from pipeline.own_code import package
 from pipeline.predictor import LOGITS, PROBABILITIES, Spec
 
 MODEL, SPEC = "model.keras", "spec.json"
@@ -42,6 +43,7 @@ def write(model: Any, spec: Spec, folder: Path) -> None:
     code = [dataclasses.asdict(one) for one in found if one.kind == "code"]
     fields = dataclasses.asdict(spec)
     if code:
+        package.keep((one.module for one in found), folder)
         try:
             fields |= {CUSTOM: code, SOURCES: custom_code.sources(found)}
         except LookupError as error:
@@ -76,6 +78,7 @@ def read(folder: Path) -> tuple[Any, Spec]:
     recorded = fields.pop(SOURCES, {})
     if custom:
         try:
+            package.take(folder)
             custom_code.require_unchanged(recorded)
             custom_code.allow(custom)
         except LookupError as error:

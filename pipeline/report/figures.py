@@ -76,11 +76,12 @@ def training(history: Mapping[str, Sequence[float]]) -> list[Chart]:
     """Return the charts of loss and accuracy, each with a curve for training and one for validation.
 
     Args:
-        history: metric -> one value per epoch; `loss` and `accuracy` and their `val_` twins are drawn.
+        history: metric -> one value per epoch; `loss`, `accuracy`, metrics of the user's own and their `val_` twins
+            are drawn.
     """
     charts = [
         lines(metric, {"training": history.get(metric), "validation": history.get(f"val_{metric}")})
-        for metric in ("loss", "accuracy")
+        for metric in dict.fromkeys(("loss", "accuracy", *(name for name in history if f"val_{name}" in history)))
     ]
     return [chart for chart in charts if chart]
 

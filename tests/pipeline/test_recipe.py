@@ -83,7 +83,7 @@ def test_unknown_choice_is_refused_with_the_choices_and_the_nearest() -> None:
     assert "train.early_stopping.monitor: expected one of val_loss, val_accuracy" in text
     assert "found 'val_acuracy'; did you mean val_accuracy?" in text
     text = message("digits", "model.architecture=cnnn")
-    assert "model.architecture: expected one of cnn, mlp, file, found 'cnnn'; did you mean cnn?" in text
+    assert "model.architecture: expected one of cnn, mlp, builder, file, found 'cnnn'; did you mean cnn?" in text
     text = message("digits", "prune.on_regression=keep_bets")
     assert "prune.on_regression: expected one of stop, keep_best, continue, found 'keep_bets'" in text
     text = message("digits", "export.tflite=[float8]")
@@ -237,7 +237,7 @@ def test_recipe_with_every_section_is_equal_after_dump_and_load(overrides: list[
 def test_schema_of_a_recipe_is_json_and_knows_every_section_and_kind_of_model() -> None:
     schema = json.loads(json.dumps(recipes.Recipe.model_json_schema()))
     assert set(schema["properties"]) == set(recipes.Recipe.model_fields)
-    assert set(schema["properties"]["model"]["discriminator"]["mapping"]) == {"cnn", "mlp", "file"}
+    assert set(schema["properties"]["model"]["discriminator"]["mapping"]) == {"cnn", "mlp", "builder", "file"}
     for section in ("distill", "prune", "quantize"):
         assert schema["properties"][section]["anyOf"][1] == {"type": "null"}
     inner = re.findall(r"#/\$defs/([^\"]+)", json.dumps(schema))

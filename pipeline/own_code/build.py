@@ -12,7 +12,6 @@ import numpy as np
 from pipeline.errors import InputError, ModelmillError, RunError
 from pipeline.events import Emit, Note
 from pipeline.formats import keras_file
-from pipeline.formats.keras_config import shown
 from pipeline.formats.model_file import load
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code import objective, package
@@ -115,15 +114,16 @@ def _ending_in_logits(made: Any, name: str, spec: Spec, source: Source, stage: s
         text = f"{name} returns a {type(made).__name__} with a train_step of its own, which is not used: model.loss"
         emit(Note(stage, text, level="warning"))
     try:
-        with package.told(source, f"the model of {name} cannot be copied"):
-            model, notes = load.ending_in_logits(Path(name), made, spec)
+        model, notes = load.ending_in_logits(Path(name), made, spec)
     except InputError as error:
-        if not error.what.startswith("the model in"):
-            raise
         raise InputError(
             error.what, expected=error.expected, found=error.found,
             todo=f"let {name} return keras.Model(inputs, logits) with an Input of input_shape and `classes` outputs",
         ) from error  # fmt: skip
+    except (ModelmillError, MemoryError):
+        raise
+    except Exception as error:  # of a layer that cannot be made again from its config
+        raise _not_loadable(name, source, package.said(error)) from error
     for note in notes:
         emit(Note(stage, note))
     return model
@@ -143,7 +143,7 @@ def _require_loadable(
     except (ModelmillError, KeyboardInterrupt, MemoryError, OSError):
         raise
     except Exception as error:
-        raise _not_loadable(name, source, shown(f"{type(error).__name__}: {error}".splitlines()[0], 300)) from error
+        raise _not_loadable(name, source, package.said(error)) from error
     if not same or not difference <= _TOLERANCE:
         text = f"answers off by {difference:.3g}" if same else "other weights"
         raise _not_loadable(name, source, f"{text} after it was loaded again")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError, ModelmillError, RunError
 from pipeline.files import sha256, write_json
+from pipeline.formats.keras_config import shown
 from pipeline.own_code.source import PRIVATE, Source
 
 if TYPE_CHECKING:
@@ -148,12 +149,15 @@ def told(source: Source, what: str) -> Iterator[None]:
             for frame in traceback.extract_tb(error.__traceback__)
             if Path(frame.filename).is_relative_to(_folder(source))
         ]
-        lines = str(error).strip().splitlines() or [""]
-        said = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
         raise InputError(
-            what, found=said + (f" ({where[-1]})" if where else ""),
+            what, found=said(error) + (f" ({where[-1]})" if where else ""),
             todo=keras_2(source) or "correct the file; it runs as it is with `python`, but for its relative imports",
         ) from error  # fmt: skip
+
+
+def said(error: BaseException) -> str:
+    """Return what an exception says, as one line of a bounded length."""
+    return shown(f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": "), 300)
 
 
 def keras_2(source: Source) -> str:

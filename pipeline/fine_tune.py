@@ -76,7 +76,8 @@ def tune(
     if chosen is not None:
         chosen = chosen.model_copy(update={"from_epoch": max(chosen.from_epoch, min(from_epoch, config.epochs))})
     config = config.model_copy(update={"early_stopping": chosen})
-    objective = objective or objectives.read(last(job.inputs).folder)
+    if objective is None and job.inputs:
+        objective = objectives.read(last(job.inputs).folder)
     history = fit(
         model, splits, config, data=data, seed=seed, stage=stage, work=work, emit=job.emit, teaching=teaching,
         callbacks=callbacks, objective=objective,

@@ -22,6 +22,7 @@ from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shape
 from pipeline.errors import InputError
 from pipeline.fit.config import FitConfig
+from pipeline.formats.plain.folder import conflicts as graph_conflicts
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
 from pipeline.own_code.source import look
@@ -100,6 +101,8 @@ class Recipe(Frozen):
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
         if isinstance(self.model, Builder) and self.model.loss and self.train and self.train.label_smoothing:
             yield "train.label_smoothing is for the cross-entropy: leave it out, or leave out model.loss"
+        if isinstance(self.model, ModelFile):
+            yield from graph_conflicts(Path(self.model.path), self.stages())
         if self.judge and not (self.measure and self.export):
             yield "judge needs the sections export and measure: limits are compared with measurements"
         if self.export:

@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.files import canonical, write_json
 from pipeline.formats import custom_code
 from pipeline.formats.keras_config import Finding, findings
+from pipeline.formats.plain import model as plain
 from pipeline.own_code import package
 from pipeline.predictor import LOGITS, PROBABILITIES, Spec
 
@@ -64,7 +65,7 @@ def _copy_without_dates(source: Path, target: Path) -> None:
 
 
 def read(folder: Path) -> tuple[Any, Spec]:
-    """Return the model, not compiled, and its spec.
+    """Return the model, not compiled, and its spec; what came as a graph without layers is a `PlainModel`.
 
     Code inside the file is refused, but where the artifact says that the user allowed it.
 
@@ -74,6 +75,9 @@ def read(folder: Path) -> tuple[Any, Spec]:
     """
     keras = legacy_keras.load()
     fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    if (folder / plain.MODEL).is_dir():  # a graph of the user's, which only answers
+        graph = plain.PlainModel(folder / plain.MODEL, probabilities=fields.pop(plain.PROBABILITIES))
+        return graph, _spec(fields)
     custom = [Finding(**one) for one in fields.pop(CUSTOM, [])]
     recorded = fields.pop(SOURCES, {})
     if custom:
@@ -87,10 +91,14 @@ def read(folder: Path) -> tuple[Any, Spec]:
                 found=str(error), todo="put the module where Python finds it (PYTHONPATH), as it was; or import "
                 "the model again (--from import)",
             ) from error  # fmt: skip
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     with nullcontext() if custom else custom_code.refused():
         model = keras.models.load_model(folder / MODEL, compile=False, safe_mode=not custom)
-    return model, Spec(**fields)
+    return model, _spec(fields)
+
+
+def _spec(fields: dict[str, Any]) -> Spec:
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return Spec(**found)
 
 
 class KerasPredictor:

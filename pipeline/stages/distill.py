@@ -39,6 +39,8 @@ CODE = (
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/model_file",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
@@ -142,7 +144,7 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     keras_file.write(student, splits.spec, job.folder)
     described = [anatomy.describe(student, NAME, training=tuned.history.epochs)]
     metrics = {
-        "parameters": described[0].parameters, "macs": described[0].macs, "epoch": tuned.epoch,
+        "parameters": described[0].parameters, "macs": described[0].macs or 0, "epoch": tuned.epoch,
         "val_accuracy": tuned.val_accuracy, "val_accuracy_before": before, "teachers": 1 + len(more),
     }  # fmt: skip
     if distill.alone:

@@ -28,6 +28,8 @@ CODE = (
     "pipeline/formats/custom_code.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",

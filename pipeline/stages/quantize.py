@@ -24,6 +24,8 @@ CODE = (
     "pipeline/formats/fake_quant_file.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",

@@ -30,6 +30,8 @@ CODE = (
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/model_file",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
@@ -93,7 +95,7 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig | Builder, train: FitC
     reached = history.at(kept)
     return Result(
         {
-            "parameters": described.parameters, "macs": described.macs, "epoch": kept,
+            "parameters": described.parameters, "macs": described.macs or 0, "epoch": kept,
             "val_accuracy": reached["val_accuracy"], "val_loss": reached["val_loss"],
             **{f"val_{name}": reached[f"val_{name}"] for name in (own.metrics if own else ())}, **before,
         }

@@ -129,7 +129,7 @@ def _translate(copy: Path, path: Path, target: Path, *, allow_custom_code: bool)
         if code:
             custom_code.allow(code)
         with nullcontext() if code else custom_code.refused():
-            model = keras.models.model_from_config(config)
+            model = keras.models.model_from_config(_decoded(config))
         model.load_weights(str(copy / folders.VARIABLES / "variables")).assert_existing_objects_matched()
         model.save(target, save_format="keras")
     except (MemoryError, OSError):
@@ -142,6 +142,17 @@ def _translate(copy: Path, path: Path, target: Path, *, allow_custom_code: bool)
             "folder, to have it taken as a graph",
         ) from error  # fmt: skip
     return ""
+
+
+def _decoded(value: Any) -> Any:
+    """Return a configuration with the tuples and shapes that Keras writes as objects."""
+    if isinstance(value, list):
+        return [_decoded(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") in ("__tuple__", "TensorShape") and isinstance(value.get("items"), list):
+        return tuple(_decoded(one) for one in value["items"])
+    return {key: _decoded(inner) for key, inner in value.items()}
 
 
 def _function(copy: Path, path: Path) -> PlainModel:

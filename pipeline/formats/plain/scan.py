@@ -46,7 +46,7 @@ _IDLE = frozenset({
     "RandomStandardNormal",
     "RandomUniform", "RandomUniformInt", "RestoreV2", "SaveV2", "ShardedFilename", "StatelessRandomGetKeyCounter",
     "StatelessRandomNormalV2", "StatelessRandomUniformV2", "StatelessTruncatedNormalV2", "StaticRegexFullMatch",
-    "StringJoin", "TruncatedNormal",
+    "StringJoin", "TruncatedNormal", "VarIsInitializedOp",
 })
 # what TensorFlow makes of an object without running a function of the file
 _OBJECTS = frozenset({"user_object", "bare_concrete_function", "constant", "captured_tensor", "function", "variable"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.command import modelmill, report, statuses
 from tests.pipeline.own_code.files import scaled
 
@@ -21,6 +23,7 @@ serving: null
 """
 
 
+@pytest.mark.long
 def test_own_layer_and_loss_go_through_every_stage(tmp_path: Path) -> None:
     scaled(tmp_path / "own")
     (tmp_path / "own.yaml").write_text(RECIPE, encoding="utf-8")

@@ -36,6 +36,8 @@ COMPUTING = frozenset({
     "TensorListElementShape", "TensorListFromTensor", "TensorListGetItem", "TensorListLength", "TensorListReserve",
     "TensorListSetItem", "TensorListStack", "Tile", "TopKV2", "Transpose", "TruncateDiv", "TruncateMod", "Unpack",
     "Where", "Xdivy", "Xlogy", "ZerosLike",
+    # what recurrent layers bring along for other machines and for training
+    "ConcatOffset", "CudnnRNNBackpropV3", "CudnnRNNV3", "InvertPermutation",
     # weights, and calls of other functions of the same graph
     "ReadVariableOp", "ResourceGather", "VarHandleOp", "Case", "If", "PartitionedCall", "StatefulPartitionedCall",
     "StatelessCase", "StatelessIf", "StatelessWhile", "While",

@@ -138,3 +138,11 @@ def test_code_in_a_folder_of_keras_is_refused_and_a_model_without_a_configuratio
     np.testing.assert_allclose(logits, own(SAMPLES).numpy(), atol=1e-4)
     assert described.parameters == 650
     assert json.loads((folder / "spec.json").read_text("utf-8"))["input_shape"] == [8, 8, 1]
+
+
+def test_graph_of_a_recurrent_network_is_not_taken_for_harm(tmp_path: Path) -> None:
+    keras = legacy_keras.load()
+    layers = [keras.Input((8, 4)), keras.layers.LSTM(4), keras.layers.Dropout(0.5), keras.layers.Dense(10)]
+    keras.Sequential(layers).export(tmp_path / "given")
+    graph = importing._function(tmp_path / "given", tmp_path / "given")
+    assert len(graph.variables) == 5

@@ -179,7 +179,7 @@ def _step(
                 "a single step on a file needs both the model and its data", expected="--model FILE --data DATA",
                 found="--model alone" if model else "--data alone", todo="name the other; or name a recipe and neither",
             )  # fmt: skip
-        from pipeline.formats.model_file.kind import identify
+        from pipeline.formats.plain.folder import identify
 
         identify(model)  # before a folder is made for the run
         allowed = ["model.allow_custom_code=true"] if custom_code else []

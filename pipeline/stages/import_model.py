@@ -34,14 +34,16 @@ CODE = (
     "pipeline/report/model.py",
     "pipeline/stages/import_model.py",
 )
-LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")
+LIBRARIES = ("tensorflow", "tf_keras", "keras", "h5py", "numpy", "scikit-learn")
 
 
 class Config(Frozen):
     """A model file of the user's: the reference, and with a section `train` the model that is fine-tuned."""
 
     architecture: Literal["file"] = "file"
-    path: Annotated[str, NEUTRAL] = Field(min_length=1, description="a .keras or .h5 file of Keras 2 (tf_keras)")
+    path: Annotated[str, NEUTRAL] = Field(
+        min_length=1, description="a .keras or .h5 file of Keras 2 (tf_keras) or of Keras 3, which is translated"
+    )
     allow_custom_code: bool = Field(
         default=False,
         description="true: Lambda layers and classes of the file's author are loaded, and their code runs on this "

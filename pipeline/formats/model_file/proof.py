@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RunError
 from pipeline.formats.model_file import archive, hdf5
+from pipeline.formats.model_file.keras3 import agreement
+from pipeline.formats.model_file.keras3 import weights as keras3_weights
+from pipeline.formats.model_file.keras3.reference import Reference
 from pipeline.formats.model_file.scan import WEIGHTS_GROUP, Scanned
 
 if TYPE_CHECKING:
@@ -37,15 +40,18 @@ class Proof:
         samples: number of the samples that both models answered.
         difference: largest absolute difference of an answer.
         softmax: whether the file answers probabilities, so that the softmax of the imported logits was compared.
+        keras_3: the version of Keras 3 that answered for the file; "": tf_keras did.
     """
 
     weights: int
     samples: int
     difference: float
     softmax: bool
+    keras_3: str = ""
 
     def __str__(self) -> str:
-        answers = f"answers to {self.samples} validation samples, each model in a fresh process:"
+        file = f"the file's in Keras {self.keras_3}" if self.keras_3 else "each model in a fresh process"
+        answers = f"answers to {self.samples} validation samples, {file}:"
         if self.softmax:
             how = f"the softmax of the logits is off by {self.difference:.1e} at most (tolerance {TOLERANCE:g})"
         else:
@@ -53,7 +59,9 @@ class Proof:
         return f"{self.weights} of {self.weights} weights equal the file's, read by h5py; {answers} {how}"
 
 
-def prove(scanned: Scanned, folder: Path, samples: np.ndarray, *, softmax: bool) -> Proof:
+def prove(
+    scanned: Scanned, folder: Path, samples: np.ndarray, *, softmax: bool, reference: Reference | None = None
+) -> Proof:
     """Compare a stored model with the file that it was imported from; to be called in a fresh process.
 
     Args:
@@ -61,6 +69,7 @@ def prove(scanned: Scanned, folder: Path, samples: np.ndarray, *, softmax: bool)
         folder: the artifact with the imported model (`formats/keras_file.py`).
         samples: float32 [n, *input_shape], raw values.
         softmax: whether the file's model ends in one that was cut off.
+        reference: what Keras 3 answers to the samples, where the file is of Keras 3.
 
     Raises:
         RunError: they differ.
@@ -73,19 +82,21 @@ def prove(scanned: Scanned, folder: Path, samples: np.ndarray, *, softmax: bool)
 
     imported, _ = keras_file.read(folder)
     weights = require_equal_weights(scanned, imported)
-    file = load.whole(scanned)
-    found, wanted = (model(samples, training=False).numpy() for model in (imported, file))
+    found = imported(samples, training=False).numpy()
+    wanted = reference.samples[0] if reference else load.whole(scanned)(samples, training=False).numpy()
     if softmax:
         found = tf.nn.softmax(found).numpy()
     difference = float(np.abs(found - wanted).max())
-    if not difference <= (TOLERANCE if softmax else 0):
+    other = reference is not None and not softmax
+    if not (agreement.difference(found, wanted) if other else difference) <= (TOLERANCE if softmax or other else 0):
         raise RunError(
             f"the model imported from {scanned.path} does not answer as the file does",
-            expected=f"softmax of its logits within {TOLERANCE:g}" if softmax else "the same answers",
+            expected=f"{'softmax of its logits' if softmax else 'answers'} within {TOLERANCE:g}"
+            if softmax or other else "the same answers",
             found=f"a difference of {difference:.3g} in {len(samples)} samples",
             todo="report this model; a layer that answers differently each time cannot be proven",
         )  # fmt: skip
-    return Proof(weights, len(samples), difference, softmax)
+    return Proof(weights, len(samples), difference, softmax, reference.version if reference else "")
 
 
 def require_equal_weights(scanned: Scanned, model: Any) -> int:
@@ -100,7 +111,10 @@ def require_equal_weights(scanned: Scanned, model: Any) -> int:
     problems: list[str] = []
     matched: set[int] = set()
     with h5py.File(scanned.weights, "r") as file:
-        pairs = _from_hdf5(file, model) if scanned.kind == "hdf5" else _from_archive(scanned, file, model)
+        if scanned.keras == 3:
+            pairs = keras3_weights.pairs(scanned, file, model)
+        else:
+            pairs = _from_hdf5(file, model) if scanned.kind == "hdf5" else _from_archive(scanned, file, model)
         for name, stored, weight in pairs:
             if weight is None:
                 problems.append(f"{name} is in no layer of the model")

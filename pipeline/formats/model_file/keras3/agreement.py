@@ -78,9 +78,12 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> float:
     one, two = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (found, wanted))
     if one.size == 0:
         return 0.0
-    largest = np.maximum(np.abs(two).max(axis=1), np.finfo(np.float32).tiny)
-    apart = np.abs(one - two).max(axis=1) / largest
-    return float(apart.max()) if np.isfinite(two).all() and np.isfinite(one).all() else float("inf")
+    # an infinity is as good as any number, where both have it
+    same = (one == two) | (np.isnan(one) & np.isnan(two))
+    apart = np.where(same, 0, one) - np.where(same, 0, two)
+    largest = np.abs(np.where(np.isfinite(two), two, 0)).max(axis=1)
+    relative = np.abs(apart).max(axis=1) / np.maximum(largest, np.finfo(np.float32).tiny)
+    return float(np.nan_to_num(relative, nan=np.inf).max())
 
 
 def _differs(path: Path, found: str, expected: str) -> RunError:

@@ -40,7 +40,7 @@ def findings(config: Any) -> list[Finding]:
 
     Kinds: "code" and "path" may not be loaded; "precision" is not float32; "counterpart" is Keras 3's alone.
     """
-    return list(dict.fromkeys(_walk(config, "", "")))
+    return list(dict.fromkeys([*_walk(config, "", ""), *_twice(config)]))
 
 
 def is_operation(entry: Mapping[str, Any]) -> bool:
@@ -79,6 +79,27 @@ def _walk(node: Any, key: str, layer: str) -> Iterator[Finding]:
         for within, inner in node.items():
             if within not in ("class_name", "module", "registered_name", "compile_config"):
                 yield from _walk(inner, within or "no name", layer)
+
+
+def _twice(config: Any) -> Iterator[Finding]:
+    """Yield the layers that are written in two places, as parts of two models: Keras 3 confuses their calls."""
+    seen: set[int] = set()
+    for entry in _layers(config):
+        number = entry.get("shared_object_id")
+        if isinstance(number, int) and number in seen:
+            yield Finding("counterpart", f"{shown(entry['config'].get('name'))}: a layer of two models at once")
+        elif isinstance(number, int):
+            seen.add(number)
+
+
+def _layers(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield the layers in a configuration, those inside of models included."""
+    options = node.get("config") if isinstance(node, dict) else None
+    layers = options.get("layers") if isinstance(options, dict) else None
+    for entry in layers if isinstance(layers, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("config"), dict):
+            yield entry
+            yield from _layers(entry)
 
 
 def _object(node: dict[str, Any], key: str, layer: str) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +19,20 @@ class Maker:
     Attributes:
         keras: tf_keras.
         tf: TensorFlow.
-        name: of the operation; its layers are called so, and NAME_1, ... where there are several.
+        name: of the operation; its layers are called so, and NAME.1, ... where there are several.
+        given: names that such layers of the whole model have.
     """
 
     keras: Any
     tf: Any
     name: str
-    made: int = 0
+    given: set[str]
 
     def _name(self) -> str:
-        self.made += 1
-        return self.name if self.made == 1 else f"{self.name}_{self.made - 1}"
+        names = itertools.chain([self.name], (f"{self.name}.{number}" for number in itertools.count(1)))
+        name = next(name for name in names if name not in self.given)
+        self.given.add(name)
+        return name
 
     def layer(self, kind: str, *inputs: Any, **options: Any) -> Any:
         """Call a layer of tf_keras."""
@@ -43,6 +47,11 @@ class Maker:
             found = getattr(found, part)
         kind = layers.SlicingOpLambda if part == "getitem" else layers.TFOpLambda
         return kind(found, name=self._name())(*args, **options)
+
+    def alike(self, *values: Any) -> list[Any]:
+        """Return operands with whole numbers as such with a point where a tensor holds those; Keras 3 does so."""
+        fractions = any(self.is_tensor(value) and value.dtype.is_floating for value in values)
+        return [float(one) if fractions and type(one) is int else one for one in values]
 
     def is_tensor(self, value: Any) -> bool:
         """Return whether a value is what a layer answers, and no constant."""
@@ -86,7 +95,16 @@ def _pair(function: str, kind: str) -> Make:
         both = to.is_tensor(x1) and to.is_tensor(x2)
         if both and x1.shape[1:].is_fully_defined() and x1.shape.as_list() == x2.shape.as_list():
             return to.layer(kind, x1, x2)
-        return to.call(function, x1, x2)
+        return to.call(function, *to.alike(x1, x2))
+
+    return make
+
+
+def _plain(function: str) -> Make:
+    """Return what calls a function of tensors alone."""
+
+    def make(to: Maker, given: Mapping[str, Any], *args: Any) -> Any:  # noqa: ARG001
+        return to.call(function, *to.alike(*args))
 
     return make
 
@@ -122,7 +140,25 @@ def _concatenate(to: Maker, given: Mapping[str, Any], xs: Any) -> Any:
 
 
 def _getitem(to: Maker, given: Mapping[str, Any], x: Any, key: Any) -> Any:  # noqa: ARG001 - all have one face
-    return to.call("__operators__.getitem", x, tuple(key) if isinstance(key, list) else key)
+    parts = list(key) if isinstance(key, list | tuple) else [key]
+    if ... in parts:  # which tf_keras cannot write into a file
+        place, sides = parts.index(...), sum(part is not None for part in parts) - 1
+        parts[place : place + 1] = [slice(None)] * (len(x.shape) - sides)
+    new = [place for place, part in enumerate(_kept(parts)) if part is None]
+    answer = to.call("__operators__.getitem", x, [_written(part) for part in parts if part is not None])
+    for axis in new:
+        answer = to.call("expand_dims", answer, axis)
+    return answer
+
+
+def _written(part: Any) -> Any:
+    """Return a part of a key as tf_keras writes it into a file."""
+    return {"start": part.start, "stop": part.stop, "step": part.step} if isinstance(part, slice) else part
+
+
+def _kept(parts: list[Any]) -> list[Any]:
+    """Return the parts of a key that stay sides of the answer: all but whole numbers."""
+    return [part for part in parts if type(part) is not int]
 
 
 def _transpose(to: Maker, given: Mapping[str, Any], x: Any) -> Any:
@@ -218,7 +254,7 @@ def _leaky_relu(to: Maker, given: Mapping[str, Any], x: Any) -> Any:
 
 # from tensors to tensors of the same shape, one function each
 _PLAIN = {
-    "Abs": "abs", "Absolute": "abs", "Arccos": "acos", "Arcsin": "asin", "Arctan": "atan", "Arctan2": "atan2",
+    "Absolute": "abs", "Arccos": "acos", "Arcsin": "asin", "Arctan": "atan", "Arctan2": "atan2",
     "Ceil": "ceil", "Cos": "cos", "Cosh": "cosh", "Divide": "truediv", "DivideNoNan": "divide_no_nan",
     "Equal": "equal", "Erf": "erf", "Exp": "exp", "Expm1": "expm1", "Floor": "floor", "FloorDivide": "floordiv",
     "Greater": "greater", "GreaterEqual": "greater_equal", "Isfinite": "is_finite", "Isnan": "is_nan", "Less": "less",
@@ -230,7 +266,7 @@ _PLAIN = {
 }  # fmt: skip
 
 OPERATIONS: Mapping[str, Make] = {
-    **{name: _function(f"math.{function}") for name, function in _PLAIN.items()},
+    **{name: _plain(f"math.{function}") for name, function in _PLAIN.items()},
     **{
         name: _pair(f"math.{name.lower()}", name) for name in ("Add", "Maximum", "Minimum", "Multiply", "Subtract")
     },
@@ -278,6 +314,6 @@ OPERATIONS: Mapping[str, Make] = {
     "Tensordot": _function("tensordot", "axes"),
     "Tile": lambda to, given, x: to.call("tile", x, given["repeats"]),
     "Transpose": _transpose,
-    "Where": _function("where"),
+    "Where": _plain("where"),
     "ZerosLike": _function("zeros_like"),
 }  # fmt: skip

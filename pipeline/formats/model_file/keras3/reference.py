@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
@@ -56,7 +55,10 @@ def answers(scanned: Scanned, samples: np.ndarray | Sequence[np.ndarray]) -> Ref
     os.environ["TF_USE_LEGACY_KERAS"] = "0"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     try:
-        return _answers(scanned.model, configuration(scanned), samples)
+        import keras
+
+        loaded: Any = keras.models.load_model(scanned.model, compile=False, safe_mode=True)
+        return ask(loaded, configuration(scanned), samples)
     except MemoryError:
         raise
     except Exception as error:
@@ -66,11 +68,11 @@ def answers(scanned: Scanned, samples: np.ndarray | Sequence[np.ndarray]) -> Ref
         ) from error  # fmt: skip
 
 
-def _answers(file: Path, config: Any, samples: np.ndarray | Sequence[np.ndarray]) -> Reference:
+def ask(loaded: Any, config: Any, samples: np.ndarray | Sequence[np.ndarray]) -> Reference:
+    """Return what a model of Keras 3 answers to random inputs, which its configuration holds to what it can look up."""
     import keras
     import numpy as np
 
-    loaded: Any = keras.models.load_model(file, compile=False, safe_mode=True)
     model: Any = keras.Model(loaded.inputs, loaded.outputs)
     wanted = [(tuple(end.shape), str(end.dtype), end.name) for end in loaded.inputs]
     limits = _limits(config, wanted)

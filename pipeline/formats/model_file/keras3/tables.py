@@ -79,7 +79,6 @@ LAYERS: Mapping[str, Layer] = {
     "RNN": Layer(_ROW),
     "RandomBrightness": _IMAGE,
     "RandomContrast": Layer({"data_format": _LAST, "value_range": ([0, 255],)}),
-    "RandomCrop": _IMAGE,
     "RandomFlip": _IMAGE,
     "RandomRotation": _IMAGE,
     "RandomTranslation": _IMAGE,
@@ -99,6 +98,7 @@ REFUSED: Mapping[str, str] = {
     "Lambda": "code of the file's author",
     "Layer": "what layers are made of",
     "Wrapper": "what layers are made of",
+    "RandomCrop": "outside of training tf_keras crops the middle, and Keras 3 nothing",
     "StringLookup": "its input is text",
     "TextVectorization": "its input is text",
 }

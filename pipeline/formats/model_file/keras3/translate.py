@@ -28,14 +28,11 @@ def model(config: Any) -> Any:
 
 
 class _Translator:
-    """Translates one configuration.
-
-    Layers that are shared between models are written twice, with one number: they are made once.
-    """
+    """Translates one configuration, and keeps the names of what it makes of operations."""
 
     def __init__(self) -> None:
         self._keras = load_keras()
-        self._shared: dict[int, Any] = {}
+        self._given: set[str] = set()
 
     def model(self, entry: Mapping[str, Any]) -> Any:
         config = entry["config"]
@@ -101,6 +98,9 @@ class _Translator:
     def _called(self, entry: Mapping[str, Any], layer: Any, args: Any, options: Mapping[str, Any]) -> Any:
         """Call a layer, or what stands for an operation; an activation that tf_keras has not follows its layer."""
         given = {name: value for name, value in options.items() if value is not None}
+        if entry["class_name"] not in tables.MODELS:
+            # what Keras 3 writes there is a default, which gives way to what the whole model is called with
+            given.pop("training", None)
         if layer is None:
             return self._operation(entry["class_name"], entry["config"], args, given)
         activation = _name(entry["config"].get("activation"))
@@ -108,25 +108,17 @@ class _Translator:
             return layer(*args, **given)
         kind = tables.COMPOSED_ACTIVATIONS[activation]
         answer = args[0] if entry["class_name"] == "Activation" else layer(*args, **given)
-        calls = len(getattr(layer, "_inbound_nodes", ()))
-        name = f"{layer.name}_{activation}" + (f"_{calls}" if calls > 1 else "")
-        return self._operation(kind, {"name": name}, (answer,), {})
+        return self._operation(kind, {"name": f"{layer.name}.{activation}"}, (answer,), {})
 
     def _operation(self, kind: str, config: Mapping[str, Any], args: Any, options: Mapping[str, Any]) -> Any:
         import tensorflow as tf
 
-        maker = operations.Maker(self._keras, tf, config["name"])
+        maker = operations.Maker(self._keras, tf, config["name"], self._given)
         return operations.OPERATIONS[kind](maker, config, *args, **options)
 
     def _made(self, entry: Mapping[str, Any]) -> Any:
-        """Return the layer or model of an entry; the same one for a number that was there before."""
-        number = entry.get("shared_object_id")
-        if number in self._shared:
-            return self._shared[number]
-        made = self.model(entry) if entry["class_name"] in tables.MODELS else self._layer(entry)
-        if number is not None:
-            self._shared[number] = made
-        return made
+        """Return the layer or model of an entry."""
+        return self.model(entry) if entry["class_name"] in tables.MODELS else self._layer(entry)
 
     def _layer(self, entry: Mapping[str, Any]) -> Any:
         kind = entry["class_name"]

@@ -17,7 +17,7 @@ class Specimen:
     Attributes:
         make: from the module `keras.layers` to the layer.
         shapes: of its inputs, without the batch.
-        integers: how many different ones the inputs have; 0: they are float32.
+        integers: how many different ones the inputs have; 0: they are float32; -1: they are texts.
         call: from the layer and its inputs to the outputs.
     """
 
@@ -74,25 +74,25 @@ def _spatial() -> dict[str, list[Specimen]]:
 def _rows() -> dict[str, list[Specimen]]:
     """Return the classes for sequences, and those that hold another layer."""
 
-    def masked(make: Make) -> Specimen:
-        def call(layer: Any, inputs: Any, k: Any = None) -> Any:
-            return layer(inputs)
+    def row(make: Make) -> Specimen:
+        return one(make, ROW)
 
-        return Specimen(make, (ROW,), call=call)
-
-    found = {
+    return {
         "LSTM": [
-            masked(lambda k: k.LSTM(5)),
-            masked(lambda k: k.LSTM(5, return_sequences=True, go_backwards=True, use_bias=False, unroll=True)),
-            Specimen(lambda k: k.LSTM(5, return_state=True, unit_forget_bias=False), (ROW,)),
+            row(lambda k: k.LSTM(5)),
+            row(lambda k: k.LSTM(5, return_sequences=True, go_backwards=True, use_bias=False, unroll=True)),
+            row(lambda k: k.LSTM(5, return_state=True, unit_forget_bias=False)),
         ],
         "GRU": [
-            masked(lambda k: k.GRU(5)),
-            masked(lambda k: k.GRU(5, reset_after=False, return_sequences=True, recurrent_activation="tanh")),
-            Specimen(lambda k: k.GRU(5, return_state=True), (ROW,)),
+            row(lambda k: k.GRU(5)),
+            row(lambda k: k.GRU(5, reset_after=False, return_sequences=True, recurrent_activation="tanh")),
+            row(lambda k: k.GRU(5, return_state=True)),
         ],
-        "SimpleRNN": [masked(lambda k: k.SimpleRNN(5)), masked(lambda k: k.SimpleRNN(5, activation="relu", unroll=True))],
-        "RNN": [one(lambda k: k.RNN(k.LSTMCell(5)), ROW), one(lambda k: k.RNN(k.GRUCell(4), return_sequences=True), ROW)],
+        "SimpleRNN": [row(lambda k: k.SimpleRNN(5)), row(lambda k: k.SimpleRNN(5, activation="relu", unroll=True))],
+        "RNN": [
+            one(lambda k: k.RNN(k.LSTMCell(5)), ROW),
+            one(lambda k: k.RNN(k.GRUCell(4), return_sequences=True), ROW),
+        ],
         "LSTMCell": [one(lambda k: k.RNN(k.LSTMCell(5, use_bias=False)), ROW)],
         "GRUCell": [one(lambda k: k.RNN(k.GRUCell(5, reset_after=False)), ROW)],
         "SimpleRNNCell": [one(lambda k: k.RNN(k.SimpleRNNCell(5)), ROW)],
@@ -109,7 +109,7 @@ def _rows() -> dict[str, list[Specimen]]:
         ],
         "Embedding": [
             one(lambda k: k.Embedding(11, 4), FLAT, integers=11),
-            Specimen(lambda k: k.Embedding(11, 4, mask_zero=True), (FLAT,), 11),
+            one(lambda k: k.Embedding(11, 4, mask_zero=True), FLAT, integers=11),
         ],
         "Masking": [one(lambda k: k.Masking(0.5), ROW)],
         "Attention": [
@@ -120,16 +120,17 @@ def _rows() -> dict[str, list[Specimen]]:
         "MultiHeadAttention": [
             Specimen(lambda k: k.MultiHeadAttention(2, 3), (ROW,), call=lambda layer, x: layer(x, x)),
             Specimen(
-                lambda k: k.MultiHeadAttention(2, 3, value_dim=2, output_shape=5, use_bias=False), (ROW, (5, 4)),
+                lambda k: k.MultiHeadAttention(2, 3, value_dim=2, output_shape=5, use_bias=False),
+                (ROW, (5, 4)),
                 call=lambda layer, x, y: layer(x, y),
-            ),  # fmt: skip
+            ),
             Specimen(
-                lambda k: k.MultiHeadAttention(2, 3, dropout=0.1), (ROW,),
+                lambda k: k.MultiHeadAttention(2, 3, dropout=0.1),
+                (ROW,),
                 call=lambda layer, x: layer(x, value=x, use_causal_mask=True),
-            ),  # fmt: skip
+            ),
         ],
     }
-    return found
 
 
 def _integers() -> dict[str, list[Specimen]]:
@@ -219,12 +220,18 @@ SPECIMENS: dict[str, list[Specimen]] = {
         one(lambda k: k.BatchNormalization(axis=1, scale=False, epsilon=0.1), ROW),
         one(lambda k: k.BatchNormalization(center=False)),
     ],
-    "GroupNormalization": [one(lambda k: k.GroupNormalization(3), IMAGE), one(lambda k: k.GroupNormalization(-1), IMAGE)],
+    "GroupNormalization": [
+        one(lambda k: k.GroupNormalization(3), IMAGE),
+        one(lambda k: k.GroupNormalization(-1), IMAGE),
+    ],
     "LayerNormalization": [
         one(lambda k: k.LayerNormalization(), ROW),
         one(lambda k: k.LayerNormalization(axis=[1, 2], epsilon=0.01, scale=False), ROW),
     ],
-    "UnitNormalization": [one(lambda k: k.UnitNormalization(), ROW), one(lambda k: k.UnitNormalization(axis=[1, 2]), ROW)],
+    "UnitNormalization": [
+        one(lambda k: k.UnitNormalization(), ROW),
+        one(lambda k: k.UnitNormalization(axis=[1, 2]), ROW),
+    ],
     "SpectralNormalization": [
         one(lambda k: k.SpectralNormalization(k.Dense(4))),
         one(lambda k: k.SpectralNormalization(k.Conv2D(4, 3)), IMAGE),

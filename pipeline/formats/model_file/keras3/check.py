@@ -7,7 +7,7 @@ writes such objects. What passes that has no counterpart in tf_keras is found he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pipeline.formats.keras_config import CONSTRAINTS, DTYPES, FILES, INITIALIZERS, REGULARIZERS, Finding, shown
@@ -50,6 +50,11 @@ def is_operation(entry: Mapping[str, Any]) -> bool:
     return "dtype" not in entry["config"] and entry["class_name"] not in tables.MODELS
 
 
+def _among(value: Any, names: Collection[str]) -> bool:
+    """Return whether a value of any type from a file is one of the names."""
+    return isinstance(value, str) and value in names
+
+
 def _walk(node: Any, key: str, layer: str) -> Iterator[Finding]:
     """Yield what is wrong with a value and inside of it.
 
@@ -64,7 +69,7 @@ def _walk(node: Any, key: str, layer: str) -> Iterator[Finding]:
         yield from _word(key, node, layer)
     elif isinstance(node, dict):
         if "class_name" in node:
-            if node["class_name"] in _VALUES if isinstance(node["class_name"], str) else False:
+            if _among(node["class_name"], _VALUES):
                 yield from _value(node)
                 return
             options = node.get("config")
@@ -110,7 +115,7 @@ def _object(node: dict[str, Any], key: str, layer: str) -> Iterator[Finding]:
     if not isinstance(name, str) or not isinstance(module, str | None):
         yield Finding("code", f"a class_name or module that is no name ({shown(repr(name), 60)})")
     elif name == "function" and kind == "activation" and module in ("builtins", "keras.activations"):
-        if options not in _ALL_ACTIVATIONS or registered not in (None, "function", options):
+        if not _among(options, _ALL_ACTIVATIONS) or registered not in (None, "function", options):
             yield Finding("code", f"the activation {shown(options)}{where}")
         else:
             yield from _activation(str(options), layer)
@@ -123,7 +128,7 @@ def _object(node: dict[str, Any], key: str, layer: str) -> Iterator[Finding]:
     elif kind == "dtype":
         if name not in ("DTypePolicy", "FloatDTypePolicy") or module not in (None, "keras", "keras.dtype_policies"):
             yield Finding("precision", f"the policy {shown(name)}{where}")
-        elif options.get("name") not in DTYPES:
+        elif not _among(options.get("name"), DTYPES):
             yield Finding("precision", f"the policy {shown(options.get('name'))}{where}")
     elif kind in _PARTS:
         if name not in _PARTS[kind] or module not in (None, "keras", *_PART_MODULES[kind]):
@@ -202,7 +207,7 @@ def _value(node: dict[str, Any]) -> Iterator[Finding]:
 
 def _plain(options: dict[str, Any]) -> bool:
     history = options.get("keras_history")
-    if "dtype" in options and options["dtype"] not in DTYPES:
+    if "dtype" in options and not _among(options["dtype"], DTYPES):
         return False
     if history is not None and not (
         isinstance(history, list)

@@ -16,7 +16,7 @@ import models
 from models import ModelConfig, cnn, ds_cnn, mlp, mobilenet, resnet
 from pipeline.listings import SIZES
 from pipeline.measuring import footprint
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
 FILE = Path(models.__file__).parent / SIZES
 
@@ -59,7 +59,7 @@ ENTRIES = (
 def counted(entry: Entry) -> dict[str, Any]:
     """Return an entry of the file, counted on the built model."""
     classes = tuple(str(place) for place in range(entry.classes))
-    model = models.build(entry.config, Spec("image", entry.shape, (0, 255), classes), 0)
+    model = models.build(entry.config, classifier("image", entry.shape, (0, 255), classes), 0)
     macs = footprint.macs(model)
     assert macs.unknown == (), macs.unknown
     return {

@@ -14,10 +14,10 @@ from pipeline.formats.model_file.keras3 import agreement
 from pipeline.formats.model_file.scan import scan
 from pipeline.isolate import Child
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import LOGITS, Spec
+from pipeline.predictor import LOGITS, classifier
 from tests.pipeline.formats.model_file.keras3.applications import CLASSES, OPTIONS, SIDE, build, made
 
-SPEC = Spec("image", (SIDE, SIDE, 3), (0.0, 255.0), tuple("abcdefghij"))
+SPEC = classifier("image", (SIDE, SIDE, 3), (0.0, 255.0), tuple("abcdefghij"))
 SAMPLES = np.random.default_rng(3).uniform(0, 255, (2, SIDE, SIDE, 3)).astype(np.float32)
 NAMES = ["MobileNetV2", *(pytest.param(name, marks=pytest.mark.long) for name in ("EfficientNetB0", "ResNet50"))]
 

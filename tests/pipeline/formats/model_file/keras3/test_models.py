@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.formats import keras_file
 from pipeline.formats.model_file.keras3 import agreement
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 from tests.pipeline.formats.model_file.keras3.conftest import Keras3
 from tests.pipeline.formats.model_file.keras3.models import MODELS
 
@@ -46,7 +46,7 @@ def test_operations_in_hdf5_are_refused(name: str, keras_3: Keras3) -> None:
 @pytest.mark.parametrize("name", ["activations", "operations", "shared", "masked", "ends"])
 def test_translated_model_is_stored_and_read_again(name: str, keras_3: Keras3, tmp_path: Path) -> None:
     model = keras_3.translated(name, ".keras")
-    keras_file.write(model, Spec("x", (6,), (0.0, 1.0), ("a", "b")), tmp_path)
+    keras_file.write(model, classifier("x", (6,), (0.0, 1.0), ("a", "b")), tmp_path)
     again, _ = keras_file.read(tmp_path)
     assert agreement.require_equal(Path(name), again, keras_3.made.references[name]).difference <= 2e-6
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.formats import keras_file
+from pipeline.formats.model_file import importing
 from pipeline.formats.model_file.keras3 import agreement
 from pipeline.predictor import classifier
 from tests.pipeline.formats.model_file.keras3.conftest import Keras3
@@ -92,6 +93,16 @@ def test_weight_that_differs_a_little_is_found(name: str, keras_3: Keras3) -> No
     with pytest.raises(RunError, match="does not answer in tf_keras as in Keras 3") as refused:
         agreement.require_equal(Path(name), model, keras_3.made.references[name])
     assert "a difference of " in refused.value.found
+
+
+def test_file_is_brought_in_and_held_to_keras_3_in_a_process_of_its_own(keras_3: Keras3, tmp_path: Path) -> None:
+    spec, samples = Spec("x", (6,), (0.0, 1.0), ("a", "b", "c")), np.random.default_rng(0).random((16, 6), np.float32)
+    found = importing.bring_in(keras_3.folder / "sequential.keras", spec, samples, tmp_path / "entry", "import")
+    cut, agreed, proven = found.notes
+    assert cut.startswith("the softmax inside ")
+    assert " -> tf_keras: " in agreed
+    assert proven.startswith("10 of 10 weights equal the file's, read by h5py; answers to 16 validation samples, ")
+    assert f"the file's in {agreed.partition(' -> ')[0]}: the softmax of the logits is off by " in proven
 
 
 def test_difference_is_relative_to_each_sample() -> None:

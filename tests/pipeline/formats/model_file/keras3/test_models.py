@@ -96,7 +96,10 @@ def test_weight_that_differs_a_little_is_found(name: str, keras_3: Keras3) -> No
 
 
 def test_file_is_brought_in_and_held_to_keras_3_in_a_process_of_its_own(keras_3: Keras3, tmp_path: Path) -> None:
-    spec, samples = Spec("x", (6,), (0.0, 1.0), ("a", "b", "c")), np.random.default_rng(0).random((16, 6), np.float32)
+    spec, samples = (
+        classifier("x", (6,), (0.0, 1.0), ("a", "b", "c")),
+        np.random.default_rng(0).random((16, 6), np.float32),
+    )
     found = importing.bring_in(keras_3.folder / "sequential.keras", spec, samples, tmp_path / "entry", "import")
     cut, agreed, proven = found.notes
     assert cut.startswith("the softmax inside ")

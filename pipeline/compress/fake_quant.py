@@ -63,6 +63,9 @@ def build(model: Any) -> Any:
         wrapper._weight_vars = [
             (weight, _ZeroKeeping(quantizer, weight), ranges) for weight, quantizer, ranges in wrapper._weight_vars
         ]
+    for layer in map(_inner, built.layers):
+        if hasattr(layer, "finalize_state"):  # Normalization computes with constants that it makes of its weights
+            layer.finalize_state()
     return built
 
 

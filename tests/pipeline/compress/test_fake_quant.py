@@ -288,3 +288,17 @@ def test_plain_models_kernels_are_those_that_the_file_rounds(tmp_path: Path, nam
         cut = np.clip(turned(values).reshape(rounded.shape), -254 * half, 254 * half)
         assert np.abs(cut - rounded).max() > 0
         assert np.all(np.abs(cut - rounded) <= half * 1.001)
+
+
+def test_normalization_normalizes_as_before() -> None:
+    keras = load_keras()
+    samples = np.random.default_rng(0).normal(5, 3, (64, 4)).astype(np.float32)
+    normalization = keras.layers.Normalization(name="normalization")
+    normalization.adapt(samples)
+    values = keras.Input((4,), name="values")
+    hidden = keras.layers.Dense(8, activation="relu")(normalization(values))
+    model = keras.Model(values, keras.layers.Dense(3, name="logits")(hidden))
+    built = fake_quant.build(model)
+    fake_quant.calibrate(built, model, samples)
+    wanted = model.predict(samples, verbose=0)
+    assert np.abs(built.predict(samples, verbose=0) - wanted).max() < 0.05 * np.abs(wanted).max()

@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 import models
-from models import ModelConfig
+from models import ModelConfig, several
+from models.several import Ensemble, Selection
 from pipeline import single_step
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
@@ -46,7 +47,7 @@ class Recipe(Frozen):
     description: str = Field(default="", description="one sentence: what this recipe shows")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, data order and augmentation")
     data: DataConfig
-    model: Annotated[ModelConfig | ModelFile, Field(discriminator="architecture")]
+    model: Annotated[ModelConfig | Selection | Ensemble | ModelFile, Field(discriminator="architecture")]
     train: FitConfig | None = None
     distill: DistillConfig | None = None
     prune: PruneConfig | None = None
@@ -91,7 +92,7 @@ class Recipe(Frozen):
             elif shapes:
                 (shape,) = shapes.values()
             if shape is not None and not isinstance(self.model, ModelFile):
-                models.check(self.model, shape, self.data.task)
+                yield from several.problems(self.model, shape, self.data.task)
             if shape is not None and self.data.augment:
                 augment.check(self.data.augment, shape)
         except InputError as error:

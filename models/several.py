@@ -1,0 +1,63 @@
+"""Several models in one recipe: candidates of which the best goes on, and the members of an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+import models
+from models import ModelConfig
+from pipeline.config import Frozen
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.predictor import Task
+
+
+class Selection(Frozen):
+    """Architectures that are trained on the same budget; the one that is best on the validation split goes on."""
+
+    architecture: Literal["selection"] = "selection"
+    candidates: tuple[ModelConfig, ...] = Field(
+        min_length=2, description="each as in the section model; all are trained as `train` says, from the same seed"
+    )
+
+
+class Ensemble(Frozen):
+    """Models that are trained one by one and answer together, as one model, with the mean of their answers."""
+
+    architecture: Literal["ensemble"] = "ensemble"
+    ensemble: tuple[ModelConfig, ...] = Field(
+        min_length=1, description="the members, each as in the section model and trained as `train` says"
+    )
+    copies: int = Field(default=1, ge=1, description="how many of each member, every one from a seed of its own")
+
+    @model_validator(mode="after")
+    def _is_more_than_one(self) -> Ensemble:
+        if len(self.members) < 2:
+            raise ValueError("an ensemble has two or more members: list them under ensemble, or raise copies")
+        return self
+
+    @property
+    def members(self) -> tuple[ModelConfig, ...]:
+        """Every member, the copies of one after each other."""
+        return tuple(one for one in self.ensemble for _ in range(self.copies))
+
+
+def problems(
+    model: ModelConfig | Selection | Ensemble, input_shape: tuple[int, ...], task: Task | None
+) -> Iterator[str]:
+    """Yield what makes the model, or one of several, impossible for inputs of this shape; see `models.check`."""
+    listed = {"": model}
+    if isinstance(model, Selection):
+        listed = {f"model.candidates[{place}]": one for place, one in enumerate(model.candidates)}
+    elif isinstance(model, Ensemble):
+        listed = {f"model.ensemble[{place}]": one for place, one in enumerate(model.ensemble)}
+    for key, one in listed.items():
+        try:
+            models.check(one, input_shape, task)  # type: ignore[arg-type]
+        except InputError as error:
+            said = str(error).replace("\n  ", "; ")
+            yield f"{key}: {said.replace('model.', f'{key}.')}" if key else said

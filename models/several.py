@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,7 @@ class Selection(Frozen):
 class Ensemble(Frozen):
     """Models that are trained one by one and answer together, as one model, with the mean of their answers."""
 
-    architecture: Literal["ensemble"] = "ensemble"
+    architecture: Literal["averaged"] = "averaged"
     ensemble: tuple[ModelConfig, ...] = Field(
         min_length=1, description="the members, each as in the section model and trained as `train` says"
     )
@@ -44,6 +44,16 @@ class Ensemble(Frozen):
     def members(self) -> tuple[ModelConfig, ...]:
         """Every member, the copies of one after each other."""
         return tuple(one for one in self.ensemble for _ in range(self.copies))
+
+
+def written_out(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a recipe's mapping with the architecture that `model: {candidates: ...}` or `{ensemble: ...}` means."""
+    model = document.get("model")
+    if isinstance(model, dict) and "architecture" not in model:
+        for key, architecture in (("candidates", "selection"), ("ensemble", "averaged")):
+            if key in model:
+                return {**document, "model": {"architecture": architecture, **model}}
+    return document
 
 
 def problems(

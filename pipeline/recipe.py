@@ -230,7 +230,7 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     """Return the recipe that a mapping describes; raises InputError with every problem."""
     try:
         # as JSON, in which pydantic can be strict: true is not 1 and "7" is not 7, but a list is a tuple
-        return Recipe.model_validate_json(json.dumps(_whole(document), default=str), strict=True)
+        return Recipe.model_validate_json(json.dumps(several.written_out(_whole(document)), default=str), strict=True)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"{source} is not a recipe", expected="plain values", found=str(error)) from None
@@ -392,7 +392,8 @@ def _unknown(path: list[str], location: tuple[int | str, ...]) -> str:
     else:
         known = list(_paths(Recipe))
         # a key of another choice (another architecture's) is at the right place
-        elsewhere = [] if ".".join(path) in known else [key for key in known if key.rsplit(".", 1)[-1] == path[-1]]
+        here = ".".join(part for part in path if not part.isdigit())
+        elsewhere = [] if here in known else [key for key in known if key.rsplit(".", 1)[-1] == path[-1]]
         nearest = elsewhere[0] if elsewhere else None
     todo = f"did you mean {nearest}?" if nearest else f"known here: {', '.join(names)}"
     return f"{'.'.join(path)}: unknown key; {todo}"

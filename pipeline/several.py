@@ -84,10 +84,10 @@ def choose(fitted: Sequence[Fitted]) -> int:
 
 def reason(fitted: Sequence[Fitted], best: int, metric: str) -> str:
     """Return in a sentence which candidate was chosen and why."""
-    one = fitted[best]
+    one, reached = fitted[best], _quality(fitted[best])
     others = [other for place, other in enumerate(fitted) if place != best and other.quality is not None]
-    equal = [other for other in others if other.quality == one.quality]
-    said = f"{one.name} goes on: {shown(one.quality, metric)} on the validation split"
+    equal = [other for other in others if other.quality == reached]
+    said = f"{one.name} goes on: {fine_tune.shown(reached, metric)} on the validation split"
     if equal:
         smaller = all(one.parameters < other.parameters for other in equal)
         return f"{said}, as {' and '.join(other.name for other in equal)}, and " + (
@@ -95,23 +95,22 @@ def reason(fitted: Sequence[Fitted], best: int, metric: str) -> str:
         )
     if not others:
         return f"{said}; no other could be used"
-    return f"{said}, the next best had {shown(max(other.quality or -math.inf for other in others), metric)}"
+    return f"{said}, the next best had {fine_tune.shown(max(map(_quality, others)), metric)}"
 
 
 def worth(fitted: Sequence[Fitted], best: int, metric: str, reached: float) -> str:
     """Return in a sentence whether an ensemble is better than its best member."""
-    single = fitted[best].quality
-    assert single is not None  # `choose` takes no other
+    single = _quality(fitted[best])
     word = "better than" if reached > single else "as good as" if reached == single else "worse than"
     return (
-        f"the ensemble is {word} its best member: {shown(reached, metric)} on the validation split, member {best + 1} "
-        f"({fitted[best].name}) had {shown(single, metric)}"
+        f"the ensemble is {word} its best member: {fine_tune.shown(reached, metric)} on the validation split, member "
+        f"{best + 1} ({fitted[best].name}) had {fine_tune.shown(single, metric)}"
     )
 
 
-def shown(value: float | None, metric: str) -> str:
-    """Return accuracy or R2 in words."""
-    return "nothing" if value is None else f"{value:.2%}" if metric == "accuracy" else f"R2 {value:.4f}"
+def _quality(one: Fitted) -> float:
+    assert one.quality is not None, one.error  # `choose` takes no other
+    return one.quality
 
 
 def in_short(config: ModelConfig) -> str:
@@ -166,12 +165,13 @@ class _Each:
             # copied: until the result is stored, the next call may have to do this again
             shutil.copytree(work / TENSORBOARD, self.job.folder / TENSORBOARD / room)
         epoch = history.best_epoch if self.train.early_stopping else len(history.epochs["val_loss"])
-        quality = history.at(epoch)[f"val_{self.metric}"]
+        # not the history's, which is rounded to float32: what is compared is computed in one way
+        quality = fine_tune.quality(network, self.splits)
         if not math.isfinite(quality):
             raise DivergedError(
                 f"{self.stage}: {self.metric} on the validation split is not finite", found=f"{quality}"
             )
-        said = f"{shown(quality, self.metric)} on the validation split after epoch {epoch}"
+        said = f"{fine_tune.shown(quality, self.metric)} on the validation split after epoch {epoch}"
         self.job.emit(Note(self.stage, f"{who}: {said}, {entry.parameters:,} parameters"))
         return entry.model_copy(update={"epoch": epoch, "quality": quality, "training": history.epochs})
 
@@ -184,10 +184,8 @@ def _select(each: _Each, model: Selection, seed: int) -> tuple[Any, Several]:
         if entry.quality is not None and choose(done) == len(done) - 1:
             best = network
     chosen = choose(done)
-    quality = done[chosen].quality
-    assert quality is not None  # `choose` takes no other
     return best, Several(
-        role="candidate", metric=each.metric, fitted=done, best=chosen, quality=quality,
+        role="candidate", metric=each.metric, fitted=done, best=chosen, quality=_quality(done[chosen]),
         reason=reason(done, chosen, each.metric),
     )  # fmt: skip
 

@@ -56,18 +56,21 @@ def written_out(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return document
 
 
-def problems(
-    model: ModelConfig | Selection | Ensemble, input_shape: tuple[int, ...], task: Task | None
-) -> Iterator[str]:
-    """Yield what makes the model, or one of several, impossible for inputs of this shape; see `models.check`."""
-    listed = {"": model}
+def problems(model: Any, input_shape: tuple[int, ...], task: Task | None) -> Iterator[str]:
+    """Yield what makes one of several models impossible for inputs of this shape, with its place; see `models.check`.
+
+    Args:
+        model: of any kind; of one that is not several there is nothing to say here.
+    """
+    listed: tuple[str, tuple[ModelConfig, ...]] = ("", ())
     if isinstance(model, Selection):
-        listed = {f"model.candidates[{place}]": one for place, one in enumerate(model.candidates)}
+        listed = ("candidates", model.candidates)
     elif isinstance(model, Ensemble):
-        listed = {f"model.ensemble[{place}]": one for place, one in enumerate(model.ensemble)}
-    for key, one in listed.items():
+        listed = ("ensemble", model.ensemble)
+    key, configs = listed
+    for place, config in enumerate(configs):
         try:
-            models.check(one, input_shape, task)  # type: ignore[arg-type]
+            models.check(config, input_shape, task)
         except InputError as error:
-            said = str(error).replace("\n  ", "; ")
-            yield f"{key}: {said.replace('model.', f'{key}.')}" if key else said
+            where = f"model.{key}[{place}]"
+            yield f"{where}: " + str(error).replace("\n  ", "; ").replace("model.", f"{where}.")

@@ -179,7 +179,7 @@ def _step(
                 "a single step on a file needs both the model and its data", expected="--model FILE --data DATA",
                 found="--model alone" if model else "--data alone", todo="name the other; or name a recipe and neither",
             )  # fmt: skip
-        from pipeline.formats.model_file.kind import identify
+        from pipeline.formats.plain.folder import identify
 
         identify(model)  # before a folder is made for the run
         allowed = ["model.allow_custom_code=true"] if custom_code else []
@@ -264,22 +264,20 @@ def init(
 @app.command("recipes")
 def recipes_(as_json: AsJson = False) -> None:
     """List the built-in recipes and what each shows."""
-    from rich.console import Console
-    from rich.table import Table
+    from pipeline import listings
 
-    from pipeline import recipe as recipes
+    listings.show_recipes(as_json)
 
-    loaded = [recipes.load(name) for name in recipes.built_in()]
-    if as_json:
-        for found in loaded:
-            typer.echo(json.dumps({"name": found.name, "description": found.description}))
-        return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("recipe", style="bold")
-    table.add_column("what it shows")
-    for found in loaded:
-        table.add_row(found.name, found.description)
-    Console(highlight=False).print(table)
+
+@app.command()
+def architectures(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain the keys of this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the architectures a recipe can name, with input, output, parameters and MACs."""
+    from pipeline import listings
+
+    listings.show_architectures(name, as_json)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from pipeline.fit import tasks
 from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning
 from pipeline.fit.loop import EVALUATION_BATCH, History, fit
 from pipeline.formats import keras_file
+from pipeline.own_code import objective as objectives
 from pipeline.quality import quality as quality_of
 
 if TYPE_CHECKING:
@@ -66,11 +67,13 @@ def teaching(inputs: Mapping[str, Artifact], config: FineTuning, more: Sequence[
 def tune(
     job: Job, model: Any, splits: Splits, config: FineTuning, *, data: DataConfig, seed: int, stage: str, work: Path,
     teaching: Teaching | None, callbacks: Iterable[Any] = (), from_epoch: int = 1,
+    objective: objectives.Objective | None = None,
 ) -> Tuned:  # fmt: skip
     """Fit a model on.
 
     Args:
         from_epoch: the first epoch, counted from 1, whose weights may be kept: before it the technique is not done.
+        objective: a loss and metrics of the user's own; None: those of the model that comes in. The folder gets them.
     """
     metric = tasks.only_head(splits.spec).metric
     chosen = config.early_stopping
@@ -79,10 +82,13 @@ def tune(
     if chosen is not None:
         chosen = chosen.model_copy(update={"from_epoch": max(chosen.from_epoch, min(from_epoch, config.epochs))})
     config = config.model_copy(update={"early_stopping": chosen})
+    if objective is None and job.inputs:
+        objective = objectives.read(last(job.inputs).folder)
     history = fit(
         model, splits, config, data=data, seed=seed, stage=stage, work=work, emit=job.emit, teaching=teaching,
-        callbacks=callbacks,
+        callbacks=callbacks, objective=objective,
     )  # fmt: skip
+    objectives.write(objective, job.folder)
     if config.tensorboard:
         shutil.copytree(work / TENSORBOARD, job.folder / TENSORBOARD / work.name)
     return Tuned(history, history.best_epoch if chosen else len(history.epochs["val_loss"]), metric)

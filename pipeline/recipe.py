@@ -23,7 +23,12 @@ from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
 from pipeline.fit.config import FitConfig
+from pipeline.formats.plain.folder import conflicts as graph_conflicts
+from pipeline.own_code import config as own_code
+from pipeline.own_code.config import Builder
+from pipeline.own_code.source import look
 from pipeline.plan import Planned
+from pipeline.predictor import Task
 from pipeline.stages import MODELS, NAMES
 from pipeline.stages.distill import Config as DistillConfig
 from pipeline.stages.export import Config as ExportConfig
@@ -47,7 +52,9 @@ class Recipe(Frozen):
     description: str = Field(default="", description="one sentence: what this recipe shows")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, data order and augmentation")
     data: DataConfig
-    model: Annotated[ModelConfig | Selection | Ensemble | ModelFile, Field(discriminator="architecture")]
+    model: Annotated[
+        ModelConfig | Builder | Selection | Ensemble | ModelFile, Field(discriminator="architecture")
+    ]  # fmt: skip
     train: FitConfig | None = None
     distill: DistillConfig | None = None
     prune: PruneConfig | None = None
@@ -89,21 +96,26 @@ class Recipe(Frozen):
                     f"the data has the inputs {', '.join(shapes)}, but architectures take one: give a model of your "
                     "own that takes them (model.path), without distill"
                 )
-            elif shapes:
+            elif shapes and len(shapes) == 1:
                 (shape,) = shapes.values()
-            if shape is not None and not isinstance(self.model, ModelFile):
+            if shape is not None:
                 yield from several.problems(self.model, shape, self.data.task)
+            _check(self.model, shape, self.data.task)
             if shape is not None and self.data.augment:
                 augment.check(self.data.augment, shape)
         except InputError as error:
             yield str(error).replace("\n  ", "; ")
         try:
-            if shape is not None and student:
-                models.check(student, shape, self.data.task)
+            if student:
+                _check(student, shape, self.data.task)
         except InputError as error:
             yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
         if not isinstance(self.model, ModelFile) and not self.train:
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
+        if isinstance(self.model, Builder) and self.model.loss and self.train and self.train.label_smoothing:
+            yield "train.label_smoothing is for the cross-entropy: leave it out, or leave out model.loss"
+        if isinstance(self.model, ModelFile):
+            yield from graph_conflicts(Path(self.model.path), self.stages())
         if self.judge and not (self.measure and self.export):
             yield "judge needs the sections export and measure: limits are compared with measurements"
         if self.export:
@@ -125,6 +137,14 @@ class Recipe(Frozen):
                     f"{key} is {size}, but a server with serving.batching.max_batch_size {batching.max_batch_size} "
                     f"refuses such a request: lower {key}"
                 )
+
+
+def _check(model: Any, shape: tuple[int, ...] | None, task: Task | None) -> None:
+    """Refuse a model that is impossible for inputs of a shape, where that is known; see `models.check`."""
+    if isinstance(model, Builder):
+        look(model)
+    elif shape is not None and not isinstance(model, (Selection, Ensemble, ModelFile)):
+        models.check(model, shape, task)
 
 
 class _Loader(yaml.SafeLoader):
@@ -187,7 +207,7 @@ def for_step(verb: str, model: Path, data: str, overrides: Iterable[str] = ()) -
 def risks(document: Mapping[str, Any]) -> list[str]:
     """Return what a stranger's recipe must not ask for: code, programs, their flags, and hosts to send data to."""
     model, serving = document.get("model"), document.get("serving")
-    found = []
+    found = list(own_code.risks(document))
     if isinstance(model, dict) and model.get("allow_custom_code"):
         found.append(f"model.allow_custom_code={model['allow_custom_code']}")
     if not isinstance(serving, dict):
@@ -230,7 +250,8 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     """Return the recipe that a mapping describes; raises InputError with every problem."""
     try:
         # as JSON, in which pydantic can be strict: true is not 1 and "7" is not 7, but a list is a tuple
-        return Recipe.model_validate_json(json.dumps(several.written_out(_whole(document)), default=str), strict=True)
+        whole = several.written_out(own_code.written_out(document))
+        return Recipe.model_validate_json(json.dumps(whole, default=str), strict=True)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"{source} is not a recipe", expected="plain values", found=str(error)) from None
@@ -240,14 +261,6 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
             f"the recipe {source} has {count}:\n" + "\n".join(f"  {line}" for line in lines),
             todo="correct the recipe or the --set; `modelmill init` writes every key with its meaning",
         ) from None
-
-
-def _whole(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a recipe's mapping with `model: {path: FILE}` written out: nothing but a file has a path."""
-    model = document.get("model")
-    if isinstance(model, dict) and "path" in model and "architecture" not in model:
-        return {**document, "model": {"architecture": "file", **model}}
-    return document
 
 
 def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:

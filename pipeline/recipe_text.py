@@ -21,20 +21,25 @@ def commented(recipe: Recipe, source: str) -> str:
         "# A section's presence is the switch: without `measure` nothing is measured.",
         "",
     ]
-    return "\n".join([*head, *_section(recipe, "")]) + "\n"
+    return "\n".join([*head, *section(recipe, "")]) + "\n"
 
 
-def _section(config: BaseModel, indent: str, kinds: tuple[str, ...] = ()) -> Iterator[str]:
+def section(config: BaseModel, indent: str, kinds: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield a config's lines of YAML, each key below its meaning.
+
+    Args:
+        kinds: the names among which the config was chosen.
+    """
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        text = field.description or (_first_line(value) if isinstance(value, BaseModel) else "")
+        text = field.description or (summary(value) if isinstance(value, BaseModel) else "")
         if kinds and value in kinds:
             text = f"one of {', '.join(kinds)}; the keys that follow are its own"
         if text:
             yield from textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         if isinstance(value, BaseModel):
             yield f"{indent}{name}:"
-            yield from _section(value, f"{indent}  ", _kinds(field.annotation))
+            yield from section(value, f"{indent}  ", _kinds(field.annotation))
         else:
             plain = config.model_dump(mode="json", include={name})[name]
             yield f"{indent}{name}: {_inline(plain)}"
@@ -56,7 +61,8 @@ def _kinds(annotation: Any) -> tuple[str, ...]:
     )
 
 
-def _first_line(config: BaseModel) -> str:
+def summary(config: BaseModel) -> str:
+    """Return what a config is, in one line."""
     return (type(config).__doc__ or "").strip().split("\n")[0]
 
 

@@ -92,9 +92,11 @@ class RunFolder:
             (self.path / "stages" / stage).unlink(missing_ok=True)
 
     def publish_model(self, made: Artifact, stage: str) -> None:
-        """Put a stage's Keras model into artifacts/, as STAGE.keras: what a run without exported files is there for."""
+        """Put a stage's model into artifacts/, as STAGE.keras: what a run without exported files is there for."""
         self.artifacts.mkdir(exist_ok=True)
-        link_all(made.file("model.keras"), self.artifacts / f"{stage}.keras")
+        graph = made.folder / "model.saved_model"  # of a user's that has no layers
+        suffix, model = ("saved_model", graph) if graph.exists() else ("keras", made.file("model.keras"))
+        link_all(model, self.artifacts / f"{stage}.{suffix}")
 
     def publish(self, exported: Artifact | None, names: Iterable[str]) -> None:
         """Fill artifacts/ with hard links to the exported files, or copies where links cannot be."""

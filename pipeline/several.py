@@ -57,7 +57,7 @@ def run(
     described = anatomy.describe(whole, stage, training=best.training if alone else None)
     write_models([described.model_copy(update={"several": found})], job.folder)
     metrics: dict[str, float] = {
-        "parameters": described.parameters, "macs": described.macs, f"{found.role}s": len(found.fitted)
+        "parameters": described.parameters, "macs": described.macs or 0, f"{found.role}s": len(found.fitted)
     }  # fmt: skip
     if best.epoch is not None and alone:
         metrics |= {"epoch": best.epoch, "val_loss": best.training["val_loss"][best.epoch - 1]}

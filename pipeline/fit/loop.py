@@ -28,6 +28,7 @@ from pipeline.fit.curves import Curves
 from pipeline.fit.random import Chance, controlled
 from pipeline.fit.schedule import Watch, rates
 from pipeline.legacy_keras import load as load_keras
+from pipeline.own_code.objective import Objective
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -69,6 +70,7 @@ def fit(
     emit: Emit,
     teaching: Teaching | None = None,
     callbacks: Iterable[Any] = (),
+    objective: Objective | None = None,
 ) -> History:
     """Fit `model` in place, from its present weights or from the last whole checkpoint in `work`.
 
@@ -78,6 +80,7 @@ def fit(
         work: folder of the checkpoints and TensorBoard logs, of this fit alone.
         teaching: who teaches besides the labels, whose cross-entropy alone is what the history shows.
         callbacks: Keras callbacks, called before the loop's own; what they remember must be in the model's variables.
+        objective: a loss and metrics of the user's own; the history has the metrics, as NAME and val_NAME.
 
     Raises:
         DivergedError: a loss is not finite; the last whole checkpoint is that of the epoch before.
@@ -89,13 +92,17 @@ def fit(
     table = rates(config, steps)
     with controlled(model) as chance, taught(model, teaching, head):
         optimizer = _optimizer(config)
+        loss, own = objective.made() if objective else (None, [])
         model.compile(
             optimizer=optimizer,
-            loss=tasks.loss(head, config.label_smoothing),
-            metrics=[tasks.metric(head)],
+            loss=loss if loss is not None else tasks.loss(head, config.label_smoothing),
+            metrics=[tasks.metric(head), *own],
         )
         optimizer.build(model.trainable_variables)
-        names = tuple(name.replace("accuracy", head.metric) for name in METRICS)
+        names = (
+            *(name.replace("accuracy", head.metric) for name in METRICS),
+            *(f"{part}{one.name}" for one in own for part in ("", "val_")),
+        )
         loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
         loop.resume()
         if not loop.finished:

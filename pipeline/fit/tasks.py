@@ -94,6 +94,10 @@ def metric(head: Head) -> Any:
             self.squares.assign_add(tf.reduce_sum(tf.square(wanted), axis=0))
             self.errors.assign_add(tf.reduce_sum(tf.square(wanted - answered), axis=0))
 
+        def reset_state(self) -> None:
+            for variable in self.variables:
+                variable.assign(tf.zeros_like(variable))
+
         def result(self) -> Any:
             total = self.squares - tf.square(self.sums) / tf.maximum(self.samples, 1.0)
             if head.task == "reconstruction":

@@ -16,6 +16,7 @@ from unittest.mock import patch
 from pipeline.files import sha256
 from pipeline.formats.keras_config import ACTIVATIONS, OPERATIONS, Finding, is_own, shown
 from pipeline.legacy_keras import load as load_keras
+from pipeline.own_code.source import PRIVATE
 
 # Keras finds its own by itself, under these names
 _KERAS = ("keras", "tf_keras", "builtins")
@@ -55,6 +56,8 @@ def sources(code: Iterable[Finding]) -> dict[str, str]:
         LookupError: the source of a module cannot be found.
     """
     named = {one.module for one in code if one.module and one.module.partition(".")[0] not in _KERAS}
+    # what a builder's file defines lies in the artifact as a copy: `own_code/package.py`
+    named = {name for name in named if not name.startswith(PRIVATE)}
     found = {name: _source(name) for name in named}
     ours = Path(__file__).parents[1]
     installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]

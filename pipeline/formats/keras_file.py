@@ -16,6 +16,8 @@ from pipeline.errors import InputError
 from pipeline.files import canonical, write_json
 from pipeline.formats import custom_code, ends
 from pipeline.formats.keras_config import Finding, findings
+from pipeline.formats.plain import model as plain
+from pipeline.own_code import package
 from pipeline.predictor import Samples, Spec
 
 MODEL, SPEC = "model.keras", "spec.json"
@@ -42,6 +44,7 @@ def write(model: Any, spec: Spec, folder: Path) -> None:
     code = [dataclasses.asdict(one) for one in found if one.kind == "code"]
     fields = spec.to_json()
     if code:
+        package.keep((one.module for one in found), folder)
         try:
             fields |= {CUSTOM: code, SOURCES: custom_code.sources(found)}
         except LookupError as error:
@@ -62,7 +65,7 @@ def _copy_without_dates(source: Path, target: Path) -> None:
 
 
 def read(folder: Path) -> tuple[Any, Spec]:
-    """Return the model, not compiled, and its spec.
+    """Return the model, not compiled, and its spec; what came as a graph without layers is a `PlainModel`.
 
     Code inside the file is refused, but where the artifact says that the user allowed it.
 
@@ -72,10 +75,14 @@ def read(folder: Path) -> tuple[Any, Spec]:
     """
     keras = legacy_keras.load()
     fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    if (folder / plain.MODEL).is_dir():  # a graph of the user's, which only answers
+        graph = plain.PlainModel(folder / plain.MODEL, probabilities=fields.pop(plain.PROBABILITIES))
+        return graph, Spec.from_json(fields)
     custom = [Finding(**one) for one in fields.pop(CUSTOM, [])]
     recorded = fields.pop(SOURCES, {})
     if custom:
         try:
+            package.take(folder)
             custom_code.require_unchanged(recorded)
             custom_code.allow(custom)
         except LookupError as error:

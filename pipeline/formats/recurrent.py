@@ -10,6 +10,8 @@ What TensorFlow 2.21's converter does with the loop of a Keras SimpleRNN, LSTM o
   and what comes out is as fast or faster, a WHILE by up to 9 times. But each step adds 1 to 6 kB to the file and 0.1 s
   to the conversion, and as int8 the biases and some of the kernels are there several times.
 
+* quantized after training with a mask, it becomes a file that LiteRT does not load (XNNPACK fails to prepare).
+
 So sequences up to a length are unrolled, and longer ones become a file for one sample at a time.
 """
 
@@ -38,12 +40,14 @@ class Loop:
         layer: the recurrent layer itself, which may be inside another (Bidirectional).
         name: of the layer that the model has.
         steps: how many; None where the model does not fix that.
+        masked: whether it is told to leave steps out.
         fused: whether the converter knows it as one operator.
     """
 
     layer: Any
     name: str
     steps: int | None
+    masked: bool
     fused: bool
 
 
@@ -75,7 +79,7 @@ def _of(node: Any) -> Iterator[Loop]:
         # Keras' own condition for cuDNN: under it, the layer writes what the converter looks for
         fused = type(layer) is keras.layers.LSTM and layer._could_use_gpu_kernel and not masked
         steps = shape[0 if layer.time_major else 1] if direct else None
-        yield Loop(layer, node.layer.name, steps, fused)
+        yield Loop(layer, node.layer.name, steps, masked, fused)
 
 
 def way(model: Any, unrolled_steps: int, precision: str, *, post_training: bool) -> Way:
@@ -88,11 +92,18 @@ def way(model: Any, unrolled_steps: int, precision: str, *, post_training: bool)
         post_training: its activations are quantized after training.
 
     Raises:
-        ConversionError: its loops are too long to be unrolled, and nothing else would do.
+        ConversionError: its loops are too long to be unrolled, and nothing else would do; or its masks cannot be int8.
     """
     found = loops(model)
     if not found:
         return "as it is"
+    masked = sorted({loop.name for loop in found if loop.masked})
+    if post_training and masked:
+        raise ConversionError(
+            f"the model cannot be converted to tflite {precision}: {', '.join(masked)} leaves masked steps out, and "
+            "LiteRT cannot run that in integers",
+            todo=f"remove {precision} from the recipe's export section, or train the model without a mask",
+        )
     total = sum(loop.steps or 0 for loop in found)
     fixed = all(loop.steps is not None for loop in found)
     if fixed and total <= unrolled_steps:

@@ -227,7 +227,8 @@ def kernels(path: Path) -> dict[str, np.ndarray]:
     for attribute in (attribute for node in graph.nodes for attribute in node.attributes):
         key = attribute.checkpoint_key
         if len(reader.get_variable_to_shape_map()[key]) >= 2 and reader.get_variable_to_dtype_map()[key].is_floating:
-            found[attribute.full_name] = reader.get_tensor(key)
+            # variables that were never named share a name
+            found[attribute.full_name if attribute.full_name not in found else key] = reader.get_tensor(key)
     return found
 
 

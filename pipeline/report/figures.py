@@ -80,9 +80,10 @@ def training(history: Mapping[str, Sequence[float]]) -> list[Chart]:
     Args:
         history: metric -> one value per epoch; those that have a `val_` twin are drawn.
     """
+    first = ("loss", *NAMES)
     charts = [
         lines(metric, {"training": history.get(metric), "validation": history.get(f"val_{metric}")})
-        for metric in ("loss", *NAMES)
+        for metric in dict.fromkeys((*first, *(name for name in history if f"val_{name}" in history)))
     ]
     return [chart for chart in charts if chart]
 

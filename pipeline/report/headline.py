@@ -170,7 +170,7 @@ def _of_models(line: list[Model]) -> list[Answer]:
     found = [_right(last.metrics, quality(first.metrics))]
     if last is not first:
         found.insert(0, _smaller(first, last, "of weights, gzipped"))
-        times = first.macs / last.macs if last.macs else 1.0
+        times = first.macs / last.macs if first.macs and last.macs else 1.0
         word: Word = "yes" if times > _SMALLER else "no" if times < 1 / _SMALLER else "open"
         said = {"yes": "less to compute", "no": "more to compute", "open": "as much to compute"}[word]
         details = (f"{number(last.macs)} MACs a sample", f"from {number(first.macs)}; no latency was measured")

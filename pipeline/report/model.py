@@ -97,13 +97,14 @@ class Model(Frozen):
     of int8 layers as int8. `metrics` are over the test split; the drops are paired, both models see the same samples:
     `accuracy_drop` against the first model, `accuracy_drop_against_previous` against the stage before,
     `accuracy_gain_by_teaching` of the student over the one that learned alone. Empty where nothing was measured.
-    `training` has a value per epoch. `several`: what it was chosen from, or what it is the mean of.
+    `training` has a value per epoch. `several`: what it was chosen from, or what it is the mean of. `macs` is null
+    where nobody can count them: in a graph without layers.
     """
 
     stage: str
     variant: Literal["", "alone"] = ""
     parameters: int
-    macs: int
+    macs: int | None
     unknown_macs: list[str] = Field(default_factory=list)
     sparsity: float
     bytes: int

@@ -21,8 +21,10 @@ _RUNTIMES = {
 }
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """Return a count in full, up to a billion, and anything else in four digits."""
+    if value is None:
+        return "unknown"
     return f"{value:,.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
 
 

@@ -16,6 +16,8 @@ from pipeline.errors import InputError
 from pipeline.events import Emit, Note
 from pipeline.files import sha256
 from pipeline.fit.config import FineTuning, TeachConfig
+from pipeline.own_code import source
+from pipeline.own_code.config import Builder
 from pipeline.stage import Job, Result, Surroundings
 
 if TYPE_CHECKING:
@@ -38,11 +40,14 @@ CODE = (
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/model_file",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/own_code",
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
@@ -61,7 +66,9 @@ ALONE = "alone"
 class Config(FineTuning):
     """A student, and how it is taught."""
 
-    student: ModelConfig = Field(description="the architecture of the student, as in the section model")
+    student: Annotated[ModelConfig | Builder, Field(discriminator="architecture")] = Field(
+        description="the architecture of the student, as in the section model"
+    )
     teach: TeachConfig = Field(default=TeachConfig(), description="temperature and weight of the teacher's loss")
     # what decides is their content: see `surroundings`
     teachers: Annotated[tuple[str, ...], NEUTRAL] = Field(
@@ -73,7 +80,7 @@ class Config(FineTuning):
 
 
 def surroundings(emit: Emit, *, distill: Config) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
-    """Return the content of the further teachers' files."""
+    """Return the content of the further teachers' files, and of a student's code."""
     from pipeline.formats.model_file.kind import identify
 
     absent = [path for path in distill.teachers if not Path(path).is_file()]
@@ -85,7 +92,9 @@ def surroundings(emit: Emit, *, distill: Config) -> Surroundings:  # noqa: ARG00
     for path in distill.teachers:
         identify(Path(path))
     digests = tuple(sha256(Path(path)) for path in distill.teachers)
-    return Surroundings({f"teacher {place}": digest for place, digest in enumerate(digests, 2)}, found=digests)
+    decisive = {f"teacher {place}": digest for place, digest in enumerate(digests, 2)}
+    student = source.surroundings(distill.student)
+    return Surroundings(decisive | dict(student.decisive), found=(digests, student.found))
 
 
 def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
@@ -104,11 +113,13 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     from pipeline.formats import keras_file
     from pipeline.formats.model_file.importing import bring_in
     from pipeline.measuring import anatomy
+    from pipeline.own_code import build, objective
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
     more = []
-    for path, digest in zip(distill.teachers, job.found, strict=True):
+    digests, code = job.found
+    for path, digest in zip(distill.teachers, digests, strict=True):
         with tempfile.TemporaryDirectory(prefix="modelmill-") as folder:
             came = bring_in(
                 Path(path), splits.spec, splits.validation.x, Path(folder), NAME, digest=digest, todo=_NO_CODE
@@ -121,17 +132,21 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     before = fine_tune.quality(teacher, splits)
 
     def learn(who: str, taught: Any) -> tuple[Any, Tuned]:
-        student = models.build(distill.student, splits.spec, seed)
+        if isinstance(distill.student, Builder):
+            student = build.build(distill.student, splits, seed, expected=code, stage=NAME, emit=job.emit)
+        else:
+            student = models.build(distill.student, splits.spec, seed)
         tuned = fine_tune.tune(
-            job, student, splits, distill, data=data, seed=seed, stage=NAME, work=job.work / who, teaching=taught
-        )
+            job, student, splits, distill, data=data, seed=seed, stage=NAME, work=job.work / who, teaching=taught,
+            objective=objective.of(distill.student),
+        )  # fmt: skip
         return student, tuned
 
     student, tuned = learn("taught", teaching)
     keras_file.write(student, splits.spec, job.folder)
     described = [anatomy.describe(student, NAME, training=tuned.history.epochs)]
     metrics = {
-        "parameters": described[0].parameters, "macs": described[0].macs, "epoch": tuned.epoch,
+        "parameters": described[0].parameters, "macs": described[0].macs or 0, "epoch": tuned.epoch,
         **fine_tune.metrics(splits, tuned.quality, before), "teachers": 1 + len(more),
     }  # fmt: skip
     if distill.alone:

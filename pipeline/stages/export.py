@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.isolate import Child
-    from pipeline.predictor import Samples
+    from pipeline.predictor import Samples, Spec
     from pipeline.report import document
     from pipeline.report.model import Model
 
@@ -52,6 +52,10 @@ CODE = (
     "pipeline/legacy_keras.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/own_code/__init__.py",
+    "pipeline/own_code/config.py",
+    "pipeline/own_code/package.py",
+    "pipeline/own_code/source.py",
     "pipeline/parts.py",
     "pipeline/plan.py",
     "pipeline/predictor.py",
@@ -98,8 +102,7 @@ class Config(Frozen):
         ge=0,
         description="recurrent layers are written out step by step in .tflite files, up to that many time steps of all "
         "layers and directions together: any batch size, as fast or faster, but larger. Above, a file takes one sample "
-        "at a time, and int8 works for LSTM alone, slower and less exact. Steps take time to convert, most in onnx "
-        "int8",
+        "at a time, and int8 works for LSTM alone, slower and less exact. Conversion takes longer, most to onnx int8",
     )
     optional: Annotated[tuple[str, ...], NEUTRAL] = Field(
         default=(), description="ids of artifacts whose failure does not fail the verdict"
@@ -281,7 +284,7 @@ def convert(
     kernels, operators = form.kernels(path), form.operators(path)
     zero, channels = footprint.zero_channels(kernels, operators.channel_axes)
     graph = document.Operators.model_validate(operators.to_dict() | {"zero_channels": zero, "channels": channels})
-    _require_promises(item, described, model, kernels, graph)
+    _require_promises(item, described, model, kernels, graph, spec)
     return _described(
         item, bytes=size.bytes, gzip_bytes=size.gzip_bytes, parameters=described.parameters, macs=described.macs,
         sparsity=footprint.sparsity(kernels), operators=graph,
@@ -290,8 +293,9 @@ def convert(
 
 
 def _require_promises(
-    item: Planned, model: Model, folder: Path, kernels: dict[str, np.ndarray], graph: document.Operators
-) -> None:
+    item: Planned, model: Model, folder: Path, kernels: dict[str, np.ndarray], graph: document.Operators,
+    spec: Spec,
+) -> None:  # fmt: skip
     """Assert on a file what its stage promised: the zeros, and integer operators where no layer was left float."""
     aims = {layer.name: layer.target for layer in model.layers if layer.target is not None}
     if aims:
@@ -300,7 +304,9 @@ def _require_promises(
 
         plain, _ = keras_file.read(folder)
         pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
-    whole = all(layer.precision != "float32" for layer in model.layers)
+    # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
+    added = any(head.task == "reconstruction" for head in spec.heads)
+    whole = all(layer.precision != "float32" for layer in model.layers) and not added
     if item.stage == QUANTIZE and item.format == "tflite":
         wanted = sum(layer.precision != "float32" and layer.histogram is not None for layer in model.layers)
         held = sum(array.dtype == "int8" for array in kernels.values())

@@ -26,11 +26,16 @@ CODE = (
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/model_file",
+    "pipeline/formats/plain",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/own_code/__init__.py",
+    "pipeline/own_code/config.py",
+    "pipeline/own_code/package.py",
+    "pipeline/own_code/source.py",
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
@@ -43,7 +48,9 @@ class Config(Frozen):
     """A model file of the user's: the reference, and with a section `train` the model that is fine-tuned."""
 
     architecture: Literal["file"] = "file"
-    path: Annotated[str, NEUTRAL] = Field(min_length=1, description="a .keras or .h5 file of Keras 2 (tf_keras)")
+    path: Annotated[str, NEUTRAL] = Field(
+        min_length=1, description="a .keras or .h5 file of Keras 2 (tf_keras), or a SavedModel folder"
+    )
     allow_custom_code: bool = Field(
         default=False,
         description="true: Lambda layers and classes of the file's author are loaded, and their code runs on this "
@@ -53,11 +60,11 @@ class Config(Frozen):
 
 def surroundings(emit: Emit, *, model: Config) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
     """Return the file's content: what decides the result, wherever the file lies."""
-    from pipeline.formats.model_file.kind import identify
+    from pipeline.formats.plain import folder
 
     path = Path(model.path)
-    identify(path)
-    digest = sha256(path)
+    folder.identify(path)
+    digest = folder.digest(path) if folder.is_saved_model(path) else sha256(path)
     return Surroundings({"model file": digest}, found=digest)
 
 
@@ -70,7 +77,9 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     """
     from pipeline import data as sources
     from pipeline.formats.keras_config import shown
-    from pipeline.formats.model_file.importing import bring_in
+    from pipeline.formats.model_file import importing
+    from pipeline.formats.plain import folder
+    from pipeline.formats.plain import importing as graphs
     from pipeline.predictor import heads
     from pipeline.quality import quality
     from pipeline.report.model import write_models
@@ -81,6 +90,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     if model.allow_custom_code:
         text = "model.allow_custom_code is true: code of the file's author runs here, in this stage and in later ones"
         job.emit(Note(NAME, text, level="warning"))
+    bring_in = graphs.bring_in if folder.is_saved_model(Path(model.path)) else importing.bring_in
     found = bring_in(
         Path(model.path), splits.spec, splits.validation.x, job.folder, NAME, allow_custom_code=model.allow_custom_code,
         digest=job.found,
@@ -108,7 +118,8 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     transient = tuple(f"the author's module {shown(module)} may have changed" for module in found.modules)
     return Result(
         {
-            "parameters": found.model.parameters, "macs": found.model.macs,
+            "parameters": found.model.parameters,
+            **({} if found.model.macs is None else {"macs": found.model.macs}),
             **{f"val_{metric}": value for metric, value in qualities.items()},
             "weights_equal_to_file": found.proof.weights, "answers_compared_with_file": found.proof.samples,
             "largest_difference_from_file": found.proof.difference,

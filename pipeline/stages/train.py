@@ -12,7 +12,9 @@ from pipeline.data import DataConfig
 from pipeline.errors import InputError
 from pipeline.events import Emit, Note
 from pipeline.fit.config import TENSORBOARD, FitConfig
-from pipeline.stage import Job, Result
+from pipeline.own_code import source
+from pipeline.own_code.config import Builder
+from pipeline.stage import Job, Result, Surroundings
 
 NAME = "train"
 INPUTS = ("import",)
@@ -29,10 +31,14 @@ CODE = (
     "pipeline/formats/ends.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
+    "pipeline/formats/model_file",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
     "pipeline/legacy_keras.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/own_code",
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
@@ -42,8 +48,13 @@ CODE = (
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 
 
+def surroundings(emit: Emit, *, model: ModelConfig | Builder | Selection | Ensemble) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
+    """Return the code of a function of the user's that builds the model."""
+    return source.surroundings(model)
+
+
 def run(
-    job: Job, *, data: DataConfig, model: ModelConfig | Selection | Ensemble, train: FitConfig, seed: int
+    job: Job, *, data: DataConfig, model: ModelConfig | Builder | Selection | Ensemble, train: FitConfig, seed: int
 ) -> Result:
     """Build the model, or take the imported one, and fit it.
 
@@ -52,7 +63,7 @@ def run(
 
     Raises:
         DivergedError: a loss is not finite.
-        InputError: the model does not fit the data, or has nothing to train.
+        InputError: the model does not fit the data, or has nothing to train; or the user's function fails.
     """
     import models
     from pipeline import data as sources
@@ -60,6 +71,7 @@ def run(
     from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
+    from pipeline.own_code import build, objective
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
@@ -73,10 +85,14 @@ def run(
         _require_trainable(network)
         before = fine_tune.quality(network, splits)
         job.emit(Note(NAME, "starts from the weights of the model file (fine-tuning)"))
+    elif isinstance(model, Builder):
+        network = build.build(model, splits, seed, expected=job.found, stage=NAME, emit=job.emit)
     else:
         network = models.build(model, splits.spec, seed)
-    history = fit(network, splits, train, data=data, seed=seed, stage=NAME, work=job.work, emit=job.emit)
+    own = objective.of(model)
+    history = fit(network, splits, train, data=data, seed=seed, stage=NAME, work=job.work, emit=job.emit, objective=own)
     keras_file.write(network, splits.spec, job.folder)
+    objective.write(own, job.folder)
     if train.tensorboard:
         # copied: until the result is stored, the next call may have to do this again
         shutil.copytree(job.work / TENSORBOARD, job.folder / TENSORBOARD)
@@ -87,8 +103,10 @@ def run(
     reached, metric = history.at(kept), splits.spec.head.metric
     return Result(
         {
-            "parameters": described.parameters, "macs": described.macs, "epoch": kept,
-            "val_loss": reached["val_loss"], **fine_tune.metrics(splits, reached[f"val_{metric}"], before),
+            "parameters": described.parameters, "macs": described.macs or 0, "epoch": kept,
+            "val_loss": reached["val_loss"],
+            **{f"val_{name}": reached[f"val_{name}"] for name in (own.metrics if own else ())},
+            **fine_tune.metrics(splits, reached[f"val_{metric}"], before),
         }
     )  # fmt: skip
 

@@ -8,13 +8,15 @@ import pytest
 import yaml
 
 import models
-from models.several import Ensemble, Selection
 from pipeline import recipe as recipes
 from pipeline import single_step
 from pipeline.errors import InputError
 from pipeline.plan import reference, to_serve
 from pipeline.recipe_text import commented
 from pipeline.stages.import_model import Config as ModelFile
+
+# what the section model may be
+KINDS = [*models.MODELS, "builder", "selection", "averaged", "file"]
 
 
 @pytest.fixture
@@ -85,8 +87,8 @@ def test_unknown_choice_is_refused_with_the_choices_and_the_nearest() -> None:
     assert "train.early_stopping.monitor: expected one of val_loss, val_accuracy" in text
     assert "found 'val_acuracy'; did you mean val_accuracy?" in text
     text = message("digits", "model.architecture=cnnn")
-    assert "model.architecture: expected one of cnn, mlp, resnet, " in text
-    assert ", selection, averaged, file, found 'cnnn'; did you mean cnn?" in text
+    kinds = ", ".join(KINDS)
+    assert f"model.architecture: expected one of {kinds}, found 'cnnn'; did you mean cnn?" in text
     text = message("digits", "prune.on_regression=keep_bets")
     assert "prune.on_regression: expected one of stop, keep_best, continue, found 'keep_bets'" in text
     text = message("digits", "export.tflite=[float8]")
@@ -240,12 +242,7 @@ def test_recipe_with_every_section_is_equal_after_dump_and_load(overrides: list[
 def test_schema_of_a_recipe_is_json_and_knows_every_section_and_kind_of_model() -> None:
     schema = json.loads(json.dumps(recipes.Recipe.model_json_schema()))
     assert set(schema["properties"]) == set(recipes.Recipe.model_fields)
-    assert set(schema["properties"]["model"]["discriminator"]["mapping"]) == {
-        *models.MODELS,
-        "selection",
-        "averaged",
-        "file",
-    }
+    assert list(schema["properties"]["model"]["discriminator"]["mapping"]) == sorted(KINDS)
     for section in ("distill", "prune", "quantize"):
         assert schema["properties"][section]["anyOf"][1] == {"type": "null"}
     inner = re.findall(r"#/\$defs/([^\"]+)", json.dumps(schema))
@@ -388,46 +385,3 @@ def test_official_images_and_the_users_own_words_need_no_trust(tmp_path: Path) -
     document = yaml.safe_load(recipes.dump(recipes.load("digits")))
     path.write_text(yaml.safe_dump(document | {"serving": {"image": "tensorflow/serving:2.19.1"}}), encoding="utf-8")
     assert recipes.load(str(path), ["serving.binary=./mine"]).serving is not None
-
-
-def test_candidates_and_ensemble_are_models_without_an_architecture_of_their_own(tmp_path: Path) -> None:
-    several = "{candidates: [{architecture: mlp, dense: [3]}, {architecture: cnn, filters: [8]}]}"
-    recipe = recipes.load("digits", [f"model={several}"])
-    assert isinstance(recipe.model, Selection)
-    assert [one.architecture for one in recipe.model.candidates] == ["mlp", "cnn"]
-    assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe
-    assert recipes.load(written(tmp_path, commented(recipe, "digits"))) == recipe
-    recipe = recipes.load("digits", ["model={ensemble: [{architecture: mlp}], copies: 3}"])
-    assert isinstance(recipe.model, Ensemble)
-    assert len(recipe.model.members) == 3
-
-
-@pytest.mark.parametrize(
-    ("model", "said"),
-    [
-        ("{candidates: [{architecture: mlp}, {architecture: cnn, filter: [8]}]}",
-         "model.candidates.1.filter: unknown key; did you mean model.candidates.1.filters?"),
-        ("{candidates: [{architecture: mlp, filters: [8]}, {architecture: cnn}]}",
-         "model.candidates.0.filters: unknown key; known here: "),
-        ("{candidates: [{architecture: mlp}, {architecture: cnnn}]}", "found 'cnnn'; did you mean cnn?"),
-        ("{candidates: [{architecture: mlp}, {dense: [3]}]}",
-         "model.candidates.1: expected a mapping with the key 'architecture'"),
-        ("{candidates: [{architecture: mlp}]}", "model.candidates: "),
-        ("{candidate: [{architecture: mlp}], architecture: selection}",
-         "model.candidate: unknown key; did you mean model.candidates?"),
-        ("{candidates: [{architecture: mlp}, {architecture: cnn, filters: [8, 8, 8, 8]}, {architecture: autoencoder}]}",
-         "model.candidates[1]: model.candidates[1].filters has too many blocks for the size of the images"),
-        ("{candidates: [{architecture: mlp}, {architecture: mlp}, {architecture: autoencoder}]}",
-         "model.candidates[2]: model.candidates[2].architecture 'autoencoder' is not for this task"),
-        ("{ensemble: [{architecture: mlp}]}", "an ensemble has two or more members"),
-        ("{ensemble: [{architecture: mlp}], copies: 0}", "model.copies: expected"),
-        ("{ensemble: [{architecture: mlp}], copy: 2}", "model.copy: unknown key; did you mean model.copies?"),
-    ],
-)  # fmt: skip
-def test_several_models_that_are_impossible_are_refused_with_their_place(model: str, said: str) -> None:
-    assert said in message("digits", f"model={model}")
-
-
-def test_several_models_need_a_section_train() -> None:
-    text = message("digits", "model={ensemble: [{architecture: mlp}], copies: 2}", "train=null", "judge=null")
-    assert "train: expected a section, found nothing" in text

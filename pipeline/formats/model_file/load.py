@@ -66,9 +66,22 @@ def logits(scanned: Scanned, spec: Spec) -> tuple[Any, tuple[str, ...]]:
     Raises:
         InputError: Keras cannot load it, or it is a model for other data.
     """
-    model = arranged(scanned.path, whole(scanned), spec)
+    model = whole(scanned)
     with _guarded(scanned):
-        return _to_logits(model, spec)
+        return ending_in_logits(scanned.path, model, spec)
+
+
+def ending_in_logits(path: Path, model: Any, spec: Spec) -> tuple[Any, tuple[str, ...]]:
+    """Return a model up to its logits, its layers new ones, and notes on what was changed.
+
+    Args:
+        path: what messages call it.
+        spec: what the data wants of a model.
+
+    Raises:
+        InputError: it is a model for other data.
+    """
+    return _to_logits(arranged(path, model, spec), spec)
 
 
 def _guarded(scanned: Scanned) -> AbstractContextManager[None]:

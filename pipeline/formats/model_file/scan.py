@@ -90,7 +90,7 @@ def _archive(file: Path, path: Path, folder: Path, todo: str) -> Scanned:
     documents = archive.documents(file, path)
     _require_keras_2(path, documents.version)
     config = documents.config
-    custom = _require_own(path, config, todo)
+    custom = require_own(path, config, todo)
     model, weights = folder / "model.keras", folder / "model.weights.h5"
     archive.unpack_weights(file, path, weights)
     with _opened(weights, path) as opened:
@@ -107,7 +107,7 @@ def _hdf5(file: Path, path: Path, folder: Path, todo: str) -> Scanned:
         hdf5.require_harmless(opened, path, model.stat().st_size)
         text = _config(path, opened)
     config = _parsed(path, text)
-    custom = _require_own(path, config, todo)
+    custom = require_own(path, config, todo)
     with _opened(model, path, "r+") as opened:
         hdf5.require_weights(opened[WEIGHTS_GROUP], path)
         opened.attrs[CONFIG_ATTRIBUTE] = json.dumps(without_compiling(config))
@@ -171,7 +171,7 @@ def _require_keras_2(path: Path, version: str) -> None:
         )  # fmt: skip
 
 
-def _require_own(path: Path, config: Any, todo: str) -> tuple[Finding, ...]:
+def require_own(path: Path, config: Any, todo: str) -> tuple[Finding, ...]:
     """Refuse what is not Keras' own; returns the code that the user allowed.
 
     Args:

@@ -389,3 +389,70 @@ def test_mnist_of_keras_is_read_with_its_own_test_split() -> None:
     sizes = [len(part.y) for part in (splits.train, splits.validation, splits.calibration, splits.test)]
     assert sizes == [45_000, 11_250, 3_750, 10_000]
     assert splits.test.y[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+
+
+def _several() -> Arrays:
+    rng = np.random.default_rng(0)
+    return {
+        "x_train_left": rng.random((40, 6, 5)), "x_train_right": rng.random((40, 3)),
+        "y_train_kind": np.arange(40) % 3, "y_train_size": rng.random((40, 2)),
+        "x_test_left": rng.random((10, 6, 5)), "x_test_right": rng.random((10, 3)),
+        "y_test_kind": np.arange(10) % 3, "y_test_size": rng.random((10, 2)),
+    }  # fmt: skip
+
+
+def test_arrays_with_names_are_several_inputs_and_outputs(write: Callable[..., DataConfig]) -> None:
+    arrays = _several()
+    config = write(arrays)
+    assert data.input_shapes(config) == {"left": (6, 5, 1), "right": (3,)}
+    splits = data.load(config)
+    assert [(one.name, one.shape) for one in splits.spec.inputs] == [("left", (6, 5, 1)), ("right", (3,))]
+    assert [(one.name, one.task, one.shape) for one in splits.spec.heads] == [
+        ("kind", "classification", (3,)), ("size", "regression", (2,))
+    ]  # fmt: skip
+    assert splits.spec.heads[1].deviation == pytest.approx(arrays["y_train_size"].std(axis=0), abs=0.1)
+    assert isinstance(splits.test.x, dict)
+    assert isinstance(splits.test.y, dict)
+    np.testing.assert_allclose(splits.test.x["right"], arrays["x_test_right"], rtol=1e-6)
+    np.testing.assert_allclose(splits.test.y["size"], arrays["y_test_size"], rtol=1e-6)
+    assert len(splits.train) + len(splits.validation) + len(splits.calibration) == 40
+
+
+def test_floats_are_a_regression_where_the_recipe_says_so(write: Callable[..., DataConfig]) -> None:
+    arrays = _arrays()
+    arrays |= {name: arrays[name] / 7 for name in ("y_train", "y_test")}
+    splits = data.load(write(arrays, task="regression"))
+    assert splits.spec.head.task == "regression"
+    assert splits.train.y.shape == (len(splits.train), 1)
+    with pytest.raises(InputError, match="y_train holds float64"):
+        data.load(write(arrays))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"x_train": np.zeros((40, 2)), "x_test": np.zeros((10, 2))},
+            "x_train stands beside x_train_left, x_train_right",
+        ),
+        (
+            {"x_train_right": np.zeros((39, 3))},
+            "x_train_left and x_train_right differ in length: [40, 6, 5] and [39, 3]",
+        ),
+        (
+            {"y_test_size": np.zeros((10, 1))},
+            "y_train_size and y_test_size differ in the shape of a sample: [2] and [1]",
+        ),
+    ],
+)
+def test_named_arrays_have_to_fit_each_other(change: Arrays, said: str, write: Callable[..., DataConfig]) -> None:
+    with pytest.raises(InputError) as refused:
+        data.load(write(_several() | change))
+    assert said in str(refused.value.found)
+
+
+def test_an_array_that_the_test_lacks_is_named(write: Callable[..., DataConfig]) -> None:
+    arrays = _several()
+    del arrays["y_test_size"]
+    with pytest.raises(InputError, match="lacks y_test_size"):
+        data.load(write(arrays))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.report import commands, confusion, headline, layers, page
+from pipeline.report import commands, confusion, headline, layers, page, words
 from pipeline.report.answers import Answers, SplitAnswers
 from pipeline.report.document import Explained, Report
 from tests.pipeline.report import shapes
@@ -290,3 +290,11 @@ def test_page_says_why_a_file_quantized_after_training_is_not_faster() -> None:
     text = page.render(shapes.whole(explained=[why]))
     assert "<code>train.onnx.int8</code>, ONNX Runtime: float fallback" in text
     assert "Quantized after training" not in page.render(shapes.whole())
+
+
+def test_file_that_takes_one_sample_at_a_time_is_marked() -> None:
+    facts = {"gzip_bytes": 5_000, "accuracy": 0.9, "ms": 0.1}
+    single = shapes.artifact("train", "tflite", "float32", batch=1, **facts)
+    any_batch = shapes.artifact("train", "tflite", "float32", **facts)
+    assert words.marks(single, shapes.report(verdict="pass")) == ["batch 1 only"]
+    assert words.marks(any_batch, shapes.report(verdict="pass")) == []

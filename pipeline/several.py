@@ -103,7 +103,7 @@ def worth(fitted: Sequence[Fitted], best: int, metric: str, reached: float) -> s
     single = _quality(fitted[best])
     word = "better than" if reached > single else "as good as" if reached == single else "worse than"
     return (
-        f"the ensemble is {word} its best member: {fine_tune.shown(reached, metric)} on the validation split, member "
+        f"on the validation split the ensemble is {word} its best member: {fine_tune.shown(reached, metric)}, member "
         f"{best + 1} ({fitted[best].name}) had {fine_tune.shown(single, metric)}"
     )
 

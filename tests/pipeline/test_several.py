@@ -62,8 +62,8 @@ def test_choice_among_none_that_can_be_used_is_refused_with_the_reason_of_each()
 @pytest.mark.parametrize(("reached", "word"), [(0.8, "better than"), (0.75, "as good as"), (0.7, "worse than")])
 def test_ensemble_is_held_against_its_best_member(reached: float, word: str) -> None:
     said = several.worth([fitted("a", 0.5), fitted("b", 0.75)], 1, "accuracy", reached)
-    assert said.startswith(
-        f"the ensemble is {word} its best member: {reached:.2%} on the validation split, member 2 (b)"
+    assert said == (
+        f"on the validation split the ensemble is {word} its best member: {reached:.2%}, member 2 (b) had 75.00%"
     )
 
 

@@ -83,11 +83,11 @@ OPERATIONS = frozenset({
     "ones_like", "one_hot", "pad", "repeat", "reshape", "reverse", "roll", "shape", "slice", "split", "squeeze",
     "stack", "stop_gradient", "strided_slice", "tensordot", "tile", "transpose", "unstack", "where", "zeros_like",
 })
-_DTYPES = frozenset({
+DTYPES = frozenset({
     "float32", "bool", "string", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
 _OTHER_DTYPES = frozenset({"float16", "bfloat16", "float64", "half", "double"})
 # texts that a call may have: what the operations above take besides tensors and numbers
-_WORDS = _DTYPES | {
+_WORDS = DTYPES | {
     "SAME", "VALID", "NHWC", "CONSTANT", "REFLECT", "SYMMETRIC", "area", "bicubic", "bilinear", "gaussian", "lanczos3",
     "lanczos5", "mitchellcubic", "nearest", "euclidean",
 }
@@ -111,7 +111,7 @@ _VALUES = {
 }  # fmt: skip
 # what calls something that the file names, or holds the bytecode of it
 _CODE = ("Lambda", "__lambda__", "function", "ClassMethod", "InstanceMethod", "InstanceProperty")
-_FILES = ("vocabulary", "vocabulary_file", "filepath", "file_path", "filename")
+FILES = ("vocabulary", "vocabulary_file", "filepath", "file_path", "filename")
 MODELS = ("Functional", "Sequential", "Model")
 
 
@@ -120,14 +120,15 @@ class Finding:
     """Something in a configuration that a model need not have.
 
     Attributes:
-        kind: "code": what Keras would import or call; "path": a file outside; "precision": not float32.
+        kind: "code": what Keras would import or call; "path": a file outside; "precision": not float32;
+            "counterpart": of Keras 3, without one in tf_keras.
         what: the offender, for a message.
         module: where the class or function is, where the file says so; else "".
         name: its name in there.
         registered: the name by which Keras looks it up.
     """
 
-    kind: Literal["code", "path", "precision"]
+    kind: Literal["code", "path", "precision", "counterpart"]
     what: str
     module: str = ""
     name: str = ""
@@ -224,7 +225,7 @@ def _object(node: dict[str, Any], key: str) -> Iterator[Finding]:
             yield Finding("code", f"the operation {shown(operation)}, which is not among TensorFlow's that are known")
     elif name == "Policy":
         policy = options.get("name") if isinstance(options, dict) else None
-        if not _among(policy, _DTYPES):
+        if not _among(policy, DTYPES):
             yield Finding("precision", f"the policy {shown(policy)}")
 
 
@@ -250,7 +251,7 @@ def _is_value(node: Any) -> bool:
         return isinstance(items, list) and all(map(_is_value, items))
     if not isinstance(options, dict) or set(options) != {"value", "dtype"}:
         return False
-    return _among(options["dtype"], _DTYPES | _OTHER_DTYPES) and _is_numbers(options["value"])
+    return _among(options["dtype"], DTYPES | _OTHER_DTYPES) and _is_numbers(options["value"])
 
 
 def _is_numbers(value: Any) -> bool:
@@ -289,7 +290,7 @@ def _word(key: str, text: str) -> Iterator[Finding]:
     kind = key.rpartition("_")[2]
     if kind in _BY_NAME and text not in _BY_NAME[kind]:
         yield Finding("code", f"the {kind} {shown(repr(text))}")
-    elif key in _FILES:
+    elif key in FILES:
         yield Finding("path", f"a file of this machine ({shown(repr(text))})")
-    elif key == "dtype" and text not in _DTYPES:
+    elif key == "dtype" and text not in DTYPES:
         yield Finding("precision", shown(text))

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
-from unittest.mock import patch
 
 from pipeline.formats import ConversionError
 from pipeline.legacy_keras import load as load_keras
@@ -136,7 +135,17 @@ def written(model: Any, way: Way, *, fused: bool) -> Iterator[None]:
     with ExitStack() as stack:
         for layer in {id(loop.layer): loop.layer for loop in loops(model)}.values():
             if way == "unrolled":
-                stack.enter_context(patch.object(layer, "unroll", True))
+                stack.enter_context(_set(layer, "unroll", True))
             if hasattr(layer, "_could_use_gpu_kernel") and (way == "unrolled" or not fused):
-                stack.enter_context(patch.object(layer, "_could_use_gpu_kernel", False))
+                stack.enter_context(_set(layer, "_could_use_gpu_kernel", False))
         yield
+
+
+@contextmanager
+def _set(layer: Any, name: str, value: object) -> Iterator[None]:
+    before = getattr(layer, name)
+    setattr(layer, name, value)
+    try:
+        yield
+    finally:
+        setattr(layer, name, before)

@@ -41,7 +41,7 @@ CODE = (
     "pipeline/report/model.py",
     "pipeline/stages/import_model.py",
 )
-LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")
+LIBRARIES = ("tensorflow", "tf_keras", "keras", "h5py", "numpy", "scikit-learn")
 
 
 class Config(Frozen):
@@ -49,7 +49,9 @@ class Config(Frozen):
 
     architecture: Literal["file"] = "file"
     path: Annotated[str, NEUTRAL] = Field(
-        min_length=1, description="a .keras or .h5 file of Keras 2 (tf_keras), or a SavedModel folder"
+        min_length=1,
+        description="a .keras or .h5 file of Keras 2 (tf_keras) or of Keras 3, which is translated; or a SavedModel "
+        "folder",
     )
     allow_custom_code: bool = Field(
         default=False,

@@ -15,7 +15,9 @@ from pipeline import data, legacy_keras
 
 _KERAS_3 = """
 import keras
-keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save("keras3.keras")
+layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.RMSNormalization(name="rms")]
+layers += [keras.layers.LayerNormalization(rms_scaling=True, name="layer"), keras.layers.Dense(10, "celu", name="ends")]
+keras.Sequential(layers).save("keras3.keras")
 """
 
 
@@ -53,7 +55,7 @@ def trained(path: Path, *, softmax: bool = False) -> None:
 
 
 def keras_3(folder: Path) -> None:
-    """Write keras3.keras with the other Keras, in a process of its own."""
+    """Write keras3.keras, of layers that Keras 3 alone has, in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     subprocess.run([sys.executable, "-c", _KERAS_3], cwd=folder, env=environment, check=True, capture_output=True)
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import models
-from models import ModelConfig, cnn, ds_cnn, mlp, mobilenet, resnet
+from models import ModelConfig, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn
 from pipeline.listings import SIZES
 from pipeline.measuring import footprint
-from pipeline.predictor import Spec
+from pipeline.predictor import Head, Spec, classifier
 
 FILE = Path(models.__file__).parent / SIZES
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A config, the shape of its inputs and the number of its classes."""
+    """A config, the shape of its inputs and the number of its classes, which are none for a reconstruction."""
 
     config: ModelConfig
     shape: tuple[int, ...]
@@ -53,13 +53,18 @@ ENTRIES = (
     Entry(ds_cnn.Config(), (49, 10, 1), 12),
     Entry(ds_cnn.Config(filters=172, strides=(2, 1), block_stride=2), (49, 10, 1), 12),
     Entry(ds_cnn.Config(filters=276, blocks=5, strides=(2, 1), block_stride=2), (49, 10, 1), 12),
+    Entry(rnn.Config(cell="lstm", units=(48,)), (8, 8, 1), 10),
+    Entry(rnn.Config(cell="gru", units=(48,), bidirectional=True), (8, 8, 1), 10),
+    Entry(autoencoder.Config(), (8, 8, 1), 0),
 )
 
 
 def counted(entry: Entry) -> dict[str, Any]:
     """Return an entry of the file, counted on the built model."""
-    classes = tuple(str(place) for place in range(entry.classes))
-    model = models.build(entry.config, Spec("image", entry.shape, (0, 255), classes), 0)
+    spec = classifier("image", entry.shape, (0, 255), [str(place) for place in range(entry.classes)])
+    if entry.config.architecture in models.REBUILDING:
+        spec = Spec(spec.inputs, (Head("reconstruction", entry.shape),))
+    model = models.build(entry.config, spec, 0)
     macs = footprint.macs(model)
     assert macs.unknown == (), macs.unknown
     return {

@@ -7,7 +7,7 @@ import pytest
 import models
 from models import ds_cnn
 from pipeline.errors import InputError
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from pipeline.predictor import Spec
     ],
 )
 def test_ds_cnn_fits_any_map(shape: Any, options: dict[str, Any], kernel: Any, last: Any) -> None:
-    spec = Spec("image", shape, (0, 1), tuple("01"))
+    spec = classifier("image", shape, (0, 1), tuple("01"))
     model = models.build(ds_cnn.Config(filters=4, blocks=2, **options), spec, 0)
     assert model.get_layer("stem").kernel_size == kernel
     assert model.get_layer("block_2_pointwise_relu").output_shape[1:3] == last

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import MODELS, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet
+from models import MODELS, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn
 from models.several import Ensemble
 from pipeline.data import DataConfig
 from pipeline.isolate import Child
@@ -23,6 +23,7 @@ CASES = {
     "resnet-8": Case(resnet.Config(depth=8, width_multiplier=0.5)),
     "mobilenet-v2-short": Case(mobilenet.Config(version=2, width_multiplier=0.1, blocks=3)),
     "ds_cnn": Case(ds_cnn.Config(filters=16, blocks=2)),
+    "rnn-gru": Case(rnn.Config(cell="gru", units=(8,)), quantize=False),
     "autoencoder": Case(autoencoder.Config(dense=(32,), code=8), DataConfig(task="reconstruction"), epochs=8),
 }
 LONG = {
@@ -40,6 +41,8 @@ LONG = {
     "mobilenet-v2": Case(mobilenet.Config(version=2, width_multiplier=0.25), epochs=12),
     "mobilenet-v2-reduction-1": Case(mobilenet.Config(version=2, width_multiplier=0.25, blocks=3, reduction=1)),
     "ds_cnn-m": Case(ds_cnn.Config(filters=24, strides=(2, 1), block_stride=2, dropout=0.1)),
+    "rnn-lstm": Case(rnn.Config(cell="lstm", units=(8, 8), bidirectional=True), quantize=False),
+    "rnn-simple": Case(rnn.Config(cell="simple", units=(16,), batch_norm=False), quantize=False),
     "ds_cnn-plain": Case(ds_cnn.Config(filters=16, blocks=1, batch_norm=False)),
     "ensemble": Case(Ensemble(ensemble=(cnn.Config(filters=(8,)), mlp.Config(dense=(16,))), copies=2)),
     "ensemble-regression": Case(

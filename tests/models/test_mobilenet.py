@@ -8,13 +8,13 @@ from pydantic import ValidationError
 import models
 from models import mobilenet
 from pipeline.errors import InputError
-from pipeline.predictor import Spec
+from pipeline.predictor import Spec, classifier
 
 THIN: dict[str, Any] = {"width_multiplier": 0.1}
 
 
 def _spec(side: int) -> Spec:
-    return Spec("image", (side, side, 3), (0, 255), tuple("01"))
+    return classifier("image", (side, side, 3), (0, 255), tuple("01"))
 
 
 def _sides(config: mobilenet.Config, side: int) -> list[int]:

@@ -5,9 +5,9 @@ import pytest
 import models
 from models import resnet
 from pipeline.errors import InputError
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
-SPEC = Spec("image", (32, 32, 3), (0, 255), tuple("0123456789"))
+SPEC = classifier("image", (32, 32, 3), (0, 255), tuple("0123456789"))
 
 
 def test_resnet_8_has_one_block_a_stack_with_a_projection_where_the_map_is_halved() -> None:
@@ -28,7 +28,7 @@ def test_depth_is_the_number_of_layers_with_weights_without_the_projections(dept
 
 
 def test_large_stem_makes_the_map_four_times_smaller_and_comes_with_depth_18() -> None:
-    spec = Spec("image", (64, 64, 3), (0, 255), tuple("01"))
+    spec = classifier("image", (64, 64, 3), (0, 255), tuple("01"))
     model = models.build(resnet.Config(depth=18, width_multiplier=0.1), spec, 0)
     assert model.get_layer("stem_pool").output_shape[1:3] == (16, 16)
     small = models.build(resnet.Config(depth=18, width_multiplier=0.1, stem="small"), spec, 0)

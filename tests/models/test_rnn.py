@@ -13,10 +13,10 @@ from models import ModelConfig, rnn
 from pipeline.compress import fake_quant, pruning, support
 from pipeline.errors import InputError
 from pipeline.measuring.macs import macs
-from pipeline.predictor import Spec
+from pipeline.predictor import classifier
 
-IMAGE = Spec("image", (8, 6, 2), (0, 16), tuple("0123456789"))
-SEQUENCE = Spec("sequence", (5, 3), (-1, 1), ("up", "down"))
+IMAGE = classifier("image", (8, 6, 2), (0, 16), tuple("0123456789"))
+SEQUENCE = classifier("sequence", (5, 3), (-1, 1), ("up", "down"))
 
 
 def names(model: Any) -> list[str]:

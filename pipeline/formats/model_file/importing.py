@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from pipeline.errors import InputError, ModelmillError, RunError
 from pipeline.formats.keras_config import shown
 from pipeline.formats.model_file import load, proof, scan
+from pipeline.formats.model_file.keras3 import agreement, reference
 from pipeline.formats.model_file.kind import SAVE_IT
 from pipeline.isolate import Child, CrashError
 from pipeline.predictor import rows
@@ -57,7 +58,8 @@ def bring_in(
 ) -> Imported:  # fmt: skip
     """Store a user's model as an artifact's (`formats/keras_file.py`), and prove that it is the file's.
 
-    This process reads nothing of it: one child looks through the file, another one loads it, and a third proves it.
+    This process reads nothing of it: one child looks through the file, another one loads it, and a third proves it. A
+    file of Keras 3 is asked in one more, by Keras 3 itself.
 
     Args:
         path: the user's file.
@@ -76,13 +78,18 @@ def bring_in(
     few = rows(samples, slice(PROVEN_SAMPLES))
     with tempfile.TemporaryDirectory(prefix="modelmill-") as private:
         scanned = look_through(path, Path(private), allow_custom_code=allow_custom_code, digest=digest, todo=todo)
+        asked = _keras_3(path, scanned, few) if scanned.keras == 3 else None
+        agreed: tuple[str, ...] = ()
         with _child(path, DEADLINE_S) as first:
+            if asked is not None:
+                agreed = (str(_asked(first, path, _agree, scanned, asked)),)
             notes, answers, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
         with _child(path, DEADLINE_S) as fresh:
-            proven = _asked(fresh, path, proof.prove, scanned, folder, few, softmax=bool(notes))
+            proven = _asked(fresh, path, proof.prove, scanned, folder, few, softmax=bool(notes), reference=asked)
     custom = tuple(one.what for one in scanned.custom)
     modules = tuple(sorted({one.module for one in scanned.custom if one.module}))
-    return Imported(tuple(shown(note, 400) for note in (*notes, str(proven))), custom, modules, answers, model, proven)
+    said = tuple(shown(note, 400) for note in (*notes, *agreed, str(proven)))
+    return Imported(said, custom, modules, answers, model, proven)
 
 
 def look_through(
@@ -98,6 +105,17 @@ def look_through(
             return child.call(scan.scan, path, folder, allow_custom_code=allow_custom_code, digest=digest, todo=todo)
     except CrashError as crash:
         raise _unreadable(path, crash) from crash
+
+
+def _keras_3(path: Path, scanned: scan.Scanned, samples: Samples) -> reference.Reference:
+    """Return what Keras 3 answers, which never shares a process with tf_keras."""
+    with _child(path, DEADLINE_S) as child:
+        return _asked(child, path, reference.answers, scanned, samples)
+
+
+def _agree(scanned: scan.Scanned, wanted: reference.Reference) -> agreement.Agreement:
+    """Compare the translated model with Keras 3, before anything is made of it; runs in the child."""
+    return agreement.require_equal(scanned.path, load.whole(scanned), wanted)
 
 
 def _store(

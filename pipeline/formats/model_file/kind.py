@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 Kind = Literal["archive", "hdf5"]
 
 SUFFIXES: dict[str, Kind] = {".keras": "archive", ".h5": "hdf5", ".hdf5": "hdf5"}
-EXPECTED = "a .keras or .h5 file that Keras 2 (tf_keras) wrote"
+EXPECTED = "a .keras or .h5 file that Keras wrote (2, which is tf_keras, or 3)"
 SAVE_IT = "save the model with tf_keras: model.save('model.keras')"
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import InputError
 from pipeline.formats import custom_code, meaningful_line
 from pipeline.formats.keras_config import shown
+from pipeline.formats.model_file.keras3 import translated
 from pipeline.formats.model_file.kind import SAVE_IT
 from pipeline.formats.model_file.scan import Scanned
 from pipeline.legacy_keras import load as load_keras
@@ -30,8 +31,10 @@ def whole(scanned: Scanned) -> Any:
         if scanned.custom:
             custom_code.allow(scanned.custom)
         with _guarded(scanned):
+            if scanned.keras == 3:
+                return translated(scanned)
             return keras.models.load_model(scanned.model, compile=False, safe_mode=not scanned.custom)
-    except MemoryError:
+    except (MemoryError, InputError):
         raise
     except Exception as error:
         line = _said(error)

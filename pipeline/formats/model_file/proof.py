@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RunError
 from pipeline.formats.model_file import archive, hdf5
+from pipeline.formats.model_file.keras3 import agreement
+from pipeline.formats.model_file.keras3 import weights as keras3_weights
+from pipeline.formats.model_file.keras3.reference import Reference
 from pipeline.formats.model_file.scan import WEIGHTS_GROUP, Scanned
 from pipeline.predictor import count
 
@@ -40,15 +43,18 @@ class Proof:
         samples: number of the samples that both models answered.
         difference: largest absolute difference of an answer.
         softmax: whether the file answers probabilities, so that the softmax of the imported logits was compared.
+        keras_3: the version of Keras 3 that answered for the file; "": tf_keras did.
     """
 
     weights: int
     samples: int
     difference: float
     softmax: bool
+    keras_3: str = ""
 
     def __str__(self) -> str:
-        answers = f"answers to {self.samples} validation samples, each model in a fresh process:"
+        file = f"the file's in Keras {self.keras_3}" if self.keras_3 else "each model in a fresh process"
+        answers = f"answers to {self.samples} validation samples, {file}:"
         if self.softmax:
             how = f"the softmax of the logits is off by {self.difference:.1e} at most (tolerance {TOLERANCE:g})"
         else:
@@ -56,7 +62,9 @@ class Proof:
         return f"{self.weights} of {self.weights} weights equal the file's, read by h5py; {answers} {how}"
 
 
-def prove(scanned: Scanned, folder: Path, samples: Samples, *, softmax: bool) -> Proof:
+def prove(
+    scanned: Scanned, folder: Path, samples: Samples, *, softmax: bool, reference: Reference | None = None
+) -> Proof:
     """Compare a stored model with the file that it was imported from; to be called in a fresh process.
 
     Args:
@@ -64,6 +72,7 @@ def prove(scanned: Scanned, folder: Path, samples: Samples, *, softmax: bool) ->
         folder: the artifact with the imported model (`formats/keras_file.py`).
         samples: raw values.
         softmax: whether some output of the file's model ends in one that was cut off.
+        reference: what Keras 3 answers to the samples, where the file is of Keras 3.
 
     Raises:
         RunError: they differ.
@@ -76,24 +85,36 @@ def prove(scanned: Scanned, folder: Path, samples: Samples, *, softmax: bool) ->
 
     imported, spec = keras_file.read(folder)
     weights = require_equal_weights(scanned, imported)
-    file = load.arranged(scanned.path, load.whole(scanned), spec)
+    whole = load.whole(scanned)
+    file = load.arranged(scanned.path, whole, spec)
     given = spec.named(samples)
     cut = load.softmaxed(file, spec) if softmax else (False,) * len(spec.heads)
-    difference = 0.0
-    for taken_off, found, wanted in zip(
-        cut, *(ends.call(model, spec, given) for model in (imported, file)), strict=True
-    ):
-        same = tf.nn.softmax(found) if taken_off else found
-        # the largest of what may be NaN is NaN
-        difference = float(np.max([difference, np.abs(same.numpy() - wanted.numpy()).max()]))
-    if not difference <= (TOLERANCE if softmax else 0):
+    found = [one.numpy() for one in ends.call(imported, spec, given)]
+    if reference is None:
+        wanted = [one.numpy() for one in ends.call(file, spec, given)]
+    else:  # in the order of the file, whose outputs have names where there are several
+        places = [whole.output_names.index(head.name) for head in spec.heads] if len(spec.heads) > 1 else [0]
+        wanted = [reference.samples[place] for place in places]
+    worst, off = 0.0, False
+    for taken_off, one, other in zip(cut, found, wanted, strict=True):
+        same = tf.nn.softmax(one).numpy() if taken_off else one
+        difference = float(np.abs(same - other).max())
+        worst = float(np.max([worst, difference]))  # the largest of what may be NaN is NaN
+        if taken_off:
+            off |= not difference <= TOLERANCE
+        elif reference:
+            off |= not agreement.difference(same, other) <= TOLERANCE
+        else:
+            off |= difference != 0
+    if off:
         raise RunError(
             f"the model imported from {scanned.path} does not answer as the file does",
-            expected=f"softmax of its logits within {TOLERANCE:g}" if softmax else "the same answers",
-            found=f"a difference of {difference:.3g} in {count(samples)} samples",
+            expected=f"{'softmax of its logits' if softmax else 'answers'} within {TOLERANCE:g}"
+            if softmax or reference else "the same answers",
+            found=f"a difference of {worst:.3g} in {count(samples)} samples",
             todo="report this model; a layer that answers differently each time cannot be proven",
         )  # fmt: skip
-    return Proof(weights, count(samples), difference, softmax)
+    return Proof(weights, count(samples), worst, softmax, reference.version if reference else "")
 
 
 def require_equal_weights(scanned: Scanned, model: Any) -> int:
@@ -108,7 +129,10 @@ def require_equal_weights(scanned: Scanned, model: Any) -> int:
     problems: list[str] = []
     matched: set[int] = set()
     with h5py.File(scanned.weights, "r") as file:
-        pairs = _from_hdf5(file, model) if scanned.kind == "hdf5" else _from_archive(scanned, file, model)
+        if scanned.keras == 3:
+            pairs = keras3_weights.pairs(scanned, file, model)
+        else:
+            pairs = _from_hdf5(file, model) if scanned.kind == "hdf5" else _from_archive(scanned, file, model)
         for name, stored, weight in pairs:
             if weight is None:
                 problems.append(f"{name} is in no layer of the model")

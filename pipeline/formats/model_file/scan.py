@@ -19,6 +19,7 @@ from pipeline.files import sha256
 from pipeline.formats.keras_config import MODELS, Finding, findings, shown, without_compiling
 from pipeline.formats.model_file import archive, hdf5
 from pipeline.formats.model_file.hdf5 import ARCHIVE_TRAINING
+from pipeline.formats.model_file.keras3 import check
 from pipeline.formats.model_file.kind import EXPECTED, SAVE_IT, Kind, identify
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ _FLAG = "allow_custom_code"
 YOUR_CODE = (
     "rebuild the model from Keras' own layers; or, if the code is yours or you trust who wrote it: "
     f"model.{_FLAG}: true (--set model.{_FLAG}=true)"
+)
+_REBUILD = (
+    "rebuild the model from Keras' own layers; or build it with tf_keras and load the weights there "
+    f"({_FLAG} does not help: what was written for Keras 3 cannot run in tf_keras)"
 )
 
 
@@ -43,6 +48,7 @@ class Scanned:
         model: the copy for Keras to load.
         weights: the HDF5 file with the weights, as the user's file holds them: the copy itself, or unpacked from it.
         custom: code of the author's that the file names, and that the user allowed; empty without such.
+        keras: the Keras that wrote it, 2 or 3.
     """
 
     path: Path
@@ -50,6 +56,7 @@ class Scanned:
     model: Path
     weights: Path
     custom: tuple[Finding, ...]
+    keras: int = 2
 
 
 def scan(
@@ -65,7 +72,7 @@ def scan(
         todo: what the user can do about code in it.
 
     Raises:
-        InputError: it is no model file of Keras 2, holds code, points out of itself, or is damaged.
+        InputError: it is no model file of Keras, holds code, points out of itself, or is damaged.
         RunError: it is not the file that it was.
     """
     identify(path)
@@ -88,16 +95,16 @@ def scan(
 
 def _archive(file: Path, path: Path, folder: Path, todo: str) -> Scanned:
     documents = archive.documents(file, path)
-    _require_keras_2(path, documents.version)
+    keras = _keras(path, documents.version)
     config = documents.config
-    custom = require_own(path, config, todo)
+    custom = require_own(path, config, todo, keras)
     model, weights = folder / "model.keras", folder / "model.weights.h5"
     archive.unpack_weights(file, path, weights)
     with _opened(weights, path) as opened:
         hdf5.require_harmless(opened, path, weights.stat().st_size)
         hdf5.require_weights(opened, path, ARCHIVE_TRAINING)
     archive.rewrite(file, path, without_compiling(config), weights, model)
-    return Scanned(path, "archive", model, weights, custom)
+    return Scanned(path, "archive", model, weights, custom, keras)
 
 
 def _hdf5(file: Path, path: Path, folder: Path, todo: str) -> Scanned:
@@ -105,13 +112,13 @@ def _hdf5(file: Path, path: Path, folder: Path, todo: str) -> Scanned:
     file.rename(model)
     with _opened(model, path) as opened:
         hdf5.require_harmless(opened, path, model.stat().st_size)
-        text = _config(path, opened)
+        text, keras = _config(path, opened)
     config = _parsed(path, text)
-    custom = require_own(path, config, todo)
+    custom = require_own(path, config, todo, keras)
     with _opened(model, path, "r+") as opened:
         hdf5.require_weights(opened[WEIGHTS_GROUP], path)
         opened.attrs[CONFIG_ATTRIBUTE] = json.dumps(without_compiling(config))
-    return Scanned(path, "hdf5", model, model, custom)
+    return Scanned(path, "hdf5", model, model, custom, keras)
 
 
 @contextmanager
@@ -136,8 +143,8 @@ def _opened(file: Path, path: Path, mode: str = "r") -> Iterator[h5py.File]:
         ) from error  # fmt: skip
 
 
-def _config(path: Path, file: h5py.File) -> str:
-    """Return the configuration in a whole-model HDF5 file, unparsed."""
+def _config(path: Path, file: h5py.File) -> tuple[str, int]:
+    """Return the configuration in a whole-model HDF5 file, unparsed, and which Keras wrote it."""
     import h5py
 
     text = hdf5.text(file, CONFIG_ATTRIBUTE)
@@ -149,8 +156,7 @@ def _config(path: Path, file: h5py.File) -> str:
             found="weights alone" if alone else "the layers alone" if text else "HDF5 of something else",
             todo=f"build the model, model.load_weights({path.name!r}) and {SAVE_IT}" if alone else SAVE_IT,
         )  # fmt: skip
-    _require_keras_2(path, hdf5.text(file, "keras_version") or "1")
-    return text
+    return text, _keras(path, hdf5.text(file, "keras_version") or "1")
 
 
 def _parsed(path: Path, text: str) -> Any:
@@ -162,22 +168,26 @@ def _parsed(path: Path, text: str) -> Any:
         ) from error
 
 
-def _require_keras_2(path: Path, version: str) -> None:
-    if not version.startswith("2."):
+def _keras(path: Path, version: str) -> int:
+    """Return which Keras, 2 or 3, a file is of."""
+    if not version.startswith(("2.", "3.")):
         raise InputError(
-            f"the model file {path} is of another Keras", expected="Keras 2 (tf_keras)",
+            f"the model file {path} is of another Keras", expected="Keras 2 (tf_keras) or Keras 3",
             found=f"Keras {shown(version)}",
             todo="build the model with tf_keras, load the weights there and save it: model.save('model.keras')",
         )  # fmt: skip
+    return int(version[0])
 
 
-def require_own(path: Path, config: Any, todo: str) -> tuple[Finding, ...]:
+def require_own(path: Path, config: Any, todo: str, keras: int = 2) -> tuple[Finding, ...]:
     """Refuse what is not Keras' own; returns the code that the user allowed.
 
     Args:
         todo: what to do about code; "": it is allowed.
+        keras: which Keras wrote it; a class written for Keras 3 runs nowhere here, whatever is allowed.
     """
-    found = findings(config)
+    found = check.findings(config) if keras == 3 else findings(config)
+    todo = _REBUILD if keras == 3 else todo
     _refuse(path, found, "path")
     _refuse(path, found, "precision")
     code = tuple(finding for finding in found if finding.kind == "code")
@@ -187,6 +197,13 @@ def require_own(path: Path, config: Any, todo: str) -> tuple[Finding, ...]:
             f"the model file {path} holds code of its author's", expected="layers of Keras alone",
             found=", ".join(what[:5]) + (f" and {len(what) - 5} more" if len(what) > 5 else ""),
             todo=todo,
+        )  # fmt: skip
+    if without := [finding.what for finding in found if finding.kind == "counterpart"]:
+        raise InputError(
+            f"the Keras 3 model in {path} cannot become one of tf_keras",
+            expected="layers, options and operations that tf_keras has too (docs/keras3.md)",
+            found="; ".join(without[:20]) + (f"; and {len(without) - 20} more" if len(without) > 20 else ""),
+            todo="rebuild these parts from layers that both have, and save the model again",
         )  # fmt: skip
     root = config.get("class_name") if isinstance(config, dict) else None
     if not code and (

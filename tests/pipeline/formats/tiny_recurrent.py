@@ -10,14 +10,14 @@ import numpy as np
 from pipeline import legacy_keras
 from pipeline.compress import fake_quant
 from pipeline.formats import onnx, recurrent, saved_model, tflite
-from pipeline.predictor import LOGITS, Spec
+from pipeline.predictor import LOGITS, classifier
 
 STEPS = 4
-SPEC = Spec("sequence", (STEPS, 3), (-1.0, 1.0), ("up", "down"))
+SPEC = classifier("sequence", (STEPS, 3), (-1.0, 1.0), ("up", "down"))
 
 
 def samples(count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, (count, *SPEC.input_shape)).astype(np.float32)
+    return np.random.default_rng(seed).uniform(-1, 1, (count, *SPEC.input.shape)).astype(np.float32)
 
 
 def build(kind: str, steps: int | None = STEPS) -> Any:

@@ -147,7 +147,7 @@ def test_file_is_brought_in_by_children_alone(models: dict[tuple[bool, str], Pat
     cut, proven = found.notes
     assert cut == "the softmax inside ends is taken off: its inputs are the logits"
     assert proven.startswith("32 of 32 weights equal the file's, read by h5py; answers to 16 validation samples")
-    assert found.logits.shape == (16, 3)
+    assert found.answers[""].shape == (16, 3)
     assert found.model.stage == "import"
     assert found.custom == ()
     assert keras_file.read(tmp_path / "entry")[1] == SPEC

@@ -137,7 +137,7 @@ def test_code_in_a_folder_of_keras_is_refused_and_a_model_without_a_configuratio
     _, logits, described = importing._store(tmp_path / "own", tmp_path / "own", SPEC, SAMPLES, folder, "import")
     np.testing.assert_allclose(logits, own(SAMPLES).numpy(), atol=1e-4)
     assert described.parameters == 650
-    assert json.loads((folder / "spec.json").read_text("utf-8"))["input_shape"] == [8, 8, 1]
+    assert json.loads((folder / "spec.json").read_text("utf-8"))["inputs"][0]["shape"] == [8, 8, 1]
 
 
 def test_graph_of_a_recurrent_network_is_not_taken_for_harm(tmp_path: Path) -> None:

@@ -106,16 +106,17 @@ def metrics(splits: Splits, after: float, before: float | None = None, prefix: s
     return {key: after} | ({} if before is None else {f"{key}_before": before})
 
 
+def shown(value: float, metric: str) -> str:
+    """Return accuracy or R2 in words."""
+    return f"{value:.2%}" if metric == "accuracy" else f"R2 {value:.4f}"
+
+
 def compared(metrics: Mapping[str, float], came: str = "the model that came in") -> tuple[float, float | None, str]:
     """Return a stage's quality on the validation split, that of the model that came in, and both in words."""
     metric = "accuracy" if "val_accuracy" in metrics else "r2"
     after, before = metrics[f"val_{metric}"], metrics.get(f"val_{metric}_before")
-
-    def shown(value: float) -> str:
-        return f"{value:.2%}" if metric == "accuracy" else f"R2 {value:.4f}"
-
-    beside = "" if before is None else f", {came} had {shown(before)}"
-    return after, before, f"{shown(after)} on the validation split{beside}"
+    beside = "" if before is None else f", {came} had {shown(before, metric)}"
+    return after, before, f"{shown(after, metric)} on the validation split{beside}"
 
 
 def require_accuracy(metrics: Mapping[str, float], config: FineTuning, *, stage: str, emit: Emit) -> None:

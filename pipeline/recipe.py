@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 import models
-from models import ModelConfig
+from models import ModelConfig, several
+from models.several import Ensemble, Selection
 from pipeline import single_step
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
@@ -51,7 +52,9 @@ class Recipe(Frozen):
     description: str = Field(default="", description="one sentence: what this recipe shows")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, data order and augmentation")
     data: DataConfig
-    model: Annotated[ModelConfig | Builder | ModelFile, Field(discriminator="architecture")]
+    model: Annotated[
+        ModelConfig | Builder | Selection | Ensemble | ModelFile, Field(discriminator="architecture")
+    ]  # fmt: skip
     train: FitConfig | None = None
     distill: DistillConfig | None = None
     prune: PruneConfig | None = None
@@ -95,6 +98,8 @@ class Recipe(Frozen):
                 )
             elif shapes and len(shapes) == 1:
                 (shape,) = shapes.values()
+            if shape is not None:
+                yield from several.problems(self.model, shape, self.data.task)
             _check(self.model, shape, self.data.task)
             if shape is not None and self.data.augment:
                 augment.check(self.data.augment, shape)
@@ -134,11 +139,11 @@ class Recipe(Frozen):
                 )
 
 
-def _check(model: ModelConfig | Builder | ModelFile, shape: tuple[int, ...] | None, task: Task | None) -> None:
+def _check(model: Any, shape: tuple[int, ...] | None, task: Task | None) -> None:
     """Refuse a model that is impossible for inputs of a shape, where that is known; see `models.check`."""
     if isinstance(model, Builder):
         look(model)
-    elif shape is not None and not isinstance(model, ModelFile):
+    elif shape is not None and not isinstance(model, (Selection, Ensemble, ModelFile)):
         models.check(model, shape, task)
 
 
@@ -245,7 +250,8 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     """Return the recipe that a mapping describes; raises InputError with every problem."""
     try:
         # as JSON, in which pydantic can be strict: true is not 1 and "7" is not 7, but a list is a tuple
-        return Recipe.model_validate_json(json.dumps(own_code.written_out(document), default=str), strict=True)
+        whole = several.written_out(own_code.written_out(document))
+        return Recipe.model_validate_json(json.dumps(whole, default=str), strict=True)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"{source} is not a recipe", expected="plain values", found=str(error)) from None
@@ -399,7 +405,8 @@ def _unknown(path: list[str], location: tuple[int | str, ...]) -> str:
     else:
         known = list(_paths(Recipe))
         # a key of another choice (another architecture's) is at the right place
-        elsewhere = [] if ".".join(path) in known else [key for key in known if key.rsplit(".", 1)[-1] == path[-1]]
+        here = ".".join(part for part in path if not part.isdigit())
+        elsewhere = [] if here in known else [key for key in known if key.rsplit(".", 1)[-1] == path[-1]]
         nearest = elsewhere[0] if elsewhere else None
     todo = f"did you mean {nearest}?" if nearest else f"known here: {', '.join(names)}"
     return f"{'.'.join(path)}: unknown key; {todo}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.report import several
 from pipeline.report.axis import Axis, Tick, linear, logarithmic
 from pipeline.report.document import Report
 from pipeline.report.model import Histogram, Model
@@ -89,7 +90,7 @@ def training(history: Mapping[str, Sequence[float]]) -> list[Chart]:
 
 def histories(report: Report) -> dict[str, Mapping[str, list[float]]]:
     """Return the curves of every model that was trained, by its name; of the first stage where no model is known."""
-    found = {model.name: model.training for model in report.models if model.training}
+    found = {model.name: model.training for model in report.models if model.training} | several.curves(report)
     return {**found} or ({"train": report.training} if report.training else {})
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -53,6 +53,42 @@ class Layer(Frozen):
     histogram: Histogram | None = None
 
 
+class Fitted(Frozen):
+    """One of several models that were trained on the same budget.
+
+    `model` is its section of the recipe and `name` the same in short, `seed` decided its weights and its order of
+    samples. `quality` is its accuracy or R2 on the validation split, at most 1, with the weights after `epoch`; both
+    are null where `error` says why it cannot be used.
+    """
+
+    name: str
+    model: dict[str, Any]
+    seed: int
+    parameters: int
+    macs: int
+    epoch: int | None = None
+    quality: float | None = None
+    error: str = ""
+    training: dict[str, list[float]] = Field(default_factory=dict)
+
+
+class Several(Frozen):
+    """The models of which train chose one, or which it averaged.
+
+    `best` is the index of the one that is best on the validation split: the candidate that went on, or the best member
+    of the ensemble. `quality` is that of the model that went on, as the
+    `metric` (accuracy or r2) says. `reason` says in words what was chosen and why, or
+    what the ensemble is worth.
+    """
+
+    role: Literal["candidate", "member"]
+    metric: str
+    fitted: list[Fitted]
+    best: int
+    quality: float
+    reason: str
+
+
 class Model(Frozen):
     """The Keras model that a stage made.
 
@@ -61,7 +97,8 @@ class Model(Frozen):
     of int8 layers as int8. `metrics` are over the test split; the drops are paired, both models see the same samples:
     `accuracy_drop` against the first model, `accuracy_drop_against_previous` against the stage before,
     `accuracy_gain_by_teaching` of the student over the one that learned alone. Empty where nothing was measured.
-    `training` has a value per epoch. `macs` is null where nobody can count them: in a graph without layers.
+    `training` has a value per epoch. `several`: what it was chosen from, or what it is the mean of. `macs` is null
+    where nobody can count them: in a graph without layers.
     """
 
     stage: str
@@ -75,6 +112,7 @@ class Model(Frozen):
     metrics: dict[str, Interval] = Field(default_factory=dict)
     layers: list[Layer] = Field(default_factory=list)
     training: dict[str, list[float]] = Field(default_factory=dict)
+    several: Several | None = None
 
     @property
     def name(self) -> str:

@@ -11,7 +11,18 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.report import commands, confusion, distribution, figures, gauge, headline, layers, tradeoff, words
+from pipeline.report import (
+    commands,
+    confusion,
+    distribution,
+    figures,
+    gauge,
+    headline,
+    layers,
+    several,
+    tradeoff,
+    words,
+)
 from pipeline.report.answers import Answers
 from pipeline.report.document import Report
 from pipeline.report.waterfall import waterfall
@@ -44,7 +55,8 @@ SECTIONS = (
 
 ROOMS = {
     "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge,
-    "headline": headline, "layers": layers, "tradeoff": tradeoff, "words": words, "waterfall": waterfall,
+    "headline": headline, "layers": layers, "several": several, "tradeoff": tradeoff, "words": words,
+    "waterfall": waterfall,
 }  # fmt: skip
 
 

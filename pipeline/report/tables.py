@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import headline, layers, words
+from pipeline.report import headline, layers, several, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
 from pipeline.report.quality import change, qualities
@@ -114,7 +114,8 @@ def bought(report: Report) -> RenderableType:
             _right(model.metrics),
             times or "-",
         )
-    return Group(table, *_verdicts(report), *_student(report), *_left_out(report))
+    trained = [Text(line) for line in several.lines(report)]
+    return Group(table, *trained, *_verdicts(report), *_student(report), *_left_out(report))
 
 
 def _short(where: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models import ModelConfig
+from models.several import Ensemble, Selection
 from pipeline.data import DataConfig
 from pipeline.errors import InputError
 from pipeline.events import Emit, Note
@@ -41,17 +42,20 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/several.py",
     "pipeline/stages/train.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 
 
-def surroundings(emit: Emit, *, model: ModelConfig | Builder) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
+def surroundings(emit: Emit, *, model: ModelConfig | Builder | Selection | Ensemble) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
     """Return the code of a function of the user's that builds the model."""
     return source.surroundings(model)
 
 
-def run(job: Job, *, data: DataConfig, model: ModelConfig | Builder, train: FitConfig, seed: int) -> Result:
+def run(
+    job: Job, *, data: DataConfig, model: ModelConfig | Builder | Selection | Ensemble, train: FitConfig, seed: int
+) -> Result:
     """Build the model, or take the imported one, and fit it.
 
     With early stopping the weights of the best epoch are kept, else the last. The folder gets the model
@@ -63,7 +67,7 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig | Builder, train: FitC
     """
     import models
     from pipeline import data as sources
-    from pipeline import fine_tune
+    from pipeline import fine_tune, several
     from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
@@ -73,6 +77,8 @@ def run(job: Job, *, data: DataConfig, model: ModelConfig | Builder, train: FitC
     splits = sources.load(data)
     for note in splits.notes:
         job.emit(Note(NAME, note))
+    if isinstance(model, (Selection, Ensemble)):
+        return several.run(job, splits, data=data, model=model, train=train, seed=seed, stage=NAME)
     before = None
     if job.inputs:  # an imported model: `model` names only its file
         network, _ = keras_file.read(fine_tune.last(job.inputs).folder)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models import ModelConfig
+from models.several import Ensemble
 from pipeline import data
 from pipeline.data import DataConfig
 from pipeline.fit.config import FitConfig
@@ -32,7 +33,7 @@ class Case:
     Few epochs will do unless it is deep: rounding is compared with the size of what is learned.
     """
 
-    config: ModelConfig
+    config: ModelConfig | Ensemble
     data: DataConfig = field(default_factory=DataConfig)
     quantize: bool = True
     epochs: int = 2

@@ -16,7 +16,7 @@ from pipeline.recipe_text import commented
 from pipeline.stages.import_model import Config as ModelFile
 
 # what the section model may be
-KINDS = [*models.MODELS, "builder", "file"]
+KINDS = [*models.MODELS, "builder", "selection", "averaged", "file"]
 
 
 @pytest.fixture

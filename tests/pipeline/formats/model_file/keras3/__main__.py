@@ -1,12 +1,13 @@
-"""Write the table of what is translated into docs/keras3.md (--write), or print it."""
+"""Write the tables of what is translated into docs/keras3.md and README.md (--write), or print the whole one."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.pipeline.formats.model_file.keras3.supported import PAGE, page, table
+from tests.pipeline.formats.model_file.keras3.supported import PAGE, README, layers, page, table
 
 if sys.argv[1:] == ["--write"]:
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, content in ((PAGE, table()), (README, layers())):
+        path.write_text(page(path.read_text(encoding="utf-8"), content), encoding="utf-8")
 else:
     print(table())

@@ -1,4 +1,4 @@
-"""The table of what is translated, in docs/keras3.md, made from the lists that the translation reads.
+"""The table of what is translated, in docs/keras3.md, and its layers, in README.md; made from what translation reads.
 
 python -m tests.pipeline.formats.model_file.keras3 --write
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pipeline.formats.model_file.keras3 import operations, tables
 
-PAGE = Path(__file__).parents[5] / "docs" / "keras3.md"
+ROOT = Path(__file__).parents[5]
+PAGE, README = ROOT / "docs" / "keras3.md", ROOT / "README.md"
 START, END = "<!-- made by python -m tests.pipeline.formats.model_file.keras3 --write -->", "<!-- end -->"
 
 
@@ -42,8 +43,13 @@ def _names(names: Iterable[str]) -> str:
     return " ".join(f"`{name}`" for name in sorted(names))
 
 
-def page(text: str) -> str:
-    """Return the page with the table that it is to have."""
+def layers() -> str:
+    """Return the table of layers alone: what stands between the marks in the README."""
+    return f"| layers of Keras 3 that are translated |\n|---|\n| {_names(tables.LAYERS)} |"
+
+
+def page(text: str, content: str) -> str:
+    """Return a page with the table that it is to have."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n\n{table()}\n\n{END}{after}"
+    return f"{before}{START}\n\n{content}\n\n{END}{after}"

@@ -13,7 +13,7 @@ from pipeline.legacy_keras import load as load_keras
 from tests.pipeline.formats.model_file.keras3.conftest import Keras3
 from tests.pipeline.formats.model_file.keras3.generate import config
 from tests.pipeline.formats.model_file.keras3.specimens import SPECIMENS
-from tests.pipeline.formats.model_file.keras3.supported import PAGE, page
+from tests.pipeline.formats.model_file.keras3.supported import PAGE, README, layers, page, table
 
 TRANSLATED = sorted(set(SPECIMENS) - set(tables.REFUSED))
 # the layers that have weights, which lie elsewhere in each format
@@ -72,6 +72,7 @@ def test_every_operation_that_is_translated_exists_and_is_tried(keras_3: Keras3)
     assert set(operations.OPERATIONS) - tried == set(), "the model `operations` lacks these"
 
 
-def test_page_has_the_table_that_it_is_to_have() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    assert text == page(text), "python -m tests.pipeline.formats.model_file.keras3 --write"
+@pytest.mark.parametrize(("path", "content"), [(PAGE, table()), (README, layers())], ids=["page", "README"])
+def test_page_has_the_table_that_it_is_to_have(path: Path, content: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text == page(text, content), "python -m tests.pipeline.formats.model_file.keras3 --write"

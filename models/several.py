@@ -21,8 +21,15 @@ class Selection(Frozen):
 
     architecture: Literal["selection"] = "selection"
     candidates: tuple[ModelConfig, ...] = Field(
-        min_length=2, description="each as in the section model; all are trained as `train` says, from the same seed"
+        description="each as in the section model; all are trained as `train` says, from the same seed"
     )
+
+    # not by min_length, which counts only those without a mistake in them
+    @model_validator(mode="after")
+    def _leaves_a_choice(self) -> Selection:
+        if len(self.candidates) < 2:
+            raise ValueError("candidates lists fewer than two models: there is nothing to choose from")
+        return self
 
 
 class Ensemble(Frozen):
@@ -30,7 +37,7 @@ class Ensemble(Frozen):
 
     architecture: Literal["averaged"] = "averaged"
     ensemble: tuple[ModelConfig, ...] = Field(
-        min_length=1, description="the members, each as in the section model and trained as `train` says"
+        description="the members, each as in the section model and trained as `train` says"
     )
     copies: int = Field(default=1, ge=1, description="how many of each member, every one from a seed of its own")
 

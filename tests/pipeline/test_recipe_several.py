@@ -34,8 +34,8 @@ def test_candidates_and_ensemble_are_models_without_an_architecture_of_their_own
         ("{candidates: [{architecture: mlp}, {architecture: cnnn}]}", "found 'cnnn'; did you mean cnn?"),
         ("{candidates: [{architecture: mlp}, {dense: [3]}]}",
          "model.candidates.1: expected a mapping with the key 'architecture'"),
-        ("{candidates: [{architecture: mlp}]}", "model.candidates: "),
-        ("{candidate: [{architecture: mlp}], architecture: selection}",
+        ("{candidates: [{architecture: mlp}]}", "model: candidates lists fewer than two models"),
+        ("{candidates: [{architecture: mlp}, {architecture: cnn}], candidate: 1}",
          "model.candidate: unknown key; did you mean model.candidates?"),
         ("{candidates: [{architecture: mlp}, {architecture: cnn, filters: [8, 8, 8, 8]}, {architecture: autoencoder}]}",
          "model.candidates[1]: model.candidates[1].filters has too many blocks for the size of the images"),
@@ -47,7 +47,9 @@ def test_candidates_and_ensemble_are_models_without_an_architecture_of_their_own
     ],
 )  # fmt: skip
 def test_several_models_that_are_impossible_are_refused_with_their_place(model: str, said: str) -> None:
-    assert said in message("digits", f"model={model}")
+    text = message("digits", f"model={model}")
+    assert "has a problem:" in text
+    assert said in text
 
 
 def test_several_models_need_a_section_train() -> None:

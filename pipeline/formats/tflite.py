@@ -170,10 +170,11 @@ def signature(path: Path) -> dict[str, dict[str, int]]:
 
 def batch(path: Path) -> int | None:
     """Return the only number of samples that a file takes at once; None: any."""
-    ((_, index),) = signature(path)["inputs"].items()
-    tensor = _read(path).subgraphs[0].tensors[index]
-    # only what is not fixed has one
-    return int(tensor.shape[0]) if tensor.shapeSignature is None or tensor.shapeSignature[0] > 0 else None
+    tensors = _read(path).subgraphs[0].tensors
+    inputs = [tensors[index] for index in signature(path)["inputs"].values()]
+    # only what is not fixed has a signature of its shape
+    fixed = [int(one.shape[0]) for one in inputs if one.shapeSignature is None or one.shapeSignature[0] > 0]
+    return fixed[0] if fixed else None
 
 
 def tensor_names(path: Path) -> list[str]:

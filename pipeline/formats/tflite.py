@@ -183,7 +183,10 @@ def tensor_names(path: Path) -> list[str]:
 
 
 def kernels(path: Path) -> dict[str, np.ndarray]:
-    """Return the weight constants of rank 2 and more in the file, by tensor name, as they are stored (float or int)."""
+    """Return the weight constants of rank 2 and more in the file, by tensor name, as they are stored (float or int).
+
+    Where the integer that means 0 is another one (an Embedding's, quantized after training), it is subtracted: int16.
+    """
     from ai_edge_litert.schema_py_generated import TensorType
 
     dtypes = {
@@ -204,7 +207,11 @@ def kernels(path: Path) -> dict[str, np.ndarray]:
         seen.add(tensor.buffer)
         name = tensor.name.decode()
         name = name if name not in found else f"{name}#{tensor.buffer}"
-        found[name] = np.frombuffer(data.tobytes(), dtypes[tensor.type]).reshape(tensor.shape)
+        values = np.frombuffer(data.tobytes(), dtypes[tensor.type]).reshape(tensor.shape)
+        zero = tensor.quantization.zeroPoint if tensor.quantization is not None else None
+        if values.dtype == np.int8 and zero is not None and len(zero) == 1 and zero[0] != 0:
+            values = values.astype(np.int16) - np.int16(zero[0])
+        found[name] = values
     return found
 
 

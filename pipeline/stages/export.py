@@ -231,7 +231,10 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
         if item.id not in attempts.errors:
             link_all(job.work / item.filename, job.folder / item.filename)
     beside = vocabulary_file.write(spec, job.folder)
-    made = [item.model_copy(update={"beside": beside}) if item.format != "saved_model" else item for item in made]
+    made = [
+        item.model_copy(update={"beside": beside}) if item.path and item.format != "saved_model" else item
+        for item in made
+    ]
     document.write_artifacts(made, job.folder)
     failed = len(attempts.errors)
     return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(attempts.transient))

@@ -5,16 +5,18 @@ Another architecture is one line in CASES; one that takes long, or another way t
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models import MODELS, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet
+from models import MODELS, READING, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, text_rnn, text_transformer
 from pipeline.data import DataConfig
 from pipeline.isolate import Child
 from pipeline.predictor import LOGITS
+from tests import texts
 from tests.models import line
 from tests.models.line import Case
 
@@ -23,6 +25,7 @@ CASES = {
     "mobilenet-v2-short": Case(mobilenet.Config(version=2, width_multiplier=0.1, blocks=3)),
     "ds_cnn": Case(ds_cnn.Config(filters=16, blocks=2)),
     "autoencoder": Case(autoencoder.Config(dense=(32,), code=8), DataConfig(task="reconstruction"), epochs=8),
+    "text_transformer": Case(text_transformer.Config(embedding=16, feed_forward=32), epochs=10),
 }
 LONG = {
     "cnn": Case(cnn.Config(filters=(8, 8))),
@@ -39,6 +42,10 @@ LONG = {
     "mobilenet-v2": Case(mobilenet.Config(version=2, width_multiplier=0.25), epochs=12),
     "mobilenet-v2-reduction-1": Case(mobilenet.Config(version=2, width_multiplier=0.25, blocks=3, reduction=1)),
     "ds_cnn-m": Case(ds_cnn.Config(filters=24, strides=(2, 1), block_stride=2, dropout=0.1)),
+    "text_rnn-both": Case(text_rnn.Config(embedding=16, units=(8,), bidirectional=True, dense=(8,)), epochs=10),
+    "text_transformer-average": Case(
+        text_transformer.Config(embedding=16, feed_forward=32, blocks=2, pooling="average", dropout=0.1), epochs=10
+    ),
     "ds_cnn-plain": Case(ds_cnn.Config(filters=16, blocks=1, batch_norm=False)),
 }
 
@@ -61,6 +68,8 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
 def test_architecture_learns_and_answers_in_every_runtime_as_keras_does(
     case: Case, child: Child, tmp_path: Path
 ) -> None:
+    if case.config.architecture in READING:
+        case = dataclasses.replace(case, data=texts.write(tmp_path / "texts.npz"))
     made = child.call(line.go, case, tmp_path)
     assert made.models["train"].training["loss"][-1] < made.models["train"].training["loss"][0]
     assert made.models["train"].macs > 0
@@ -81,7 +90,7 @@ def test_architecture_learns_and_answers_in_every_runtime_as_keras_does(
         else:
             assert error < 0.1, name
             assert agree >= 0.95, name
-    if case.quantize:
+    if case.quantize and case.config.architecture not in READING:
         lite = made.artifacts["quantize.tflite.int8"].operators
         assert (lite.floating_names, lite.first_integer) == ({}, True)
 

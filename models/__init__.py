@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from models import autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn
+from models import autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn, text_rnn, text_transformer
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,9 +20,13 @@ MODELS = {
     "ds_cnn": ds_cnn,
     "autoencoder": autoencoder,
     "rnn": rnn,
+    "text_rnn": text_rnn,
+    "text_transformer": text_transformer,
 }
 # what gives its input back; all others answer classes or values
 REBUILDING = ("autoencoder",)
+# what takes texts; all others take numbers
+READING = ("text_rnn", "text_transformer")
 
 ModelConfig = Annotated[
     cnn.Config
@@ -31,7 +35,9 @@ ModelConfig = Annotated[
     | mobilenet.Config
     | ds_cnn.Config
     | autoencoder.Config
-    | rnn.Config,
+    | rnn.Config
+    | text_rnn.Config
+    | text_transformer.Config,
     Field(discriminator="architecture"),
 ]  # fmt: skip
 
@@ -40,6 +46,7 @@ def check(config: ModelConfig, input_shape: tuple[int, ...], task: Task | None =
     """Refuse a config that is impossible for inputs of this shape, or for the task; cheap, loads no TensorFlow.
 
     Args:
+        input_shape: of one sample; empty where it is a text.
         task: None: what the labels make of it, classification or regression.
 
     Raises:
@@ -53,6 +60,15 @@ def check(config: ModelConfig, input_shape: tuple[int, ...], task: Task | None =
             found=f"{task or 'classification or regression, by the labels'}",
             todo=f"set data.task to {possible}" if rebuilds else f"set model.architecture to {' or '.join(REBUILDING)}",
         )  # fmt: skip
+    reads = config.architecture in READING
+    if reads != (input_shape == ()):
+        others = [name for name in MODELS if name not in (*READING, *REBUILDING)]
+        raise InputError(
+            f"model.architecture {config.architecture!r} takes {'texts' if reads else 'numbers'}",
+            expected="an array of strings [n]" if reads else "arrays of numbers",
+            found=f"inputs of shape {input_shape}" if reads else "texts",
+            todo=f"set model.architecture to {' or '.join(others if reads else READING)}",
+        )
     MODELS[config.architecture].check(config, input_shape)
 
 
@@ -62,5 +78,5 @@ def build(config: ModelConfig, spec: Spec, seed: int) -> Any:
     Raises:
         InputError: the config is impossible for inputs of this shape, or for the task.
     """
-    check(config, spec.input.shape, spec.head.task)
+    check(config, spec.input.raw_shape, spec.head.task)
     return MODELS[config.architecture].build(config, spec, seed)

@@ -58,6 +58,15 @@ def begin(spec: Spec) -> tuple[Any, Any]:
     return raw, keras.layers.Rescaling(1 / (high - low), offset=-low / (high - low), name="rescaling")(raw)
 
 
+def begin_text(spec: Spec, width: int, seed: int) -> tuple[Any, Any]:
+    """Return the input of token ids [n, length] and what they stand for, [n, length, width]."""
+    keras = load_keras()
+    low, high = spec.input.value_range
+    raw = keras.Input(spec.input.shape, name=spec.input.name, dtype="int32")
+    start = keras.initializers.RandomUniform(-0.05, 0.05, seed=seed)
+    return raw, keras.layers.Embedding(int(high - low) + 1, width, start, name="embedding")(raw)
+
+
 def dense(x: Any, config: LayerConfig, units: int, place: int, seed: Iterator[int]) -> Any:
     """Dense, batch norm, ReLU, dropout; the ReLU is part of the Dense where there is no batch norm between."""
     keras = load_keras()

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 _LAYERS = {"simple": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 
 
-class Config(layers.LayerConfig):
-    """A recurrent network for sequences, and for images row by row."""
+class RecurrentConfig(layers.LayerConfig):
+    """Options of recurrent layers, and of what comes behind them."""
 
-    architecture: Literal["rnn"] = "rnn"
     cell: Literal["simple", "lstm", "gru"] = Field(default="lstm", description="kind of the recurrent layers")
     units: tuple[Annotated[int, Field(gt=0)], ...] = Field(
         (64,), min_length=1, description="units of the recurrent layers, one number a layer; of each direction"
@@ -40,6 +39,12 @@ class Config(layers.LayerConfig):
     batch_norm: bool = Field(
         default=True, description="batch normalization in hidden dense layers, before the activation"
     )
+
+
+class Config(RecurrentConfig):
+    """A recurrent network for sequences, and for images row by row."""
+
+    architecture: Literal["rnn"] = "rnn"
 
 
 def check(config: Config, input_shape: tuple[int, ...]) -> None:  # noqa: ARG001 - every architecture has the same face
@@ -66,16 +71,18 @@ def build(config: Config, spec: Spec, seed: int) -> Any:
         height, width, channels = spec.input.shape
         x = keras.layers.Reshape((height, width * channels), name="rows")(x)
     for place, units in enumerate(config.units, start=1):
-        x = _recurrent(config, units, place, seed_of)(x)
-        if config.dropout:
-            x = keras.layers.Dropout(config.dropout, seed=next(seed_of), name=f"{config.cell}_dropout_{place}")(x)
+        x = recurrent(x, config, units, place, seed_of, sequences=place < len(config.units))
     for place, units in enumerate(config.dense, start=1):
         x = layers.dense(x, config, units, place, seed_of)
     return layers.end(raw, x, config, spec, "rnn", seed_of)
 
 
-def _recurrent(config: Config, units: int, place: int, seed: Iterator[int]) -> Any:
-    """Return the layer at a place, counted from 1: the last gives its last state alone, the others all of them."""
+def recurrent(x: Any, config: RecurrentConfig, units: int, place: int, seed: Iterator[int], *, sequences: bool) -> Any:
+    """Recurrent layer, dropout; the layer's place is counted from 1.
+
+    Args:
+        sequences: it gives the states of all steps, and not the last one alone.
+    """
     keras = load_keras()
     name = f"{config.cell}_{place}"
 
@@ -83,15 +90,19 @@ def _recurrent(config: Config, units: int, place: int, seed: Iterator[int]) -> A
         started = layers.kernel(config, next(seed))
         return getattr(keras.layers, _LAYERS[config.cell])(
             units,
-            return_sequences=place < len(config.units),
+            return_sequences=sequences,
             recurrent_initializer=keras.initializers.Orthogonal(seed=next(seed)),
             recurrent_regularizer=started["kernel_regularizer"],
             **started,
             **options,
         )
 
-    if not config.bidirectional:
-        return one(name=name)
-    # a layer each: a copy made by Bidirectional would start with the same weights
-    backward = one(name=f"backward_{name}", go_backwards=True)
-    return keras.layers.Bidirectional(one(name=name), backward_layer=backward, name=f"both_{name}")
+    if config.bidirectional:
+        # a layer each: a copy made by Bidirectional would start with the same weights
+        backward = one(name=f"backward_{name}", go_backwards=True)
+        x = keras.layers.Bidirectional(one(name=name), backward_layer=backward, name=f"both_{name}")(x)
+    else:
+        x = one(name=name)(x)
+    if config.dropout:
+        x = keras.layers.Dropout(config.dropout, seed=next(seed), name=f"{config.cell}_dropout_{place}")(x)
+    return x

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from pipeline.errors import RunError
+from pipeline.vectorizer import Vectorizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +31,8 @@ ADDED: Mapping[Task, tuple[str, ...]] = {
 
 OUTPUTS = frozenset({*ENDS.values(), *(name for names in ADDED.values() for name in names)})
 
-# raw values of some samples, as Keras takes them: [n, *shape] of the one input, or name -> that where there are several
+# some samples: [n, *shape] of the one input, or name -> that where there are several; texts are strings [n], or their
+# token ids int32 [n, length]
 Samples: TypeAlias = "np.ndarray | Mapping[str, np.ndarray]"
 
 
@@ -41,12 +43,19 @@ class Input:
     Attributes:
         name: the data source's name for it; the same in every format and signature.
         shape: of one sample, without the batch dimension.
-        value_range: lowest and highest raw value; the model scales it itself.
+        value_range: lowest and highest raw value; the model scales it itself. Of a text, its token ids.
+        vectorizer: of a text, which a SavedModel takes as a string; all else takes token ids, of the shape (length,).
     """
 
     name: str
     shape: tuple[int, ...]
     value_range: tuple[float, float]
+    vectorizer: Vectorizer | None = None
+
+    @property
+    def raw_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as a SavedModel takes it: a text has none."""
+        return self.shape if self.vectorizer is None else ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,23 @@ class Spec:
         """Return samples by the names of their inputs."""
         return dict(samples) if isinstance(samples, Mapping) else {self.input.name: samples}
 
+    @property
+    def takes_text(self) -> bool:
+        """Whether some input is a text."""
+        return any(one.vectorizer is not None for one in self.inputs)
+
+    def tokens(self, samples: Samples) -> Samples:
+        """Return samples as the Keras model, a .tflite and an .onnx take them: token ids for texts, all else as it is.
+
+        Token ids stay what they are.
+        """
+        found = self.named(samples)
+        for one in self.inputs:
+            array = found[one.name]
+            if one.vectorizer is not None and array.dtype.kind in "OSU":
+                found[one.name] = one.vectorizer.ids(array)
+        return found if isinstance(samples, Mapping) else found[self.input.name]
+
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads."""
         from dataclasses import asdict
@@ -134,10 +160,17 @@ class Spec:
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> Spec:
         """Return the spec that `to_json` gave, read from JSON."""
-        inputs = [Input(one["name"], tuple(one["shape"]), tuple(one["value_range"])) for one in fields["inputs"]]
+        inputs = [
+            Input(one["name"], tuple(one["shape"]), tuple(one["value_range"]), _vectorizer(one.get("vectorizer")))
+            for one in fields["inputs"]
+        ]
         listed = ("shape", "classes", "mean", "deviation")
         heads = [Head(**one | {key: tuple(one[key]) for key in listed}) for one in fields["heads"]]
         return Spec(tuple(inputs), tuple(heads))
+
+
+def _vectorizer(fields: Mapping[str, Any] | None) -> Vectorizer | None:
+    return None if fields is None else Vectorizer(tuple(fields["words"]), fields["length"])
 
 
 def classifier(
@@ -173,7 +206,8 @@ class Predictor(Protocol):
         """Run the model once.
 
         Args:
-            batch: float32 [n, *shape] of the one input, or of each by name; raw values, n >= 1.
+            batch: float32 [n, *shape] of the one input, or of each by name; raw values, n >= 1. Of a text strings [n]
+                where the model is a SavedModel, else token ids (`Spec.tokens`).
 
         Returns:
             the spec's `outputs`, float32 [n, ...] each.
@@ -190,8 +224,9 @@ class FormatError(RunError):
 
 
 def require_ends(
-    name: str, spec: Spec, *, inputs: Mapping[str, tuple[int | None, ...]], outputs: Collection[str]
-) -> None:
+    name: str, spec: Spec, *, inputs: Mapping[str, tuple[int | None, ...]], outputs: Collection[str],
+    strings: bool = False,
+) -> None:  # fmt: skip
     """Raise FormatError unless a model has the spec's inputs, with their sample shapes, and its outputs.
 
     Args:
@@ -199,10 +234,12 @@ def require_ends(
         spec: what the model promises.
         inputs: name to shape, with the batch dimension.
         outputs: the names.
+        strings: whether texts go in as strings.
     """
+    wanted_shapes = {one.name: one.raw_shape if strings else one.shape for one in spec.inputs}
     samples = {end: tuple(shape[1:]) for end, shape in inputs.items()}
-    if samples != {one.name: one.shape for one in spec.inputs} or not set(spec.outputs) <= set(outputs):
-        wanted = ", ".join(f"{one.name} {list(one.shape)}" for one in spec.inputs)
+    if samples != wanted_shapes or not set(spec.outputs) <= set(outputs):
+        wanted = ", ".join(f"{end} {list(shape)}" for end, shape in wanted_shapes.items())
         inputs_text = ", ".join(f"{end} {list(shape)}" for end, shape in samples.items())
         raise FormatError(
             f"{name} is not a model for this data",

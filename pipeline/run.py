@@ -149,7 +149,9 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
                     walk.stages[-1] = walk.stages[-1].model_copy(update={"status": "failed"})
                     raise
             if stage.NAME == export.NAME and recipe.export:
-                folder.publish(walk.done[stage.NAME], [item.filename for item in recipe.plan()])
+                made = walk.done[stage.NAME]
+                beside = {name for item in document.read_artifacts(made.folder) for name in item.beside}
+                folder.publish(made, [*(item.filename for item in recipe.plan()), *sorted(beside)])
             if recipe.models()[-1] == stage.NAME and not recipe.export:
                 folder.publish_model(walk.done[stage.NAME], stage.NAME)
     walk.at = None

@@ -64,6 +64,8 @@ def build(model: Any) -> Any:
             (weight, _ZeroKeeping(quantizer, weight), ranges) for weight, quantizer, ranges in wrapper._weight_vars
         ]
     for layer in map(_inner, built.layers):
+        if layer.name in left:
+            _keep_zeros(layer)
         if hasattr(layer, "finalize_state"):  # Normalization computes with constants that it makes of its weights
             layer.finalize_state()
     return built
@@ -225,6 +227,24 @@ class _ZeroKeeping:
 
     def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:
         return self._quantizer(inputs * self._mask if training else inputs, training, weights, **kwargs)
+
+
+def _keep_zeros(layer: Any) -> None:
+    """Let what is zero now in the kernels of a layer that stays float be zero after each step of the training."""
+    for weight in layer.trainable_weights:
+        mask = (weight.numpy() != 0).astype(weight.dtype.as_numpy_dtype)
+        if len(weight.shape) >= 2 and not mask.all():
+            weight._constraint = _Masked(weight.constraint, mask)
+
+
+class _Masked:
+    """A constraint of a weight, perhaps after another one."""
+
+    def __init__(self, before: Callable[[Any], Any] | None, mask: np.ndarray) -> None:
+        self._before, self._mask = before, mask
+
+    def __call__(self, weight: Any) -> Any:
+        return (self._before(weight) if self._before else weight) * self._mask
 
 
 # what TF-MOT's wrapper cannot call

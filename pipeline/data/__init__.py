@@ -15,6 +15,7 @@ from pipeline.data.source import Target
 from pipeline.data.split import NAMES, SplitConfig, split
 from pipeline.errors import InputError
 from pipeline.predictor import OUTPUTS, Head, Input, Samples, Spec, Task, count
+from pipeline.vectorizer import learned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from pipeline.data.source import Source
 
 SOURCES = {"digits": digits, "npz": npz}
+
+
+class TextConfig(Frozen):
+    """How texts become token ids: lower case, no punctuation, split at whitespace, as Keras' TextVectorization."""
+
+    vocabulary: int = Field(
+        default=10_000,
+        ge=3,
+        description="most token ids, by the frequency of words in the training split; 0 is padding, 1 any other word",
+    )
+    length: int = Field(default=64, ge=1, description="words of a text that count; shorter texts are padded")
 
 
 class DataConfig(Frozen):
@@ -41,7 +53,7 @@ class DataConfig(Frozen):
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         max_length=100,
-        description="npz: name of the model's input; null: image, or features where a sample is a row of numbers",
+        description="npz: name of the model's input; null: image, features where a sample is a row of numbers, or text",
     )
     task: Task | None = Field(
         default=None,
@@ -59,6 +71,7 @@ class DataConfig(Frozen):
         default=None,
         description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range",
     )
+    text: TextConfig = TextConfig()
     augment: AugmentConfig | None = Field(default=None, description="random changes of training images; null: none")
     cache: Annotated[bool, NEUTRAL] = Field(
         default=True, description="hold the training samples as one tensor; false: gather from the array"
@@ -98,7 +111,8 @@ class Split:
     """Samples of one split.
 
     Attributes:
-        x: raw values float32 [n, *shape] of the one input, or of each by name.
+        x: raw values float32 [n, *shape] of the one input, or of each by name; of a text token ids int32 [n, length],
+            or strings [n] (objects).
         y: what is to be answered, of the one head, or of each by name: labels int64 [n]; float32 [n, k] for a
             regression; for a reconstruction x scaled to [0, 1], float32 [n, *shape].
     """
@@ -125,6 +139,8 @@ class Splits:
 def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
     """Return input name -> shape of one sample, without loading any; None where the source's file is not there.
 
+    A text has the shape ().
+
     Raises:
         InputError: the file is damaged, or does not hold what the source asks for.
     """
@@ -132,18 +148,21 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
     return shapes
 
 
-def load(config: DataConfig) -> Splits:
+def load(config: DataConfig, *, strings: bool = False) -> Splits:
     """Read the source and split it.
+
+    Args:
+        strings: texts stay strings, as what is served takes them; else they are token ids, as models take them.
 
     Raises:
         InputError: the file cannot be used, a class has too few samples, all values are equal, or a value is not
             finite.
         MissingError: the source is not installed.
     """
-    return divide(SOURCES[config.source].load(config), config)
+    return divide(SOURCES[config.source].load(config), config, strings=strings)
 
 
-def divide(source: Source, config: DataConfig) -> Splits:
+def divide(source: Source, config: DataConfig, *, strings: bool = False) -> Splits:
     """Split a source's samples as `config` says; see `load`."""
     import numpy as np
 
@@ -158,13 +177,16 @@ def divide(source: Source, config: DataConfig) -> Splits:
     inputs: list[Input] = []
     notes: list[str] = []
     for name, array in source.x.items():
+        if array.dtype.kind == "O":
+            inputs.append(_text(array[positions["train"]], config, name))
+            continue
         value_range, said = _value_range(array[positions["train"]], config, name if len(source.x) > 1 else "")
         inputs.append(Input(name, tuple(array.shape[1:]), value_range))
         notes += said
     heads = _heads(targets, config, inputs, positions["train"])
     parts = {}
     for name in NAMES:
-        x = {end: array[positions[name]].astype(np.float32) for end, array in source.x.items()}
+        x = {one.name: _given(one, source.x[one.name][positions[name]], strings=strings) for one in inputs}
         y = {end: _wanted(target, positions[name]) for end, target in targets.items()}
         _require_finite(config, name, [*x.values(), *y.values()])
         if config.task == "reconstruction":
@@ -223,10 +245,40 @@ def _heads(
     return tuple(heads)
 
 
+def _text(texts: np.ndarray, config: DataConfig, name: str) -> Input:
+    """Return the input of texts, with the vocabulary of those of the training split.
+
+    Raises:
+        InputError: they have no words, or the recipe asks of them what only numbers have.
+    """
+    asked = [key for key in ("value_range", "augment") if getattr(config, key) is not None]
+    if asked or config.task == "reconstruction":
+        said = ", ".join(f"data.{key}" for key in asked) or "data.task reconstruction"
+        raise InputError(
+            f"the input {name} is a text, and the recipe asks for what is of numbers", expected=f"no {said}",
+            found="an array of strings", todo=f"remove {said}",
+        )  # fmt: skip
+    found = learned(texts, config.text.vocabulary, config.text.length)
+    if not found.words:
+        raise InputError(
+            f"the texts of {name} have no words", expected="words in the training split",
+            found=f"{len(texts)} texts of punctuation and whitespace alone", todo="check the data",
+        )  # fmt: skip
+    return Input(name, (config.text.length,), (0.0, found.size - 1.0), found)
+
+
+def _given(one: Input, array: np.ndarray, *, strings: bool) -> np.ndarray:
+    import numpy as np
+
+    if one.vectorizer is None:
+        return array.astype(np.float32)
+    return array if strings else one.vectorizer.ids(array)
+
+
 def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray]) -> None:
     import numpy as np
 
-    bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
+    bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays if array.dtype.kind == "f")
     if bad:
         raise InputError(
             f"the data source {config.source!r} holds values that are not finite",

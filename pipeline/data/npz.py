@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pipeline.data import DataConfig
 
 LAYOUT = (
-    "numbers x_train [n, height, width], [n, height, width, channels] or [n, features] and integers y_train [n], or "
+    "numbers x_train [n, height, width], [n, height, width, channels] or [n, features], or strings [n], and integers "
+    "y_train [n], or "
     "with data.task regression floats [n] or [n, values]; x_test and y_test in the same way, or neither; "
     "x_train_NAME and y_train_NAME, one for each, where there are several inputs or outputs"
 )
@@ -33,6 +34,8 @@ TODO = "numpy.savez_compressed(FILE, x_train=..., y_train=..., x_test=..., y_tes
 _ARRAY = re.compile(r"(?P<side>[xy])_(?P<part>train|test)(?:_(?P<name>[A-Za-z][A-Za-z0-9_]*))?")
 # dtype's kinds: integers and floats
 _NUMBERS = "iuf"
+# texts: Unicode, and bytes in UTF-8
+_STRINGS = "US"
 # what zipfile, zlib and numpy raise for a damaged file
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, tokenize.TokenError, ValueError, TypeError, EOFError, OSError, RuntimeError,
@@ -44,7 +47,8 @@ def load(config: DataConfig) -> Source:
     """Return all samples, those of x_test behind those of x_train.
 
     Returns:
-        x in the stored dtype, [n, height, width, channels] or [n, features]; y int64 [n], or floats as stored.
+        x in the stored dtype, [n, height, width, channels] or [n, features], or strings [n] as objects; y int64 [n], or
+        floats as stored.
 
     Raises:
         InputError: the file cannot be read, is damaged or not in this layout, or labels are no numbers of classes.
@@ -70,7 +74,11 @@ def load(config: DataConfig) -> Source:
             joined[side, end] = array if rest is None else np.concatenate([array, rest])
             if rest is not None:
                 own_test = np.arange(len(array), len(array) + len(rest))
-    x = {end or _default(config, array.ndim): array for (side, end), array in joined.items() if side == "x"}
+    x = {
+        end or _default(config, array.ndim): _readable(array, path)
+        for (side, end), array in joined.items()
+        if side == "x"
+    }
     targets = {end: _target(array, config, path) for (side, end), array in joined.items() if side == "y"}
     return Source(x, targets, own_test)
 
@@ -87,7 +95,29 @@ def _joined(side: str, part: str, end: str) -> str:
 
 
 def _default(config: DataConfig, rank: int) -> str:
-    return config.input_name or ("features" if rank == 2 else "image")
+    return config.input_name or {1: "text", 2: "features"}.get(rank, "image")
+
+
+def _readable(array: np.ndarray, path: Path) -> np.ndarray:
+    """Return strings as objects, which take the memory that each needs; all else as it is.
+
+    Raises:
+        InputError: bytes that are no UTF-8, or characters that do not exist.
+    """
+    import numpy as np
+
+    if array.dtype.kind not in _STRINGS:
+        return array
+    try:
+        texts = [text.decode() if isinstance(text, bytes) else text for text in array.tolist()]
+        for text in texts:
+            text.encode()
+    except ValueError as error:
+        raise InputError(
+            f"the texts in the data file {path} cannot be read", expected="Unicode, or bytes in UTF-8",
+            found=str(error), todo="numpy.array(TEXTS) of a list of str, without errors='surrogateescape'",
+        ) from None  # fmt: skip
+    return np.array(texts, dtype=object)
 
 
 def _target(y: np.ndarray, config: DataConfig, path: Path) -> Target:
@@ -207,10 +237,11 @@ def _problems(headers: Mapping[str, tuple[tuple[int, ...], np.dtype]], config: D
         numbers = side == "y" and _predicts_numbers(name, dtype, config)
         if dtype.hasobject:
             yield f"{name} holds Python objects, which are never loaded"
-        elif dtype.kind not in (_NUMBERS if side == "x" or numbers else "iu"):
+        text = side == "x" and len(shape) == 1 and dtype.kind in _STRINGS
+        if not (dtype.hasobject or text) and dtype.kind not in (_NUMBERS if side == "x" or numbers else "iu"):
             yield f"{name} holds {dtype}"
         if side == "x":
-            fits = len(shape) in (2, 3, 4)
+            fits = text or len(shape) in (2, 3, 4)
         else:
             fits = len(shape) in (1, 2) if numbers else len(shape) == 1 or shape[1:] == (1,)
         if not fits:
@@ -227,7 +258,7 @@ def _problems(headers: Mapping[str, tuple[tuple[int, ...], np.dtype]], config: D
                 _sample_shape(shape) if side == "x" else shape[1:]
             ) and (side == "x" or numbers):
                 yield f"{train} and {name} differ in the shape of a sample: {list(before[1:])} and {list(shape[1:])}"
-            if side == "x" and before_dtype != dtype:
+            if side == "x" and before_dtype != dtype and not (text and before_dtype.kind == dtype.kind):
                 yield f"{train} and {name} differ in type: {before_dtype} and {dtype}"
 
 

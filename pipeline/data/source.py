@@ -28,7 +28,7 @@ class Source:
     """A source's content before any split.
 
     Attributes:
-        x: input name -> [n, *shape], any real dtype, raw values.
+        x: input name -> [n, *shape], any real dtype, raw values; of texts strings [n], as objects.
         targets: head name -> what it has to answer; the only one's name is empty.
         own_test: positions of the test split that the source came with; None where it has none.
     """

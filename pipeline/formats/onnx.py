@@ -124,10 +124,23 @@ def load(path: Path, spec: Spec, threads: int, *, spinning: bool = True) -> Onnx
 
 
 def kernels(path: Path) -> dict[str, np.ndarray]:
-    """Return the weight initializers of rank 2 and more, by name, as they are stored (QDQ: the integers)."""
+    """Return the weight initializers of rank 2 and more, by name, as they are stored (QDQ: the integers).
+
+    Where the integer that means 0 is another one, it is subtracted: int16.
+    """
     import onnx
 
-    found = {item.name: onnx.numpy_helper.to_array(item) for item in _initializers(onnx.load(str(path)).graph)}
+    graph = onnx.load(str(path)).graph
+    found = {item.name: onnx.numpy_helper.to_array(item) for item in _initializers(graph)}
+    nodes = _nodes(graph)
+    # an Embedding's integers are looked up first, and what was found is dequantized
+    tables = {node.output[0]: node.input[0] for node in nodes if node.op_type == "Gather"}
+    for node in nodes:
+        if node.op_type == "DequantizeLinear" and len(node.input) == 3:
+            name = tables.get(node.input[0], node.input[0])
+            values, zero = found.get(name), found.get(node.input[2])
+            if values is not None and values.dtype == np.int8 and zero is not None and zero.size == 1 and zero.item():
+                found[name] = values.astype(np.int16) - np.int16(zero.item())
     # Shapes, paddings and indices are int32 or int64, and no weights.
     return {
         name: array

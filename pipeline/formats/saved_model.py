@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from pipeline import legacy_keras
 from pipeline.errors import RunError
 from pipeline.formats import converting, ends
 from pipeline.formats.operators import Operators, Way, count
+from pipeline.formats.text_graph import TextGraph
 from pipeline.predictor import Samples, Spec, require_ends
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ SIGNATURE = "serving_default"
 VERSION = "1"
 
 
-def serving_function(model: Any, spec: Spec, *, guarded: bool, batch: int | None = None) -> Any:
+def serving_function(
+    model: Any, spec: Spec, *, guarded: bool, batch: int | None = None, texts: Mapping[str, TextGraph] | None = None
+) -> Any:
     """Return a tf.function from raw samples float32 [n, *shape], n dynamic, one for each input, to the spec's outputs.
+
+    Texts go in as token ids int32 [n, length], or as strings [n] where `texts` makes token ids of them.
 
     Args:
         model: a Keras model that ends in what the spec's heads want.
@@ -33,23 +38,29 @@ def serving_function(model: Any, spec: Spec, *, guarded: bool, batch: int | None
         guarded: check the shapes inside the graph first. TF Serving compares no shapes with the signature: without
             the check a wrong rank can kill the server, and a wrong channel count can be answered.
         batch: the only n that it takes; None: any.
+        texts: by input.
     """
     legacy_keras.load()
     import tensorflow as tf
 
+    made = texts or {}
     names = [one.name for one in spec.inputs]
-    shapes = [[batch, *one.shape] for one in spec.inputs]
+    shapes = [[batch, *(one.raw_shape if one.name in made else one.shape)] for one in spec.inputs]
+    types = [
+        tf.float32 if one.vectorizer is None else tf.string if one.name in made else tf.int32 for one in spec.inputs
+    ]
 
     def serve(*samples: Any) -> dict[str, Any]:
         if guarded:
             samples = tuple(map(tf.ensure_shape, samples, shapes))
-        return ends.answers(model, spec, dict(zip(names, samples, strict=True)))
+        given = dict(zip(names, samples, strict=True))
+        return ends.answers(model, spec, given | {name: graph(given[name]) for name, graph in made.items()})
 
-    signature = [tf.TensorSpec(shape, tf.float32, name=name) for name, shape in zip(names, shapes, strict=True)]
+    signature = [tf.TensorSpec(*one) for one in zip(shapes, types, names, strict=True)]
     return tf.function(serve, autograph=False, input_signature=signature)
 
 
-def write(model: Any, folder: Path, spec: Spec, *, batch: int | None = None) -> None:
+def write(model: Any, folder: Path, spec: Spec, *, batch: int | None = None, strings: bool = True) -> None:
     """Write the model as `folder/1/`, without Keras metadata.
 
     Args:
@@ -57,6 +68,7 @@ def write(model: Any, folder: Path, spec: Spec, *, batch: int | None = None) -> 
         folder: the model's base path as TF Serving takes it; made if missing.
         spec: names and shapes.
         batch: the only number of samples that it takes; None: any.
+        strings: texts go in as strings; else as token ids, for a converter.
 
     Raises:
         ConversionError: the model cannot be traced with such a batch.
@@ -64,9 +76,11 @@ def write(model: Any, folder: Path, spec: Spec, *, batch: int | None = None) -> 
     legacy_keras.load()
     import tensorflow as tf
 
+    texts = {one.name: TextGraph(one.vectorizer) for one in spec.inputs if one.vectorizer and strings}
     with converting("saved_model float32"):
-        function = serving_function(model, spec, guarded=True, batch=batch).get_concrete_function()
+        function = serving_function(model, spec, guarded=True, batch=batch, texts=texts).get_concrete_function()
     module = tf.Module()
+    module.tables = [graph.table for graph in texts.values()]
     used = {variable.ref() for variable in function.graph.variables}
     module.weights_ = [variable for variable in model.variables if variable.ref() in used]
     target = folder / VERSION
@@ -91,15 +105,33 @@ def _renumber_functions(path: Path) -> None:
             counts[match[1]] = counts.get(match[1], 0) + 1
         _rename(meta_graph, names)
         for function in meta_graph.graph_def.library.function:
-            for argument in function.arg_attr.values():
-                # A captured variable has no name from a user; what stands here is its number in this process.
-                if "_user_specified_name" in argument.attr and argument.attr["_user_specified_name"].s.isdigit():
-                    del argument.attr["_user_specified_name"]
+            _rename(function, _forget_variables(function))
         functions = sorted(meta_graph.graph_def.library.function, key=lambda f: str(f.signature.name))
         copies = [type(function).FromString(function.SerializeToString()) for function in functions]
         del meta_graph.graph_def.library.function[:]
         meta_graph.graph_def.library.function.extend(copies)
     path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _forget_variables(function: Any) -> dict[str, str]:
+    """Take the process-wide numbers of captured variables out of a function; return new names of its arguments."""
+    for argument in function.arg_attr.values():
+        # A captured variable has no name from a user; what stands here is its number in this process.
+        if "_user_specified_name" in argument.attr and argument.attr["_user_specified_name"].s.isdigit():
+            del argument.attr["_user_specified_name"]
+    arguments = {argument.name: place for place, argument in enumerate(function.signature.input_arg)}
+    names: dict[str, str] = {}
+    for node in function.node_def:
+        # An Embedding asks to run where its variable is, as which it has that number. It does so anyway.
+        places = (
+            [place.decode().rpartition("/") for place in node.attr["_class"].list.s] if "_class" in node.attr else []
+        )
+        numbers = {number for scope, _, number in places if scope and number.isdigit()}
+        found = [name for name in node.input if name in arguments and name.rpartition("_")[2] in numbers]
+        if found:
+            del node.attr["_class"]
+        names |= {name: f"{name.rpartition('_')[0]}_{arguments[name]}" for name in found}
+    return names
 
 
 def _rename(message: Any, names: dict[str, str]) -> None:
@@ -177,7 +209,7 @@ def load(path: Path, spec: Spec, threads: int) -> SavedModelPredictor:
         name: tuple(None if dim.size == -1 else int(dim.size) for dim in end.tensor_shape.dim)
         for name, end in signature.inputs.items()
     }
-    require_ends(path.name, spec, inputs=shapes, outputs=list(signature.outputs))
+    require_ends(path.name, spec, inputs=shapes, outputs=list(signature.outputs), strings=True)
     # Not Session.make_callable: its checks in Python cost as much as a small model.
     options = config_pb2.CallableOptions(
         feed=[signature.inputs[one.name].name for one in spec.inputs],

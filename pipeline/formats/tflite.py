@@ -22,16 +22,16 @@ def write(
     source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None = None, *,
     fake_quant: bool = False, unrolled_steps: int = recurrent.UNROLLED_STEPS,
 ) -> None:  # fmt: skip
-    """Write one .tflite file with the signature `serving_default` and float32 ends.
+    """Write one .tflite file with the signature `serving_default` and float32 ends; texts go in as int32 token ids.
 
     Args:
-        source: a Keras model, or, where that has no recurrent layers (`recurrent.loops`), the folder of a SavedModel
-            that holds `1/` (several precisions then share it).
+        source: a Keras model, or, where that has no recurrent layers (`recurrent.loops`) and takes no texts, the folder
+            of a SavedModel that holds `1/` (several precisions then share it).
         path: the file to write.
         spec: names and shapes.
         precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
             `int8` (weights per channel, activations, every operator).
-        calibration: raw samples, n >= 1, that fix the ranges of activations; `int8` only.
+        calibration: raw samples, n >= 1, texts as token ids, that fix the ranges of activations; `int8` only.
         fake_quant: the source brings its ranges along, from quantization-aware training; what it computes in float
             stays float.
         unrolled_steps: see `recurrent.way`.
@@ -53,7 +53,7 @@ def write(
         # Beside the target, so that even a killed process leaves nothing elsewhere.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
             with recurrent.written(source, way, fused=not fake_quant):
-                saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None)
+                saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None, strings=False)
             write(Path(folder), path, spec, precision, calibration, fake_quant=fake_quant)
         return
 
@@ -96,15 +96,16 @@ class TflitePredictor:
         require_ends(path.name, spec, inputs=shapes, outputs=names["outputs"])
         self._inputs: dict[str, int] = {one.name: names["inputs"][one.name] for one in spec.inputs}
         self._outputs: dict[str, int] = {name: names["outputs"][name] for name in spec.outputs}
+        text = {self._inputs[one.name] for one in spec.inputs if one.vectorizer is not None}
         integer = [
             details[index]["name"]
             for index in (*self._inputs.values(), *self._outputs.values())
-            if details[index]["dtype"] != np.float32
+            if details[index]["dtype"] != (np.int32 if index in text else np.float32)
         ]
         if integer:
             raise FormatError(
                 f"{path.name} has integer ends",
-                expected="float32 inputs and outputs",
+                expected="float32 inputs and outputs" + (", token ids int32" if text else ""),
                 found=f"quantized {', '.join(integer)}",
                 todo="export it with float32 ends",
             )
@@ -183,7 +184,10 @@ def tensor_names(path: Path) -> list[str]:
 
 
 def kernels(path: Path) -> dict[str, np.ndarray]:
-    """Return the weight constants of rank 2 and more in the file, by tensor name, as they are stored (float or int)."""
+    """Return the weight constants of rank 2 and more in the file, by tensor name, as they are stored (float or int).
+
+    Where the integer that means 0 is another one (an Embedding's, quantized after training), it is subtracted: int16.
+    """
     from ai_edge_litert.schema_py_generated import TensorType
 
     dtypes = {
@@ -204,7 +208,11 @@ def kernels(path: Path) -> dict[str, np.ndarray]:
         seen.add(tensor.buffer)
         name = tensor.name.decode()
         name = name if name not in found else f"{name}#{tensor.buffer}"
-        found[name] = np.frombuffer(data.tobytes(), dtypes[tensor.type]).reshape(tensor.shape)
+        values = np.frombuffer(data.tobytes(), dtypes[tensor.type]).reshape(tensor.shape)
+        zero = tensor.quantization.zeroPoint if tensor.quantization is not None else None
+        if values.dtype == np.int8 and zero is not None and len(zero) == 1 and zero[0] != 0:
+            values = values.astype(np.int16) - np.int16(zero[0])
+        found[name] = values
     return found
 
 

@@ -20,6 +20,7 @@ _BATCH = 2
 # logit units; on a GPU the same request may be summed in another order
 _TOLERANCE = 1e-3
 _DTYPES = ("float64", "int32", "int64", "uint8", "bool", "string")
+_TEXT_DTYPES = ("float32", "int32", "int64", "uint8", "bool")
 _CHANNELS = (1, 2, 3, 4)
 # what JSON can say about a type: one kind of number, strings and bools
 _JSON_DTYPES = ("float32", "bool", "string")
@@ -46,7 +47,10 @@ class Malformed:
         wrong = np.zeros(self.shape, "S1" if self.dtype == "string" else self.dtype)
         if not self.input:
             return wrong
-        right = {one.name: np.zeros((_BATCH, *one.shape), np.float32) for one in spec.inputs}
+        right = {
+            one.name: np.zeros((_BATCH, *one.raw_shape), np.float32 if one.vectorizer is None else "S1")
+            for one in spec.inputs
+        }
         return right | {self.input: wrong}
 
     def __str__(self) -> str:
@@ -78,12 +82,15 @@ def malformed(spec: Spec) -> list[Malformed]:
 
 
 def _of_input(one: Input, name: str) -> list[Malformed]:
-    right = len(one.shape) + 1
+    sample, text = one.raw_shape, one.vectorizer is not None
+    right = len(sample) + 1
     found: dict[tuple[int, ...], Malformed] = {}
-    for wrong, shape in _shapes(one.shape):
-        if len(shape) != right or shape[1:] != one.shape:
-            found.setdefault(shape, Malformed(wrong, shape, input=name))
-    types = [Malformed(f"type {dtype}", (_BATCH, *one.shape), dtype, name) for dtype in _DTYPES]
+    for wrong, shape in _shapes(sample):
+        if len(shape) != right or shape[1:] != sample:
+            found.setdefault(shape, Malformed(wrong, shape, "string" if text else "float32", name))
+    types = [
+        Malformed(f"type {dtype}", (_BATCH, *sample), dtype, name) for dtype in (_TEXT_DTYPES if text else _DTYPES)
+    ]
     return [*found.values(), *types]
 
 
@@ -95,6 +102,9 @@ def _shapes(sample: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
             ones = (1,) * (rank - len(whole))
             yield f"rank {rank}", (*ones, *whole)[:rank]
             yield f"rank {rank}", (*whole, *ones)[:rank]
+    if not sample:  # a text
+        yield "one word a column", (_BATCH, 3)
+        return
     for axis, size in enumerate(sample):
         for name, wrong in (("less", size - 1), ("more", size + 1), ("twice as much", 2 * size)):
             yield f"dimension {axis + 1} {name}", (_BATCH, *sample[:axis], wrong, *sample[axis + 1 :])

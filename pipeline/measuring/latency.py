@@ -144,7 +144,9 @@ def measure(
             todo="measure over the test split",
         )
     stop = threading.Event()
-    data: Samples = np.ascontiguousarray(samples, dtype=np.float32) if isinstance(samples, np.ndarray) else samples
+    data = samples
+    if isinstance(samples, np.ndarray):  # strings and token ids stay what they are
+        data = np.ascontiguousarray(samples, dtype=np.float32 if samples.dtype.kind == "f" else None)
     return _in_thread(lambda: _measure(predictors, data, config, batch, ends, progress, stop), stop)
 
 

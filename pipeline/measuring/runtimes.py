@@ -85,13 +85,16 @@ def answer_as_keras(model: Path, samples: Samples, threads: int, batch_size: int
 
     saved_model.pin_threads(threads)
     network, spec = fake_quant_file.read(model)
-    return _in_batches(keras_file.KerasPredictor(network, spec), spec, samples, batch_size)
+    return _in_batches(keras_file.KerasPredictor(network, spec), spec, spec.tokens(samples), batch_size)
 
 
 def answer(
     sources: Mapping[str, Source], spec: Spec, samples: Samples, threads: int, batch_size: int
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return the spec's ends of each source for every sample, float32 [n, ...].
+
+    Args:
+        samples: raw values; strings of texts, of which files that take token ids get these.
 
     Raises:
         RunError: one answers the same sample differently alone and in a batch.
@@ -100,7 +103,7 @@ def answer(
 
 
 def _answer(source: Source, spec: Spec, samples: Samples, threads: int, batch_size: int) -> dict[str, np.ndarray]:
-    predictor = load(source, spec, threads)
+    predictor, samples = load(source, spec, threads), _given(source, spec, samples)
     found = _in_batches(predictor, spec, samples, batch_size)
     singles = _in_batches(predictor, spec, rows(samples, slice(_SINGLES)), 1)
     for end, values in found.items():
@@ -116,6 +119,12 @@ def _answer(source: Source, spec: Spec, samples: Samples, threads: int, batch_si
     return found
 
 
+def _given(source: Source, spec: Spec, samples: Samples) -> Samples:
+    """Return samples as a source takes them: only a SavedModel, served or not, takes texts as strings."""
+    strings = isinstance(source, Endpoint) or source.form == "saved_model"
+    return samples if strings else spec.tokens(samples)
+
+
 def _in_batches(predictor: Predictor, spec: Spec, samples: Samples, batch_size: int) -> dict[str, np.ndarray]:
     parts = []
     for start in range(0, count(samples), batch_size):
@@ -128,7 +137,9 @@ def time(
 ) -> dict[str, Latency]:
     """Return the latencies of artifacts of one runtime that take turns; see `latency.measure`."""
     predictors = {name: load(source, spec, threads) for name, source in sources.items()}
-    return latency.measure(predictors, samples, config, batch=batch, ends=spec.ends)
+    # all of one runtime; token ids are made before the clock starts
+    given = _given(next(iter(sources.values())), spec, samples)
+    return latency.measure(predictors, given, config, batch=batch, ends=spec.ends)
 
 
 def survive(sources: Mapping[str, Source], spec: Spec, samples: Samples, threads: int) -> dict[str, Guard]:

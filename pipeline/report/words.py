@@ -136,7 +136,8 @@ def marks(artifact: Artifact, report: Report) -> list[str]:
     """Return what there is to say of an artifact's part in the report."""
     parts = {"reference": report.reference, "final": report.final, "to serve": report.to_serve}
     held = [part for part, name in parts.items() if name == artifact.id]
-    return held + ["optional"] * artifact.optional + [f"batch {artifact.batch} only"] * (artifact.batch is not None)
+    held += ["optional"] * artifact.optional + [f"batch {artifact.batch} only"] * (artifact.batch is not None)
+    return held + ["token ids"] * bool(artifact.beside)
 
 
 def found(gate: Gate) -> str:

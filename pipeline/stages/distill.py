@@ -52,6 +52,7 @@ CODE = (
     "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/stages/distill.py",
+    "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")
 

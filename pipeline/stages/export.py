@@ -62,6 +62,7 @@ CODE = (
     "pipeline/report/answers.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
+    "pipeline/vectorizer.py",
 )
 LIBRARIES = (
     "tensorflow", "tf_keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "ai-edge-litert", "numpy",
@@ -190,13 +191,16 @@ def _prepare() -> None:
 def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     """Convert the stages' models to every artifact of the plan.
 
-    The folder gets the files under their artifacts' names, and artifacts.json with their sizes or errors.
+    The folder gets the files under their artifacts' names, and artifacts.json with their sizes or errors; where the
+    data has texts, what makes their token ids too (`formats/vocabulary_file.py`).
     """
     from pipeline import data as sources
     from pipeline.attempt import Attempts
+    from pipeline.formats import vocabulary_file
     from pipeline.report import document
 
-    calibration = sources.load(data).calibration.x
+    splits = sources.load(data)
+    calibration, spec = splits.calibration.x, splits.spec
     attempts = Attempts(NAME, "converter", job.emit)
     items = plan(export, list(job.inputs))
     parts = Parts(job.work)
@@ -229,6 +233,11 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     for item in items:
         if item.id not in attempts.errors:
             link_all(job.work / item.filename, job.folder / item.filename)
+    beside = vocabulary_file.write(spec, job.folder)
+    made = [
+        item.model_copy(update={"beside": beside}) if item.path and item.format != "saved_model" else item
+        for item in made
+    ]
     document.write_artifacts(made, job.folder)
     failed = len(attempts.errors)
     return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(attempts.transient))
@@ -263,11 +272,13 @@ def convert(
         case "saved_model", _:
             saved_model.write(network, path, spec)
         case "tflite", precision:
-            # from the SavedModel where there is one: the graph is traced once. But loops are written in another way
+            # from the SavedModel where there is one: the graph is traced once. But loops are written in another way,
+            # and a SavedModel takes texts as strings
             twin = "fake-quant" if item.stage == QUANTIZE else "float32"
             source = folder / Planned(item.stage, "saved_model", twin).filename
+            loops = recurrent.loops(network)
             tflite.write(
-                source if source.exists() and not recurrent.loops(network) else network, path, spec, precision,  # type: ignore[arg-type]
+                source if source.exists() and not loops and not spec.takes_text else network, path, spec, precision,  # type: ignore[arg-type]
                 calibration, fake_quant=item.stage == QUANTIZE, unrolled_steps=unrolled_steps,
             )  # fmt: skip
         case "onnx", "int8":

@@ -40,6 +40,7 @@ CODE = (
     "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/stages/import_model.py",
+    "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "keras", "h5py", "numpy", "scikit-learn")
 

@@ -69,6 +69,7 @@ CODE = (
     "pipeline/stages/measure.py",
     "pipeline/students_t.py",
     "serving",
+    "pipeline/vectorizer.py",
 )
 LIBRARIES = (
     "tensorflow", "tf_keras", "tensorflow-model-optimization", "tensorflow-serving-api", "grpcio", "httpx",
@@ -155,7 +156,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.report.answers import write_answers
     from pipeline.report.model import read_models, write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, strings=True)
     exports = job.inputs.get("export")
     exported = document.read_artifacts(exports.folder) if exports else []
     files = {item.id: exports.file(Path(item.path).name) for item in exported if item.path} if exports else {}

@@ -44,6 +44,7 @@ CODE = (
     "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/stages/prune.py",
+    "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
 

@@ -40,6 +40,7 @@ CODE = (
     "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/stages/quantize.py",
+    "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
 

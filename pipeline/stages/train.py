@@ -44,6 +44,7 @@ CODE = (
     "pipeline/report/model.py",
     "pipeline/several.py",
     "pipeline/stages/train.py",
+    "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 

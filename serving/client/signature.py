@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.predictor import FormatError, Spec, require_ends
 
 NAME = "serving_default"  # what a request gets that names none
-_FLOAT = "DT_FLOAT"
+_FLOAT, _STRING = "DT_FLOAT", "DT_STRING"
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ def require(name: str, spec: Spec, found: Signature | tuple[str, ...]) -> None:
     unknown = [end for end in found.inputs.values() if end.shape is None]
     shapes = {end: () if tensor.shape is None else tensor.shape for end, tensor in found.inputs.items()}
     if not unknown:
-        require_ends(name, spec, inputs=shapes, outputs=list(found.outputs))
+        require_ends(name, spec, inputs=shapes, outputs=list(found.outputs), strings=True)
     fixed = unknown or any(shape[0] is not None for shape in shapes.values())
     if fixed:
-        wanted = ", ".join(f"{one.name} {['n', *one.shape]}" for one in spec.inputs).replace("'", "")
+        wanted = ", ".join(f"{one.name} {['n', *one.raw_shape]}" for one in spec.inputs).replace("'", "")
         shown = ", ".join(f"{end} {list(shape)}" for end, shape in shapes.items())
         raise FormatError(
             f"{name} does not take batches of any size",
@@ -92,11 +92,15 @@ def require(name: str, spec: Spec, found: Signature | tuple[str, ...]) -> None:
             todo="export it with a dynamic batch and the shape of its samples",
         )
     ends = dict(found.inputs) | {end: found.outputs[end] for end in spec.outputs}
-    wrong = [f"{end} {tensor.dtype}" for end, tensor in ends.items() if tensor.dtype != _FLOAT]
+    types = dict.fromkeys(ends, _FLOAT) | {one.name: _STRING for one in spec.inputs if one.vectorizer is not None}
+    wrong = [f"{end} {tensor.dtype}" for end, tensor in ends.items() if tensor.dtype != types[end]]
     if wrong:
         raise FormatError(
-            f"{name} has other types than float32",
-            expected=f"{_FLOAT} for {', '.join(ends)}",
+            f"{name} has other types than float32" + (", and strings for texts" if spec.takes_text else ""),
+            expected="; ".join(
+                f"{kind} for {', '.join(end for end in ends if types[end] == kind)}"
+                for kind in sorted({*types.values()})
+            ),
             found=", ".join(wrong),
             todo="export it with float32 ends",
         )

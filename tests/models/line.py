@@ -71,7 +71,7 @@ def go(case: Case, folder: Path) -> Line:
 
     splits = data.load(case.data)
     _, spec = keras_file.read(folders["train"])
-    samples = rows(splits.test.x, slice(64))
+    samples = rows(data.load(case.data, strings=True).test.x, slice(64))
     artifacts, answers = {}, {}
     for item in (items := export.plan(EXPORT, [stage for stage in folders if stage != "train"])):
         static = item.precision == "int8" and item.stage != "quantize"

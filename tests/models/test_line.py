@@ -5,17 +5,31 @@ Another architecture is one line in CASES; one that takes long, or another way t
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models import MODELS, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn
+from models import (
+    MODELS,
+    READING,
+    autoencoder,
+    cnn,
+    ds_cnn,
+    mlp,
+    mobilenet,
+    resnet,
+    rnn,
+    text_rnn,
+    text_transformer,
+)  # fmt: skip
 from models.several import Ensemble
 from pipeline.data import DataConfig
 from pipeline.isolate import Child
 from pipeline.predictor import LOGITS
+from tests import texts
 from tests.models import line
 from tests.models.line import Case
 
@@ -25,6 +39,7 @@ CASES = {
     "ds_cnn": Case(ds_cnn.Config(filters=16, blocks=2)),
     "rnn-gru": Case(rnn.Config(cell="gru", units=(8,)), quantize=False),
     "autoencoder": Case(autoencoder.Config(dense=(32,), code=8), DataConfig(task="reconstruction"), epochs=8),
+    "text_transformer": Case(text_transformer.Config(embedding=16, feed_forward=32), epochs=10),
 }
 LONG = {
     "cnn": Case(cnn.Config(filters=(8, 8))),
@@ -43,6 +58,10 @@ LONG = {
     "ds_cnn-m": Case(ds_cnn.Config(filters=24, strides=(2, 1), block_stride=2, dropout=0.1)),
     "rnn-lstm": Case(rnn.Config(cell="lstm", units=(8, 8), bidirectional=True), quantize=False),
     "rnn-simple": Case(rnn.Config(cell="simple", units=(16,), batch_norm=False), quantize=False),
+    "text_rnn-both": Case(text_rnn.Config(embedding=16, units=(8,), bidirectional=True, dense=(8,)), epochs=10),
+    "text_transformer-average": Case(
+        text_transformer.Config(embedding=16, feed_forward=32, blocks=2, pooling="average", dropout=0.1), epochs=10
+    ),
     "ds_cnn-plain": Case(ds_cnn.Config(filters=16, blocks=1, batch_norm=False)),
     "ensemble": Case(Ensemble(ensemble=(cnn.Config(filters=(8,)), mlp.Config(dense=(16,))), copies=2)),
     "ensemble-regression": Case(
@@ -69,6 +88,8 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
 def test_architecture_learns_and_answers_in_every_runtime_as_keras_does(
     case: Case, child: Child, tmp_path: Path
 ) -> None:
+    if case.config.architecture in READING:
+        case = dataclasses.replace(case, data=texts.write(tmp_path / "texts.npz"))
     made = child.call(line.go, case, tmp_path)
     trained = made.models["train"].several
     for one in trained.fitted if trained else [made.models["train"]]:
@@ -91,7 +112,7 @@ def test_architecture_learns_and_answers_in_every_runtime_as_keras_does(
         else:
             assert error < 0.1, name
             assert agree >= 0.95, name
-    if case.quantize:
+    if case.quantize and case.config.architecture not in READING:
         lite = made.artifacts["quantize.tflite.int8"].operators
         assert (lite.floating_names, lite.first_integer) == ({}, True)
 

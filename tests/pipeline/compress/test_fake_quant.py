@@ -47,6 +47,24 @@ def test_ranges_start_where_the_float_models_are() -> None:
     assert _input_range(built) == pytest.approx((0, CALIBRATION.max()), abs=1e-3)
 
 
+def test_zeros_of_a_layer_that_stays_float_are_kept_in_training_and_the_rest_learns(tmp_path: Path) -> None:
+    layers = load_keras().layers
+    model = tiny.sequential(
+        layers.Reshape((6, -1)), layers.LSTM(6, name="lstm"), layers.Dense(8, name="hidden"),
+        layers.Dense(3, name="logits"),
+    )  # fmt: skip
+    before = {name: values * (np.arange(values.size).reshape(values.shape) % 2) for name, values in
+              kernels.of(model.get_layer("lstm")).items()}  # fmt: skip
+    model.get_layer("lstm").set_weights([*before.values(), model.get_layer("lstm").get_weights()[2]])
+    built = _calibrated(model)
+    assert "lstm" in fake_quant.floating(model)
+    tiny.tune(built, tmp_path, epochs=1)
+    after = kernels.of(fake_quant.plain(built, model).get_layer("lstm"))
+    for name, values in before.items():
+        assert np.all(after[name][values == 0] == 0)
+        assert np.mean(after[name] != values) > 0.3
+
+
 def test_ranges_hold_zero_when_no_value_is_near_it() -> None:
     layers = load_keras().layers
     model = tiny.sequential(layers.Flatten(), layers.Dense(3, name="logits"))

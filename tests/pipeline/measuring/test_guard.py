@@ -11,6 +11,7 @@ from pipeline.errors import RejectedError, ServerError, UnavailableError
 from pipeline.measuring import guard
 from pipeline.measuring.guard import Guard, Malformed, malformed
 from pipeline.predictor import Spec, classifier
+from tests.pipeline.formats import text
 
 SHAPES = [(8, 8, 1), (28, 28, 3), (64,), (1,), (2,), (2, 2), (1, 1, 1), (2, 1, 2, 1), (3, 5, 7, 2)]
 
@@ -64,6 +65,22 @@ def test_malformed_request_is_zeros_of_its_shape_and_type_and_says_what_is_wrong
     assert Malformed("type bool", (1,), "bool").batch().tolist() == [False]
     assert Malformed("rank 1", (4,)).batch().dtype == np.float32
     assert str(request) == "a request of shape [2, 3] (type string)"
+
+
+def test_malformed_texts_have_every_wrong_rank_and_type_and_none_is_right_by_accident() -> None:
+    requests = malformed(text.SPEC)
+    assert {len(request.shape) for request in requests} == {0, 1, 2}
+    assert {request.dtype for request in requests if len(request.shape) != 1} == {"string"}
+    assert {request.dtype for request in requests if len(request.shape) == 1} == {
+        "float32", "int32", "int64", "uint8", "bool"
+    }  # fmt: skip
+    assert len({(request.shape, request.dtype) for request in requests}) == len(requests)
+
+
+def test_right_requests_beside_a_malformed_one_are_texts_where_texts_go_in() -> None:
+    spec = Spec((*text.SPEC.inputs, *SPEC.inputs), text.SPEC.heads)
+    batches = [request.batch(spec) for request in malformed(spec) if request.input == "image"]
+    assert all(isinstance(batch, dict) and batch["text"].tolist() == [b"", b""] for batch in batches)
 
 
 class Server:

@@ -9,8 +9,10 @@ import numpy as np
 import models
 from pipeline.formats import saved_model
 from pipeline.predictor import Spec, classifier
+from tests.pipeline.formats import text
 
 DIGITS = classifier("image", (8, 8, 1), (0.0, 16.0), tuple("0123456789"))
+TEXTS = text.SPEC
 COLUMNS = classifier("features", (30,), (-1.0, 1.0), ("benign", "malignant"))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.predictor import FormatError, classifier
 from serving.client import signature
+from tests.pipeline.formats import text as texts
 
 SPEC = classifier("image", (8, 8, 1), (0.0, 16.0), ("a", "b"))
 
@@ -101,3 +102,16 @@ def test_model_is_refused_with_its_signatures_when_the_default_one_is_missing() 
         "m has no signature serving_default\n  expected: serving_default\n  found: __init and other\n"
         "  what to do: export it with a signature serving_default"
     )
+
+
+@pytest.mark.parametrize("dtype", ["DT_STRING", "DT_INT32"])
+def test_texts_have_to_be_strings(dtype: str) -> None:
+    outputs = {name: signature.End("DT_FLOAT", (None, 3)) for name in ("logits", "probabilities")}
+    found = signature.Signature({"text": signature.End(dtype, (None,))}, outputs)
+    if dtype == "DT_STRING":
+        signature.require("m", texts.SPEC, found)
+        return
+    with pytest.raises(FormatError, match="m has other types than float32, and strings for texts") as caught:
+        signature.require("m", texts.SPEC, found)
+    assert caught.value.expected == "DT_FLOAT for logits, probabilities; DT_STRING for text"
+    assert caught.value.found == "text DT_INT32"

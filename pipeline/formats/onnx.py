@@ -29,8 +29,19 @@ def write(model: Any, path: Path, spec: Spec) -> None:
         # Not guarded: ONNX Runtime compares shapes with the file by itself.
         function = serving_function(model, spec, guarded=False)
         proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+        _embed_captured(proto.graph, function.get_concrete_function())
         content = _finished(proto, {})
     path.write_bytes(content)
+
+
+def _embed_captured(graph: Any, function: Any) -> None:
+    """Make initializers of what tf2onnx takes for inputs: constants that a layer computes with (Normalization's)."""
+    import onnx
+
+    values = {inside.name: outside for outside, inside in function.graph.captures if outside.dtype.name != "resource"}
+    for end in [end for end in graph.input if end.name in values]:
+        graph.input.remove(end)
+        graph.initializer.append(onnx.numpy_helper.from_array(values[end.name].numpy(), end.name))
 
 
 def write_from_tflite(tflite_path: Path, onnx_path: Path, spec: Spec) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import onnx as onnx_library
 import onnxruntime
 import pytest
 
+from pipeline import legacy_keras
 from pipeline.formats import onnx
 from pipeline.formats.onnx_canonical import canonicalize
 from pipeline.isolate import Child
+from pipeline.predictor import classifier
 from tests.pipeline.formats import tiny
 from tests.pipeline.formats.conftest import Exported
 
@@ -114,3 +117,17 @@ def test_the_canonical_form_drops_what_is_not_needed_and_keeps_the_names_of_weig
     assert [node.op_type for node in graph.node] == ["Mul", "MatMul", "If", "Softmax"]
     assert {item.name for item in graph.initializer} == {"weight", "Mul.1", "If.0"}
     assert [end.name for end in graph.output] == ["probabilities", "scores"]
+
+
+def test_constants_of_a_normalization_are_in_the_file_and_no_inputs(tmp_path: Path) -> None:
+    keras = legacy_keras.load()
+    samples = np.random.default_rng(0).normal(5, 3, (16, 4)).astype(np.float32)
+    normalization = keras.layers.Normalization()
+    normalization.adapt(samples)
+    values = keras.Input((4,))
+    keras.Model(values, keras.layers.Dense(3, name="logits")(normalization(values))).save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras")
+    spec = classifier("values", (4,), (-5.0, 15.0), "abc")
+    onnx.write(model, tmp_path / "model.onnx", spec)
+    found = onnx.load(tmp_path / "model.onnx", spec, 1).predict(samples)["logits"]
+    np.testing.assert_allclose(found, model.predict(samples, verbose=0), atol=1e-5)

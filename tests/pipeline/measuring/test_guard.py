@@ -31,7 +31,7 @@ def _is_right(batch: np.ndarray, spec: Spec) -> bool:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_malformed_request_is_right_by_accident_and_none_comes_twice(shape: tuple[int, ...]) -> None:
     requests = malformed(_spec(shape))
-    assert not [request for request in requests if _is_right(request.batch(), _spec(shape))]
+    assert not [request for request in requests if _is_right(request.batch(_spec(shape)), _spec(shape))]
     assert len({(request.shape, request.dtype) for request in requests}) == len(requests)
     assert len({str(request) for request in requests}) == len(requests)
 
@@ -61,9 +61,9 @@ def test_malformed_requests_have_the_sizes_in_another_order() -> None:
 
 def test_malformed_request_is_zeros_of_its_shape_and_type_and_says_what_is_wrong() -> None:
     request = Malformed("type string", (2, 3), "string")
-    assert request.batch().tolist() == [[b""] * 3] * 2
-    assert Malformed("type bool", (1,), "bool").batch().tolist() == [False]
-    assert Malformed("rank 1", (4,)).batch().dtype == np.float32
+    assert request.batch(_spec((3,))).tolist() == [[b""] * 3] * 2
+    assert Malformed("type bool", (1,), "bool").batch(_spec((3,))).tolist() == [False]
+    assert Malformed("rank 1", (4,)).batch(_spec((3,))).dtype == np.float32
     assert str(request) == "a request of shape [2, 3] (type string)"
 
 

@@ -102,7 +102,7 @@ def broken(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def answer() -> Callable[[Mapping[str, Source]], dict[str, np.ndarray]]:
+def answer() -> Callable[[Mapping[str, Source]], dict[str, dict[str, np.ndarray]]]:
     return partial(runtimes.answer, spec=tiny.SPEC, samples=SAMPLES, threads=1, batch_size=8)
 
 
@@ -110,7 +110,7 @@ def served_clients() -> int:
     return sum(isinstance(source, Endpoint) for source, *_ in runtimes._loaded)
 
 
-def kill_and_answer(sources: Mapping[str, Source], pid: int) -> dict[str, np.ndarray]:
+def kill_and_answer(sources: Mapping[str, Source], pid: int) -> dict[str, dict[str, np.ndarray]]:
     os.kill(pid, signal.SIGKILL)
     time.sleep(0.5)
     return answer()(sources)
@@ -123,8 +123,8 @@ def test_models_are_answered_over_both_protocols_as_in_process(child: Child, mod
     ) as supply:
         for protocol in ("grpc", "rest"):
             found = supply.call(["a", "b"], protocol, answer())
-            assert np.abs(found["a"] - expected["x"]).max() < 1e-5
-            assert np.array_equal(found["a"], found["b"])
+            assert np.abs(found["a"]["logits"] - expected["x"]["logits"]).max() < 1e-5
+            assert np.array_equal(found["a"]["logits"], found["b"]["logits"])
         facts = Served(supply, "rest").described()
     assert facts["server"]["implementation"] == "modelmill"
     assert (facts["runtime"], facts["target"], facts["protocol"], facts["threads"]) == ("served", "embedded", "rest", 1)
@@ -136,7 +136,7 @@ def test_server_that_was_launched_ahead_is_the_one_that_answers(child: Child, mo
     with Supply(target, {"a": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append) as supply:
         supply.launch()
         assert len(target.works) == 1
-        assert supply.call(["a"], "grpc", answer())["a"].shape == (20, 4)
+        assert supply.call(["a"], "grpc", answer())["a"]["logits"].shape == (20, 4)
         assert len(target.works) == 1
         assert len(target.processes()) == 1
         supply.end()
@@ -163,7 +163,7 @@ def test_death_in_the_middle_is_told_and_the_next_call_has_a_new_server(
             supply.call(["a"], "grpc", partial(kill_and_answer, pid=server.pid))
         assert caught.value.what.startswith("the server died: killed by SIGKILL (killed) from outside")
         assert caught.value.transient
-        assert supply.call(["a"], "rest", answer())["a"].shape == (20, 4)
+        assert supply.call(["a"], "rest", answer())["a"]["logits"].shape == (20, 4)
         told = "the server died (killed by SIGKILL (killed) from outside, most often the system that ran out of memory)"
         assert EVENTS[-1] == Note("measure", f"{told}: it is started again", "warning")
         (second,) = target.processes()
@@ -177,7 +177,7 @@ def test_model_that_cannot_be_loaded_is_refused_and_the_others_are_served(
     with Supply(
         embedded.find(EMBEDDED), {"bad": broken, "good": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append
     ) as supply:
-        assert supply.call(["good"], "grpc", answer())["good"].shape == (20, 4)
+        assert supply.call(["good"], "grpc", answer())["good"]["logits"].shape == (20, 4)
         with pytest.raises(RunError, match=r"the server cannot load it: .*saved_model\.pb"):
             supply.call(["bad"], "grpc", answer())
 
@@ -266,7 +266,7 @@ def test_models_are_tried_alone_when_a_server_ends_over_one_of_them(
 ) -> None:
     target = Picky()
     with Supply(target, {"bad": broken, "good": model}, EMBEDDED, 1, child, tmp_path, EVENTS.append) as supply:
-        assert supply.call(["good"], "grpc", answer())["good"].shape == (20, 4)
+        assert supply.call(["good"], "grpc", answer())["good"]["logits"].shape == (20, 4)
         with pytest.raises(RunError) as caught:
             supply.call(["bad"], "grpc", answer())
     assert caught.value.what.startswith("the server cannot load it: the embedded server ended before the model was")
@@ -312,7 +312,7 @@ def test_remote_server_is_asked_over_the_protocols_that_it_has(
 ) -> None:
     with remotely(child, tmp_path, model, addresses=[running[protocol]]) as supply:
         assert supply.protocols == (protocol,)
-        assert supply.call(["a"], protocol, answer())["a"].shape == (20, 4)
+        assert supply.call(["a"], protocol, answer())["a"]["logits"].shape == (20, 4)
         facts = Served(supply, protocol).described()
     assert (facts["target"], facts["threads"], facts["server"]["implementation"]) == ("remote", None, "unknown")
     assert (facts["server"]["address"], facts["server"]["model"]) == (running[protocol], "model")

@@ -25,14 +25,14 @@ def _endpoint(address: str, deadline_s: float = 10) -> Endpoint:
 
 
 def _predictor(address: str, deadline_s: float = 10) -> GrpcPredictor:
-    return GrpcPredictor(_endpoint(address, deadline_s), "image")
+    return GrpcPredictor(_endpoint(address, deadline_s), wire.SPEC)
 
 
 def test_request_is_tensor_content_and_says_what_the_endpoint_says() -> None:
     with wire.grpc_server(wire.row) as server:
-        GrpcPredictor(Endpoint(server.address, "m", 0, None, 5), "image").predict(BATCH)
-        GrpcPredictor(Endpoint(server.address, "m", None, "canary", 5), "image").predict(BATCH)
-        GrpcPredictor(Endpoint(server.address, "m", None, None, 5), "image").predict(BATCH)
+        GrpcPredictor(Endpoint(server.address, "m", 0, None, 5), wire.SPEC).predict(BATCH)
+        GrpcPredictor(Endpoint(server.address, "m", None, "canary", 5), wire.SPEC).predict(BATCH)
+        GrpcPredictor(Endpoint(server.address, "m", None, None, 5), wire.SPEC).predict(BATCH)
     numbered, labelled, newest = server.requests
     assert (numbered.model_spec.WhichOneof("version_choice"), numbered.model_spec.version.value) == ("version", 0)
     assert labelled.model_spec.version_label == "canary"

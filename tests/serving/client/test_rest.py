@@ -22,7 +22,7 @@ BATCH = np.arange(8, dtype=np.float32).reshape(2, 2, 2, 1)
 
 
 def _predictor(address: str, deadline_s: float = 10) -> RestPredictor:
-    return RestPredictor(Endpoint(address, "m", None, None, deadline_s))
+    return RestPredictor(Endpoint(address, "m", None, None, deadline_s), wire.SPEC)
 
 
 def _read_back(array: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def test_rows_are_refused_when_json_cannot_hold_the_type() -> None:
 )
 def test_request_names_what_the_endpoint_names_below_its_prefix(version: int, label: str, path: str) -> None:
     with wire.http(wire.predictions([wire.ROW])) as server:
-        RestPredictor(Endpoint(f"{server.address}/pre/fix/", "a b", version, label, 5)).predict(BATCH)
+        RestPredictor(Endpoint(f"{server.address}/pre/fix/", "a b", version, label, 5), wire.SPEC).predict(BATCH)
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.splitlines()[0] == f"POST /pre/fix{path} HTTP/1.1".encode()
     assert b"accept-encoding: identity" in head.lower()

@@ -226,7 +226,7 @@ def test_request_is_refused_with_the_servers_words_when_its_shape_is_wrong(serve
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_request_is_given_up_at_its_deadline(server: Server, protocol: str) -> None:
     place = server.endpoint(protocol, deadline_s=0.02)
-    predictor = GrpcPredictor(place, "image") if protocol == "grpc" else RestPredictor(place)
+    predictor = GrpcPredictor(place, models.DIGITS) if protocol == "grpc" else RestPredictor(place, models.DIGITS)
     batch = np.ones((20_000, 8, 8, 1), np.float32)
     with pytest.raises(UnavailableError) as caught:
         predictor.predict(batch)

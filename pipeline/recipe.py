@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib.resources
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 import models
 from models import ModelConfig, several
@@ -29,6 +28,7 @@ from pipeline.own_code.config import Builder
 from pipeline.own_code.source import look
 from pipeline.plan import Planned
 from pipeline.predictor import Task
+from pipeline.recipe_problems import explain, nearest
 from pipeline.stages import MODELS, NAMES
 from pipeline.stages.distill import Config as DistillConfig
 from pipeline.stages.export import Config as ExportConfig
@@ -255,7 +255,7 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"{source} is not a recipe", expected="plain values", found=str(error)) from None
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [explain(problem, Recipe) for problem in error.errors()]
         count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
         raise InputError(
             f"the recipe {source} has {count}:\n" + "\n".join(f"  {line}" for line in lines),
@@ -310,103 +310,10 @@ def _read(source: str) -> str:
             raise InputError(f"{source} is not a recipe", expected="UTF-8 text", found="other bytes") from None
         except OSError as error:
             raise InputError(f"{source} cannot be read", found=error.strerror or str(error)) from None
-    nearest = _nearest(source, names)
+    close = nearest(source, names)
     raise InputError(
         f"there is no recipe {source!r}",
         expected=f"a YAML file or one of the built-in recipes: {', '.join(names)}",
         found="a folder" if path.is_dir() else "no such file",
-        todo=f"did you mean {nearest}?" if nearest else "`modelmill recipes` lists the built-in ones",
+        todo=f"did you mean {close}?" if close else "`modelmill recipes` lists the built-in ones",
     )
-
-
-def _nearest(word: str, choices: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return close[0] if close else None
-
-
-def configs(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the config classes inside an annotation: optional ones, unions and annotated ones."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) is Annotated:
-        yield from configs(get_args(annotation)[0])
-    elif get_origin(annotation) in (Union, type(int | str), dict, list, tuple):
-        for argument in get_args(annotation):
-            yield from configs(argument)
-
-
-def _discriminates(model: type[BaseModel], tag: str) -> bool:
-    return any(tag in get_args(field.annotation) for field in model.model_fields.values())
-
-
-def _walk(location: tuple[int | str, ...]) -> tuple[list[str], list[type[BaseModel]]]:
-    """Return a location's path as the user writes it, without pydantic's union tags, and the configs it leads to."""
-    path: list[str] = []
-    here: list[type[BaseModel]] = [Recipe]
-    for part in location:
-        fields = [model.model_fields[part] for model in here if isinstance(part, str) and part in model.model_fields]
-        if fields:
-            path.append(str(part))
-            here = [found for field in fields for found in configs(field.annotation)]
-        elif tagged := [model for model in here if _discriminates(model, str(part))]:
-            here = tagged
-        elif part != "[key]" and str(part) not in {model.__name__ for model in here}:
-            path.append(str(part))
-    return path, here
-
-
-def _paths(model: type[BaseModel], prefix: str = "", depth: int = 4) -> Iterator[str]:
-    """Yield the path of every key below a config."""
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        if depth:
-            for inner in configs(field.annotation):
-                yield from _paths(inner, f"{prefix}{name}.", depth - 1)
-
-
-def _explain(problem: Any) -> str:
-    path, _ = _walk(problem["loc"])
-    where = ".".join(path)
-    match problem["type"]:
-        case "extra_forbidden":
-            return _unknown(path, problem["loc"])
-        case "missing":
-            return f"{where}: expected a value, found nothing"
-        case "union_tag_invalid":
-            tags = [tag.strip(" '") for tag in problem["ctx"]["expected_tags"].split(",")]
-            key, tag = problem["ctx"]["discriminator"].strip("'"), str(problem["ctx"]["tag"])
-            return f"{where}.{key}: expected one of {', '.join(tags)}, found {tag!r}{_hint(tag, tags)}"
-        case "union_tag_not_found":
-            key = problem["ctx"]["discriminator"].strip("'")
-            return f"{where}: expected a mapping with the key {key!r}, found {problem['input']!r}"
-        case "literal_error":
-            choices = [choice.strip(" '") for choice in problem["ctx"]["expected"].replace(" or ", ", ").split(",")]
-            found = problem["input"]
-            return f"{where}: expected one of {', '.join(choices)}, found {found!r}{_hint(str(found), choices)}"
-        case "value_error":
-            return f"{where}: {problem['ctx']['error']}" if where else str(problem["ctx"]["error"])
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"{where}: expected a section with keys, found {problem['input']!r}"
-    expected = problem["msg"].replace("Input should be", "expected").replace("Value should", "expected to")
-    return f"{where}: {expected[0].lower()}{expected[1:]}, found {problem['input']!r}"
-
-
-def _hint(word: str, choices: Iterable[str]) -> str:
-    nearest = _nearest(word, choices)
-    return f"; did you mean {nearest}?" if nearest else ""
-
-
-def _unknown(path: list[str], location: tuple[int | str, ...]) -> str:
-    _, siblings = _walk(location[:-1])
-    names = [name for model in siblings for name in model.model_fields]
-    nearest = _nearest(path[-1], names)
-    if nearest:
-        nearest = ".".join([*path[:-1], nearest])
-    else:
-        known = list(_paths(Recipe))
-        # a key of another choice (another architecture's) is at the right place
-        here = ".".join(part for part in path if not part.isdigit())
-        elsewhere = [] if here in known else [key for key in known if key.rsplit(".", 1)[-1] == path[-1]]
-        nearest = elsewhere[0] if elsewhere else None
-    todo = f"did you mean {nearest}?" if nearest else f"known here: {', '.join(names)}"
-    return f"{'.'.join(path)}: unknown key; {todo}"

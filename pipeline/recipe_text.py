@@ -9,7 +9,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel
 
-from pipeline.recipe import Recipe, configs
+from pipeline.recipe import Recipe
+from pipeline.recipe_problems import configs
 
 _WIDTH = 110
 

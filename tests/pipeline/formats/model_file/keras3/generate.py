@@ -49,7 +49,7 @@ def made(folder: Path) -> Made:
         _reweigh(model)
         model.save(folder / f"{name}.keras")
         if not any("string" in str(end.dtype) for end in model.inputs):
-            references[name] = reference.ask(model, config(folder / f"{name}.keras"), ())
+            references[name] = reference.ask(model, config(folder / f"{name}.keras"), {})
         try:
             model.save(folder / f"{name}.h5")
         except Exception:  # noqa: BLE001 - Keras 3 cannot write all of its layers in this format

@@ -47,7 +47,8 @@ RecipeArgument = typer.Argument(
 )
 RecipeName = Annotated[str, RecipeArgument]
 ModelPath = Annotated[
-    Path | None, typer.Option("--model", metavar="FILE", help="A .keras or .h5 file of Keras 2 instead of a recipe.")
+    Path | None,
+    typer.Option("--model", metavar="FILE", help="A .keras or .h5 file, or a SavedModel folder, instead of a recipe."),
 ]
 CustomCode = Annotated[
     bool,

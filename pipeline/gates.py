@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from pipeline.report.document import Artifact, Gate, Run
 from pipeline.report.model import Interval
-from pipeline.report.quality import change
+from pipeline.report.quality import qualities
 
 
 @dataclass(frozen=True)
@@ -17,27 +17,27 @@ class _Rule:
 
     Attributes:
         upper: whether the limit is the highest value allowed, else the lowest.
-        find: the value in one run, or None where it was not measured.
+        find: the values in one run, of several outputs each its own; none where it was not measured.
         todo: what to try when it is missed, besides another limit.
         problems: why the measurement proves nothing; empty where it does.
     """
 
     upper: bool
     unit: str
-    find: Callable[[Artifact, Run, Artifact], Interval | None]
+    find: Callable[[Artifact, Run, Artifact], Sequence[Interval]]
     todo: str
     problems: Callable[[Run], list[str]] = lambda _: []
 
 
-def _p99(_: Artifact, run: Run, __: Artifact) -> Interval | None:
+def _p99(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
     found = run.single_stream()
-    return Interval(value=found.p99_ms, low=found.p99_low, high=found.p99_high) if found else None
+    return [Interval(value=found.p99_ms, low=found.p99_low, high=found.p99_high)] if found else []
 
 
-def _speedup(_: Artifact, run: Run, __: Artifact) -> Interval | None:
+def _speedup(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
     found = run.single_stream()
     faster = found.speedup if found else None
-    return Interval(value=faster.value, low=faster.low, high=faster.high) if faster else None
+    return [Interval(value=faster.value, low=faster.low, high=faster.high)] if faster else []
 
 
 def _invalid_latency(run: Run) -> list[str]:
@@ -54,20 +54,19 @@ def _invalid_speedup(run: Run) -> list[str]:
     return _invalid_latency(run) or [f"that of {found.speedup.against} is"]
 
 
-def _parity(_: Artifact, run: Run, __: Artifact) -> Interval | None:
-    return run.parity.agreement()
+def _parity(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
+    return run.parity.agreements()
 
 
-def _drop(_: Artifact, run: Run, __: Artifact) -> Interval | None:
-    lost = change(run.metrics, "drop")
-    return lost.found if lost else None
+def _drop(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
+    return [one.found for one in qualities(run.metrics, "drop")]
 
 
-def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Interval | None:
+def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Sequence[Interval]:
     if not artifact.gzip_bytes or not reference.gzip_bytes:
-        return None
+        return []
     ratio = reference.gzip_bytes / artifact.gzip_bytes
-    return Interval(value=ratio, low=ratio, high=ratio)
+    return [Interval(value=ratio, low=ratio, high=ratio)]
 
 
 _RULES = {
@@ -106,8 +105,8 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
     """
     rule = _RULES[name]
     found = [(rule.find(artifact, run, reference), run) for run in artifact.runs]
-    values = [(value, run) for value, run in found if value is not None]
-    if artifact.error or not values or len(values) < len(found):
+    values = [(value, run) for some, run in found for value in some]
+    if artifact.error or not values or not all(some for some, _ in found):
         failed = next((item for item in (artifact, reference) if item.error), None)
         why = artifact.error or reference.error or "it has no such measurement"
         if reference.error and not artifact.error:
@@ -117,7 +116,7 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
             message=f"not measured: {why.splitlines()[0]}", upper=rule.upper, unit=rule.unit,
             todo=f"what the error of {failed.id} says" if failed else "",
         )  # fmt: skip
-    # every place where the artifact runs has to hold the limit; shown is the worst that misses it, else the worst
+    # every output holds the limit in every place where the artifact runs; shown is the worst that misses, else the worst
     missed = [pair for pair in values if (pair[0].low > limit if rule.upper else pair[0].high < limit)]
     worst, run = (max if rule.upper else min)(missed or values, key=lambda pair: pair[0].value)
     problems = list(dict.fromkeys(problem for run in artifact.runs for problem in rule.problems(run)))

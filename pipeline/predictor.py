@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from pipeline.errors import RunError
+from pipeline.errors import InputError, RunError
 from pipeline.vectorizer import Vectorizer
 
 if TYPE_CHECKING:
@@ -221,6 +221,21 @@ class Predictor(Protocol):
 
 class FormatError(RunError):
     """A file or a served model does not have the inputs and outputs that the spec promises."""
+
+
+def require_numbers(spec: Spec) -> None:
+    """Refuse texts for a model of the user's: it has a vocabulary of its own, which its file does not tell.
+
+    Raises:
+        InputError: an input is a text.
+    """
+    texts = [one.name for one in spec.inputs if one.vectorizer is not None]
+    if texts:
+        raise InputError(
+            "a model file cannot be given texts: its vocabulary is not known",
+            expected="numbers; token ids made with its own vocabulary are numbers too", found=f"texts in {texts[0]}",
+            todo="make an .npz of token ids; or train a text_rnn or text_transformer on these texts",
+        )  # fmt: skip
 
 
 def require_ends(

@@ -112,6 +112,8 @@ class Recipe(Frozen):
             yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
         if not isinstance(self.model, ModelFile) and not self.train:
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
+        if self.data.task in ("regression", "reconstruction") and self.train and self.train.label_smoothing:
+            yield f"train.label_smoothing is for labels, which a {self.data.task} has not: leave it out"
         if isinstance(self.model, Builder) and self.model.loss and self.train and self.train.label_smoothing:
             yield "train.label_smoothing is for the cross-entropy: leave it out, or leave out model.loss"
         if isinstance(self.model, ModelFile):

@@ -26,7 +26,7 @@ def document(verb: str, model: Path, data: str) -> dict[str, Any]:
 
     Args:
         verb: one of VERBS.
-        model: a .keras or .h5 file.
+        model: a .keras or .h5 file, or a SavedModel folder.
         data: name of a data source, or path of an .npz.
 
     Raises:

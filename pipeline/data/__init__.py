@@ -99,6 +99,12 @@ class DataConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _classes_are_of_a_classification(self) -> DataConfig:
+        if self.classes is not None and self.task in ("regression", "reconstruction"):
+            raise ValueError(f"classes names labels, which a {self.task} has not: leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _range_has_a_width(self) -> DataConfig:
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             low, high = self.value_range
@@ -174,6 +180,7 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False) -> Spli
     # numbers have no classes to be stratified by
     labels = classes[0] if classes else np.zeros(total, np.int64)
     positions = split(labels, config.split.shares(), config.split_seed, source.own_test)
+    _require_single(source, config)
     inputs: list[Input] = []
     notes: list[str] = []
     for name, array in source.x.items():
@@ -207,6 +214,22 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False) -> Spli
             found=", ".join(sorted(twice)), todo="name the input otherwise",
         )  # fmt: skip
     return Splits(spec=spec, notes=tuple(notes), **parts)
+
+
+def _require_single(source: Source, config: DataConfig) -> None:
+    """Refuse keys that say something of the one input or output where there are several."""
+    given = [
+        key
+        for key, ends in (("value_range", source.x), ("input_name", source.x), ("classes", source.targets))
+        if getattr(config, key) is not None and len(ends) > 1
+    ]
+    if given:
+        raise InputError(
+            f"data.{given[0]} is of one input or output, and there are several",
+            expected="one array x_train, and for classes one y_train",
+            found=f"inputs {', '.join(source.x)}; outputs {', '.join(source.targets)}",
+            todo=f"leave out {', '.join(given)}",
+        )  # fmt: skip
 
 
 def _alone(arrays: dict[str, np.ndarray]) -> Samples:

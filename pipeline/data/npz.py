@@ -80,6 +80,8 @@ def load(config: DataConfig) -> Source:
         if side == "x"
     }
     targets = {end: _target(array, config, path) for (side, end), array in joined.items() if side == "y"}
+    if len(targets) == 1:  # the only one needs no name
+        targets = {"": next(iter(targets.values()))}
     return Source(x, targets, own_test)
 
 
@@ -195,7 +197,7 @@ def _headers(archive: zipfile.ZipFile, path: Path, config: DataConfig) -> dict[s
     from numpy.lib import format as npy
 
     stored = [name.removesuffix(".npy") for name in archive.namelist()]
-    wanted = _wanted(stored)
+    wanted = _wanted(stored, config)
     if absent := [name for name in wanted if name not in stored]:
         raise InputError(
             f"the data file {path} lacks {' and '.join(absent)}", expected=LAYOUT,
@@ -214,13 +216,13 @@ def _headers(archive: zipfile.ZipFile, path: Path, config: DataConfig) -> dict[s
     return headers
 
 
-def _wanted(stored: list[str]) -> list[str]:
-    """Return the arrays that there have to be, by those that there are."""
+def _wanted(stored: list[str], config: DataConfig) -> list[str]:
+    """Return the arrays that there have to be, by those that there are; a reconstruction wants its inputs alone."""
     found = [_split(name) for name in stored if _ARRAY.fullmatch(name)]
     tested = any(part == "test" for _, part, _ in found)
     wanted = []
     for part in ("train", "test") if tested else ("train",):
-        for side in "xy":
+        for side in "x" if config.task == "reconstruction" else "xy":
             names = sorted({end for kind, _, end in found if kind == side}) or [""]
             wanted += [_joined(side, part, end) for end in names]
     return wanted

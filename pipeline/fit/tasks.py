@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
@@ -75,7 +76,9 @@ def metric(head: Head) -> Any:
 
     if head.task == "classification":
         return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    columns = _columns(head)
+    columns = math.prod(head.shape)
+    # sums of squares of values far from zero would leave float32 nothing of their differences
+    centre = tf.constant(head.mean or (0.0,) * columns, tf.float32)
 
     class R2(keras.metrics.Metric):  # type: ignore[misc, name-defined]
         def __init__(self, **options: Any) -> None:
@@ -87,8 +90,8 @@ def metric(head: Head) -> Any:
             )
 
         def update_state(self, wanted: Any, answered: Any, sample_weight: Any = None) -> None:  # noqa: ARG002
-            wanted = tf.reshape(tf.cast(wanted, tf.float32), [-1, columns])
-            answered = tf.reshape(answered, [-1, columns])
+            wanted = tf.reshape(tf.cast(wanted, tf.float32), [-1, columns]) - centre
+            answered = tf.reshape(answered, [-1, columns]) - centre
             self.samples.assign_add(tf.cast(tf.shape(wanted)[0], tf.float32))
             self.sums.assign_add(tf.reduce_sum(wanted, axis=0))
             self.squares.assign_add(tf.reduce_sum(tf.square(wanted), axis=0))
@@ -105,9 +108,3 @@ def metric(head: Head) -> Any:
             return 1 - tf.reduce_mean(self.errors / total)
 
     return R2(name="r2")
-
-
-def _columns(head: Head) -> int:
-    import math
-
-    return math.prod(head.shape)

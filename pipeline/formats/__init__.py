@@ -1,7 +1,7 @@
 """The exported formats, one module each: `write` a Keras model, `load` it as a Predictor, read its `kernels`.
 
-All take raw float32 samples under the data source's name and answer `logits` and `probabilities`, with any batch size;
-only a .tflite for long sequences takes one sample at a time (`recurrent`).
+All take raw samples under the data source's names and answer what the spec's heads say (`Spec.outputs`), with any batch
+size; only a .tflite for long sequences takes one sample at a time (`recurrent`).
 """
 
 from __future__ import annotations

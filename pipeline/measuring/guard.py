@@ -195,7 +195,7 @@ def _answered(
 
 
 def _same(before: np.ndarray, after: np.ndarray, logits: bool) -> bool:
-    tolerance = _TOLERANCE if logits else _TOLERANCE * max(1.0, float(np.abs(before).max()))
+    tolerance = _TOLERANCE if logits else _TOLERANCE * float(np.abs(before).max())
     return np.allclose(before, after, rtol=0, atol=tolerance, equal_nan=True)
 
 

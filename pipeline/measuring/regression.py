@@ -74,17 +74,23 @@ def drop(
 
 def _flat(wanted: np.ndarray, answered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     checks.same_shape(wanted, answered)
-    found = checks.values(answered, who="the model")
-    return np.asarray(wanted, np.float64).reshape(len(found), -1), found.reshape(len(found), -1)
+    found = checks.values(answered, who="the model").reshape(len(wanted), -1)
+    truth = np.asarray(wanted, np.float64).reshape(len(wanted), -1)
+    centre = truth.mean(axis=0)  # so that values far from zero keep their differences when they are squared
+    return truth - centre, found - centre
 
 
 def _r2(weights: np.ndarray, truth: np.ndarray, squared: np.ndarray, together: bool) -> np.ndarray:
-    """Return R2 for each row of weights [resamples, n], which add up to 1; values that never differ count as right."""
+    """Return R2 for each row of weights [resamples, n], which add up to 1.
+
+    As scikit-learn has it: values that never differ count as right where they are met, and as 0 elsewhere.
+    """
     errors = weights @ squared
     spread = weights @ np.square(truth) - np.square(weights @ truth)
     if together:
         errors, spread = errors.sum(axis=1, keepdims=True), spread.sum(axis=1, keepdims=True)
-    share = np.divide(errors, spread, out=np.zeros_like(errors), where=spread > 1e-12)
+    none = 1e-15 * np.square(truth).mean(axis=0).max()  # what rounding leaves of a spread that is none
+    share = np.divide(errors, spread, out=(errors > none).astype(np.float64), where=spread > none)
     answer: np.ndarray = 1 - share.mean(axis=1)
     return answer
 

@@ -109,7 +109,7 @@ def _answer(source: Source, spec: Spec, samples: Samples, threads: int, batch_si
     for end, values in found.items():
         checks.end(found, end, who=str(source))
         difference = float(np.abs(singles[end] - values[:_SINGLES]).max())
-        unit = 1.0 if checks.is_logits(end) else max(1.0, float(np.abs(values).max()))
+        unit = 1.0 if checks.is_logits(end) else float(np.abs(values).max())
         if not difference <= _TOLERANCE * unit:
             raise RunError(
                 f"{source} answers differently alone and in a batch", expected=f"{end} within {_TOLERANCE * unit:.3g}",

@@ -106,11 +106,15 @@ class Parity(Frozen):
 
     def agreement(self) -> Interval:
         """Return the share of samples with the same top-1, or R2, whichever is less; at most 1."""
+        return min(self.agreements(), key=lambda one: one.value)
+
+    def agreements(self) -> list[Interval]:
+        """Return the share of samples with the same top-1 and R2, of those that there are."""
         found = [] if self.r2 is None else [Interval(value=self.r2, low=self.r2, high=self.r2)]
         same, low, high = self.top1_agreement, self.top1_agreement_low, self.top1_agreement_high
         if same is not None and low is not None and high is not None:
             found.append(Interval(value=same, low=low, high=high))
-        return min(found, key=lambda one: one.value)
+        return found
 
 
 class Speedup(Frozen):

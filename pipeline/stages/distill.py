@@ -115,9 +115,12 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     from pipeline.formats.model_file.importing import bring_in
     from pipeline.measuring import anatomy
     from pipeline.own_code import build, objective
+    from pipeline.predictor import require_numbers
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
+    if distill.teachers:
+        require_numbers(splits.spec)
     more = []
     digests, code = job.found
     for path, digest in zip(distill.teachers, digests, strict=True):

@@ -83,11 +83,12 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     from pipeline.formats.model_file import importing
     from pipeline.formats.plain import folder
     from pipeline.formats.plain import importing as graphs
-    from pipeline.predictor import heads
+    from pipeline.predictor import heads, require_numbers
     from pipeline.quality import quality
     from pipeline.report.model import write_models
 
     splits = sources.load(data)
+    require_numbers(splits.spec)
     for note in splits.notes:
         job.emit(Note(NAME, note))
     if model.allow_custom_code:
@@ -115,6 +116,8 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
                 f"the model {said} the validation split, about as often as chance: it gets the raw "
                 f"values, {ranges}; if it was trained on scaled ones, put a Rescaling layer before it"
             )
+            if head.task == "reconstruction":
+                text += "; and it has to end in the sample scaled to [0, 1]"
             job.emit(Note(NAME, text, level="warning"))
     write_models([found.model], job.folder)
     # their source is no part of the fingerprint: what they are is known after the file was read

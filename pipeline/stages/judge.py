@@ -27,7 +27,11 @@ class Limits(Frozen):
         description="accuracy (or R2) lost against the reference, as a fraction: 0.01 is one point",
     )
     min_parity: float | None = Field(
-        default=None, ge=0, le=1, description="share of test samples on which it and its Keras model agree (top-1)"
+        default=None,
+        ge=0,
+        le=1,
+        description="share of test samples on which it and its Keras model agree (top-1); of values R2 between both, "
+        "which rounding keeps just below 1",
     )
     max_p99_ms: float | None = Field(default=None, gt=0, description="99th percentile of batch-1 latency")
     min_size_ratio: float | None = Field(

@@ -69,6 +69,7 @@ def run(
     import models
     from pipeline import data as sources
     from pipeline import fine_tune, several
+    from pipeline.fit import tasks
     from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
@@ -80,6 +81,7 @@ def run(
         job.emit(Note(NAME, note))
     if isinstance(model, (Selection, Ensemble)):
         return several.run(job, splits, data=data, model=model, train=train, seed=seed, stage=NAME)
+    tasks.only_head(splits.spec)
     before = None
     if job.inputs:  # an imported model: `model` names only its file
         network, _ = keras_file.read(fine_tune.last(job.inputs).folder)

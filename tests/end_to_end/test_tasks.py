@@ -217,6 +217,7 @@ def test_arrays_that_are_not_named_as_the_models_ends_are_refused_with_both_name
     [
         ("model={architecture: mlp}", "model.architecture 'mlp' is not for this task; expected: data.task"),
         ("data.augment={flip: horizontal}", "data.augment"),
+        ("train.label_smoothing=0.1", "train.label_smoothing is for labels, which a reconstruction has not"),
     ],
 )
 def test_task_and_recipe_have_to_fit(override: str, said: str, cwd: Path) -> None:

@@ -456,3 +456,30 @@ def test_an_array_that_the_test_lacks_is_named(write: Callable[..., DataConfig])
     del arrays["y_test_size"]
     with pytest.raises(InputError, match="lacks y_test_size"):
         data.load(write(arrays))
+
+
+def test_one_output_needs_no_name(write: Callable[..., DataConfig]) -> None:
+    arrays = _several()
+    for name in ("y_train_size", "y_test_size"):
+        del arrays[name]
+    splits = data.load(write(arrays))
+    assert (splits.spec.head.name, splits.spec.head.end) == ("", "logits")
+    assert splits.test.y.tolist() == arrays["y_test_kind"].tolist()
+
+
+def test_reconstruction_wants_no_labels(write: Callable[..., DataConfig]) -> None:
+    arrays = {"x_train": _arrays()["x_train"], "x_test": _arrays()["x_test"]}
+    splits = data.load(write(arrays, task="reconstruction"))
+    assert (splits.spec.head.task, splits.spec.head.shape) == ("reconstruction", splits.spec.input.shape)
+    assert isinstance(splits.test.y, np.ndarray)
+    assert splits.test.y.min() >= 0
+    assert splits.test.y.max() <= 1
+    ordinary = data.load(
+        write(_arrays() | {"y_train": np.zeros(60, int), "y_test": np.zeros(20, int)}, task="reconstruction")
+    )
+    assert len(ordinary.test) == 20
+
+
+def test_keys_of_the_one_input_are_refused_where_there_are_several(write: Callable[..., DataConfig]) -> None:
+    with pytest.raises(InputError, match=r"data\.value_range is of one input or output"):
+        data.load(write(_several(), value_range=(0, 1)))

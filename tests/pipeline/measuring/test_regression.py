@@ -43,8 +43,19 @@ def test_drop_is_paired() -> None:
 
 
 def test_values_that_never_differ_are_right_where_they_are_met() -> None:
-    wanted = np.column_stack([WANTED[:, 0], np.zeros(len(WANTED))])
+    wanted = np.column_stack([WANTED[:, 0], np.full(len(WANTED), 3.0)])
     assert regression.metrics(wanted, wanted, resamples=100)["r2"].value == 1
+    missed = np.column_stack([WANTED[:, 0], np.full(len(WANTED), 900.0)])
+    found = regression.metrics(wanted, missed, resamples=100)["r2"]
+    assert found.value == r2_score(wanted, missed) == 0.5
+    assert found.high == 0.5
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e-6, 0.0), (0.3, 1.7e9), (1e6, -3e3)])
+def test_figures_do_not_depend_on_where_the_values_lie(scale: float, offset: float) -> None:
+    wanted, answered = WANTED * scale + offset, ANSWERED * scale + offset
+    found = regression.metrics(wanted, answered, resamples=100)["r2"]
+    assert found.value == pytest.approx(r2_score(WANTED, ANSWERED), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ SERVED = {
     3: ("rnn", models.DIGITS),
     4: ("text_transformer", models.TEXTS),
     5: ("mlp", models.COLUMNS),
+    6: ("resnet", models.DIGITS),
+    7: ("ds_cnn", models.DIGITS),
 }
 
 

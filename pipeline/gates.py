@@ -116,7 +116,7 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
             message=f"not measured: {why.splitlines()[0]}", upper=rule.upper, unit=rule.unit,
             todo=f"what the error of {failed.id} says" if failed else "",
         )  # fmt: skip
-    # every output holds the limit in every place where the artifact runs; shown is the worst that misses, else the worst
+    # each output holds the limit in each place where the artifact runs; shown is the worst that misses, else the worst
     missed = [pair for pair in values if (pair[0].low > limit if rule.upper else pair[0].high < limit)]
     worst, run = (max if rule.upper else min)(missed or values, key=lambda pair: pair[0].value)
     problems = list(dict.fromkeys(problem for run in artifact.runs for problem in rule.problems(run)))

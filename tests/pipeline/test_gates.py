@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pipeline.gates import gate
+from pipeline.report.document import Artifact, Parity, Run
+from pipeline.report.model import Interval
+
+
+def _artifact(*, top1: float | None = None, same: float | None = None, **drops: tuple[float, float, float]) -> Artifact:
+    metrics = {f"{name}_drop": Interval(value=value, low=low, high=high) for name, (value, low, high) in drops.items()}
+    parity = Parity(
+        against="a.keras", samples=9, top1_agreement=top1, top1_agreement_low=None if top1 is None else top1 - 0.1,
+        top1_agreement_high=None if top1 is None else top1 + 0.1, r2=same, max_abs_error=0, mean_abs_error=0,
+    )  # fmt: skip
+    run = Run(runtime="litert", threads=1, metrics=metrics, parity=parity, latency=[])
+    return Artifact(id="a.tflite.int8", stage="a", format="tflite", precision="int8", runs=[run])
+
+
+def test_the_output_that_misses_a_limit_with_its_whole_interval_is_found_beside_a_worse_and_wider_one() -> None:
+    artifact = _artifact(same=1.0, a_accuracy=(0.05, 0.0, 0.1), b_accuracy=(0.04, 0.035, 0.045))
+    found = gate("max_accuracy_drop", 0.02, artifact, artifact)
+    assert not found.passed
+    assert (found.value, found.low) == (0.04, 0.035)
+    assert gate("max_accuracy_drop", 0.04, artifact, artifact).passed
+
+
+def test_parity_of_values_and_of_classes_is_each_held_to_the_limit() -> None:
+    assert not gate("min_parity", 0.98, _artifact(top1=0.95, same=0.97), _artifact()).passed
+    assert gate("min_parity", 0.98, _artifact(top1=0.95, same=0.99), _artifact()).passed
+    assert not gate("min_parity", 0.98, _artifact(top1=0.8, same=0.99), _artifact()).passed
+
+
+def test_r2_lost_is_held_to_the_limit_of_accuracy() -> None:
+    artifact = _artifact(same=1.0, r2=(0.5, 0.4, 0.6))
+    assert not gate("max_accuracy_drop", 0.3, artifact, artifact).passed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import InputError, ModelmillError, RunError
+from pipeline.errors import InputError, ModelmillError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
 from pipeline.formats import keras_file
@@ -44,10 +44,7 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
     keras = load_keras()
     source = look(config)
     if source.package != expected:
-        raise RunError(
-            f"{source.file} changed while the run was going on", expected="the code that the run began with",
-            found="another content", todo="run it again, when the files are written",
-        )  # fmt: skip
+        raise package.changed(source, "another content")
     if source.outside:
         text = (
             f"{source.file} imports {', '.join(source.outside)} from elsewhere: a change of it is not noticed; what "

@@ -76,6 +76,11 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
 
 
 def _only(spec: Spec) -> Head:
+    if spec.takes_text:
+        raise InputError(
+            "model.builder builds no models of texts", expected="data of numbers", found="a text input",
+            todo="model.architecture: text_rnn or text_transformer",
+        )  # fmt: skip
     if len(spec.inputs) > 1:
         raise InputError(
             "model.builder builds models of one input", expected="data with one input",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import InputError, ModelmillError, RunError
+from pipeline.errors import InputError, ModelmillError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
 from pipeline.formats import keras_file
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # enough to see what a model answers
 _SAMPLES = 16
-# two models of the same layers and weights; kernels may sum in another order
+# two models of the same layers and weights; kernels may sum in another order; of the largest answer, if that is above 1
 _TOLERANCE = 1e-5
 
 
@@ -44,10 +44,7 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
     keras = load_keras()
     source = look(config)
     if source.package != expected:
-        raise RunError(
-            f"{source.file} changed while the run was going on", expected="the code that the run began with",
-            found="another content", todo="run it again, when the files are written",
-        )  # fmt: skip
+        raise package.changed(source, "another content")
     if source.outside:
         text = (
             f"{source.file} imports {', '.join(source.outside)} from elsewhere: a change of it is not noticed; what "
@@ -79,6 +76,11 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
 
 
 def _only(spec: Spec) -> Head:
+    if spec.takes_text:
+        raise InputError(
+            "model.builder builds no models of texts", expected="data of numbers", found="a text input",
+            todo="model.architecture: text_rnn or text_transformer",
+        )  # fmt: skip
     if len(spec.inputs) > 1:
         raise InputError(
             "model.builder builds models of one input", expected="data with one input",
@@ -156,7 +158,7 @@ def _require_loadable(
         raise
     except Exception as error:
         raise _not_loadable(name, source, package.said(error)) from error
-    if not same or not difference <= _TOLERANCE:
+    if not same or not difference <= _TOLERANCE * max(1.0, float(np.abs(answers).max())):
         text = f"answers off by {difference:.3g}" if same else "other weights"
         raise _not_loadable(name, source, f"{text} after it was loaded again")
 

@@ -19,8 +19,10 @@ class Builder(Frozen):
     builder: Annotated[str, NEUTRAL] = Field(
         min_length=1,
         description="path/to/file.py:function, called with the shape of a sample, the number of classes and the "
-        "options; it returns a tf_keras model that takes raw values and ends in logits. The file's code runs here, "
-        "with your rights; what lies beside it is imported relatively (from .blocks import Residual)",
+        "options; it returns a tf_keras model that takes raw values and ends in logits. For a regression: the number "
+        "of values in place of the classes, ending in values in their units; for a reconstruction: the shape of the "
+        "sample, ending in the sample scaled to [0, 1]. The file's code runs here, with your rights; what lies beside "
+        "it is imported relatively (from .blocks import Residual)",
     )
     options: dict[str, JsonValue] = Field(default={}, description="keyword arguments for the function")
     loss: str | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +75,17 @@ def _of_plain_labels(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any]
 
 
 def of(config: Any) -> Objective | None:
-    """Return the objective that a model's section asks for; None where that is the usual one."""
+    """Return the objective that a model's section asks for; None where that is the usual one.
+
+    Raises:
+        RunError: the code is not what the model was built by.
+    """
     if not isinstance(config, Builder) or not (config.loss or config.metrics):
         return None
-    return Objective(look(config).module, config.loss, config.metrics)
+    source = look(config)
+    if source.module not in sys.modules:
+        raise package.changed(source, "another content than when the model was built")
+    return Objective(source.module, config.loss, config.metrics)
 
 
 def write(objective: Objective | None, folder: Path) -> None:

@@ -3,16 +3,23 @@
 
 An artifact with such code in it has a copy of it. Later stages import the copy: it is what the model was made with,
 wherever the user's file is by then, and whatever became of it.
+
+Each file is read once: the bytes that were held to its digest are those that are imported and those that are copied, so
+that a file may be written to while its model trains.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import json
+import linecache
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -20,7 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError, ModelmillError, RunError
-from pipeline.files import sha256, write_json
+from pipeline.files import write_json
 from pipeline.formats.keras_config import shown
 from pipeline.own_code.source import PRIVATE, Source
 
@@ -30,11 +37,38 @@ if TYPE_CHECKING:
 # folder in an artifact: PACKAGE.json with what the copy consists of, and PACKAGE/ with the copy
 COPIES = "own_code"
 
-_known: dict[str, Source] = {}
+
+@dataclass(frozen=True)
+class _Known:
+    """Code that was introduced, with the content of its files by their paths below the source's folder."""
+
+    source: Source
+    contents: dict[str, bytes]
+
+
+_known: dict[str, _Known] = {}
 
 
 class _Loader(SourceFileLoader):
-    """Reads source, and leaves no bytecode beside it: an artifact holds what its manifest says and nothing else."""
+    """Gives the source that was read when it was introduced, and no other.
+
+    It neither reads nor leaves bytecode: an artifact holds what its manifest says and nothing else.
+    """
+
+    def get_data(self, path: str) -> bytes:
+        """See `importlib.abc.ResourceLoader.get_data`; a module that `source` has not is an InputError."""
+        file = Path(path)
+        if file.suffix == ".pyc":
+            raise FileNotFoundError(path)
+        known = _known[self.name.partition(".")[0]]
+        content = known.contents.get(file.relative_to(known.source.folder).as_posix())
+        if content is None and file.suffix == ".py":
+            raise InputError(
+                f"{known.source.file} imports code in a way that cannot be followed",
+                expected="statements: from .x import y", found=path,
+                todo="import it by a statement, so that a change of it is noticed",
+            )  # fmt: skip
+        return super().get_data(path) if content is None else content
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         """See `importlib.abc.SourceLoader.set_data`."""
@@ -62,16 +96,7 @@ def load(source: Source) -> ModuleType:
     """
     introduce(source)
     with told(source, f"{source.file} cannot be imported"):
-        module = importlib.import_module(source.module)
-    loaded = [one for name, one in list(sys.modules.items()) if name.startswith(f"{source.package}.")]
-    files = [Path(one.__file__) for one in loaded if one.__file__]
-    hidden = [str(file) for file in files if file.relative_to(_folder(source)).as_posix() not in source.files]
-    if hidden:
-        raise InputError(
-            f"{source.file} imports code in a way that cannot be followed", expected="statements: from .x import y",
-            found=", ".join(hidden), todo="import it by a statement, so that a change of it is noticed",
-        )  # fmt: skip
-    return module
+        return importlib.import_module(source.module)
 
 
 def introduce(source: Source) -> None:
@@ -82,37 +107,44 @@ def introduce(source: Source) -> None:
     """
     if source.package in sys.modules:  # of the same content, though perhaps from another folder
         return
-    changed = [name for name, digest in source.files.items() if not _is(source.folder / name, digest)]
-    if changed:
-        raise RunError(
-            f"{source.file} changed while the run was going on", expected="the code that the run began with",
-            found=f"another content in {', '.join(changed)}", todo="run it again, when the files are written",
-        )  # fmt: skip
+    there = [name for name in source.files if (source.folder / name).is_file()]
+    contents = {name: (source.folder / name).read_bytes() for name in there}
+    found = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    differing = [name for name, digest in source.files.items() if found.get(name) != digest]
+    if differing:
+        raise changed(source, f"another content in {', '.join(differing)}")
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     package = ModuleType(source.package, "Code of the user's.")
     package.__path__ = [str(source.folder)]
     package.__spec__ = ModuleSpec(source.package, None, is_package=True)
     sys.modules[source.package] = package
-    _known[source.package] = source
+    _known[source.package] = _Known(source, contents)
+    for name, content in contents.items():  # where inspect, and AutoGraph through it, look for a function's text
+        path, lines = str(source.folder / name), importlib.util.decode_source(content).splitlines(keepends=True)
+        linecache.cache[path] = (len(content), None, lines, path)  # without a time it is never read again
 
 
-def _is(file: Path, digest: str) -> bool:
-    return file.is_file() and sha256(file) == digest
+def changed(source: Source, found: str) -> RunError:
+    """Return the error for code that was written to before it was read."""
+    return RunError(
+        f"{source.file} changed while the run was going on", expected="the code that the run began with", found=found,
+        todo="run it again, when the files are written",
+    )  # fmt: skip
 
 
 def _folder(source: Source) -> Path:
-    return _known[source.package].folder
+    return _known[source.package].source.folder
 
 
 def keep(modules: Iterable[str], folder: Path) -> None:
     """Copy the code that modules are in into an artifact's folder; modules that are not such code are passed over."""
     for name in sorted({module.partition(".")[0] for module in modules if module.startswith(PRIVATE)}):
-        source = _known[name]
-        for file in source.files:
+        source = _known[name].source
+        for file, content in _known[name].contents.items():
             copy = folder / COPIES / name / file
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes((source.folder / file).read_bytes())
+            copy.write_bytes(content)
         facts = {"stem": source.stem, "files": source.files, "outside": source.outside, "keras_3": source.keras_3}
         write_json(folder / COPIES / f"{name}.json", facts)
 

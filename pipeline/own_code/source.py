@@ -43,8 +43,8 @@ class Source:
 
     @property
     def package(self) -> str:
-        """The name of the package that it is imported as; it follows from the content."""
-        return PRIVATE + hashlib.sha256(canonical(self.files).encode()).hexdigest()[:16]
+        """The name of the package that it is imported as; it follows from the content and the file's name."""
+        return PRIVATE + hashlib.sha256(canonical([self.stem, self.files]).encode()).hexdigest()[:16]
 
     @property
     def module(self) -> str:
@@ -100,7 +100,8 @@ def surroundings(config: Any) -> Surroundings:
     if not isinstance(config, Builder):
         return Surroundings()
     found = look(config)
-    return Surroundings({f"the builder's {name}": digest for name, digest in found.files.items()}, found=found.package)
+    digests = {f"the builder's {name}": digest for name, digest in found.files.items()}
+    return Surroundings({"the builder's file": found.file.name, **digests}, found=found.package)
 
 
 @dataclass

@@ -12,9 +12,12 @@ import pytest
 from pipeline import data
 from pipeline.errors import InputError, RunError
 from pipeline.events import Event, Note
+from pipeline.own_code import build as build_module
 from pipeline.own_code.build import build
 from pipeline.own_code.config import Builder
 from pipeline.own_code.source import look
+from pipeline.predictor import Input, Spec
+from pipeline.vectorizer import Vectorizer
 from tests.pipeline.own_code.files import NET, net, scaled
 
 SPLITS = data.load(data.DataConfig())
@@ -93,6 +96,23 @@ def test_layer_without_a_config_is_refused_before_it_is_trained(tmp_path: Path) 
     with pytest.raises(InputError, match="cannot be saved and loaded again between stages") as refused:
         built(config)
     assert "found: NotImplementedError: Layer Half was created by passing non-serializable arg" in str(refused.value)
+
+
+def test_data_of_texts_is_refused_with_the_architectures_for_it() -> None:
+    spec = Spec((Input("text", (8,), (0, 4), Vectorizer(("ham", "spam"), 8)),), SPLITS.spec.heads)
+    with pytest.raises(InputError, match=r"no models of texts(.|\n)*text_rnn or text_transformer"):
+        build_module._only(spec)
+
+
+def test_loaded_models_answers_may_be_off_by_what_float32_is_at_their_size(tmp_path: Path) -> None:
+    config = scaled(tmp_path)
+    model, samples = built(config), SPLITS.validation.x[:16]
+    model.layers[-1].set_weights([model.layers[-1].get_weights()[0], np.full(10, 1e4, np.float32)])
+    answers = model(samples, training=False).numpy()
+    source = look(config)
+    build_module._require_loadable(model, "net.py:build", SPLITS.spec, source, samples, answers + np.float32(0.01))
+    with pytest.raises(InputError, match=r"answers off by 1(\.\d+)? after"):
+        build_module._require_loadable(model, "net.py:build", SPLITS.spec, source, samples, answers + 1)
 
 
 def test_code_that_changed_since_the_run_began_is_not_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 import models
 from pipeline.errors import InputError, RunError
-from pipeline.own_code import package
+from pipeline.own_code import objective, package
 from pipeline.own_code.source import look
 from tests.pipeline.own_code.files import net
 
@@ -41,6 +42,32 @@ def test_copy_is_imported_where_the_users_file_is_gone(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("__pycache__"))
 
 
+def test_file_that_is_written_to_after_it_was_loaded_is_kept_as_it_ran(tmp_path: Path) -> None:
+    text = "def build():\n    from .beside import x\n    return x"
+    own = look(net(tmp_path / "own", text, beside="x = 'first'"))
+    module = package.load(own)
+    net(tmp_path / "own", "def build():\n    return 'edited'", beside="x = 'second, and longer'")
+    assert module.build() == "first"  # though imported only now
+    assert inspect.getsource(module.build).rstrip() == text
+    package.keep([own.module], tmp_path / "artifact")
+    copied = tmp_path / "artifact" / package.COPIES / own.package
+    assert (copied / "net.py").read_text("utf-8") == text
+    assert (copied / "beside.py").read_text("utf-8") == "x = 'first'"
+    for name in [name for name in sys.modules if name.startswith(own.package)]:
+        sys.modules.pop(name)
+    package.take(tmp_path / "artifact")
+    assert importlib.import_module(own.module).build() == "first"
+
+
+def test_loss_of_a_file_that_is_written_to_after_the_model_was_built_is_refused(tmp_path: Path) -> None:
+    config = net(tmp_path, "def build(): ...\ndef own(labels, logits): ...").model_copy(update={"loss": "own"})
+    package.load(look(config))
+    assert objective.of(config) == objective.Objective(look(config).module, "own", ())
+    net(tmp_path, "def build(): ...\ndef own(labels, logits): return 1")
+    with pytest.raises(RunError, match=r"changed while the run was going on(.|\n)*when the model was built"):
+        objective.of(config)
+
+
 def test_copy_that_was_changed_is_not_imported(tmp_path: Path) -> None:
     own = look(net(tmp_path / "own", "x = 'changed later'\ndef build(): ..."))
     package.load(own)
@@ -63,3 +90,10 @@ def test_import_that_no_statement_shows_is_refused(tmp_path: Path) -> None:
     own = look(net(tmp_path, text, beside="hidden = True"))
     with pytest.raises(InputError, match=r"cannot be followed(.|\n)*beside\.py"):
         package.load(own)
+
+
+def test_import_that_no_statement_shows_is_refused_when_a_function_makes_it(tmp_path: Path) -> None:
+    text = "import importlib\ndef build():\n    importlib.import_module('.beside', __package__)"
+    module = package.load(look(net(tmp_path, text, beside="hidden = True")))
+    with pytest.raises(InputError, match=r"cannot be followed(.|\n)*beside\.py"):
+        module.build()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.own_code.config import Builder
 from pipeline.own_code.source import PRIVATE, look, surroundings
 from tests.pipeline.own_code.files import MODELS, net, scaled
 
@@ -18,7 +19,7 @@ def test_files_beside_it_are_part_of_the_fingerprint_and_others_are_not(tmp_path
     assert sorted(found.files) == ["models.py", "net.py"]
     assert found.package.startswith(PRIVATE)
     before = surroundings(config).decisive
-    assert sorted(before) == ["the builder's models.py", "the builder's net.py"]
+    assert sorted(before) == ["the builder's file", "the builder's models.py", "the builder's net.py"]
     (tmp_path / "another.py").write_text("x = 2\n", encoding="utf-8")
     assert surroundings(config).decisive == before
     (tmp_path / "models.py").write_text("x = 2\n", encoding="utf-8")
@@ -30,6 +31,16 @@ def test_same_code_elsewhere_decides_the_same(tmp_path: Path) -> None:
     assert surroundings(one).decisive == surroundings(other).decisive
     assert one.decisive() == other.decisive()
     assert one.model_copy(update={"builder": f"{tmp_path}/one/net.py:another"}).decisive() != one.decisive()
+
+
+def test_files_that_import_each_other_are_told_apart_by_which_was_named(tmp_path: Path) -> None:
+    for name, other in (("big", "small"), ("small", "big")):
+        text = f"def build(input_shape, classes): ...\ndef another():\n    from . import {other}\n"
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    big, small = (Builder(builder=f"{tmp_path}/{name}.py:build") for name in ("big", "small"))
+    assert look(big).files == look(small).files
+    assert surroundings(big).decisive != surroundings(small).decisive
+    assert surroundings(big).found != surroundings(small).found
 
 
 def test_imports_of_packages_beside_it_are_followed_to_their_end(tmp_path: Path) -> None:

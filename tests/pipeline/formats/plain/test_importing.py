@@ -12,6 +12,7 @@ import pytest
 from pipeline import data, legacy_keras
 from pipeline.errors import InputError, RunError
 from pipeline.formats import keras_file, saved_model
+from pipeline.formats.model_file.proof import TOLERANCE
 from pipeline.formats.plain import importing
 from tests.end_to_end import model_files
 from tests.pipeline.formats.plain.graphs import graph
@@ -110,6 +111,47 @@ def test_folder_of_keras_is_translated_with_its_weights(keras_folder: Path, tmp_
     keras_file.write(translated, SPEC, tmp_path / "other")
     with pytest.raises(RunError, match="does not answer as its graph does"):
         importing._compare(keras_folder, keras_folder, tmp_path / "other", SAMPLES[:8])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "answer", "said"),
+    [
+        ("int32", lambda model, x: model(x), "gives the same 8 answers"),
+        ("bool", lambda model, x: model(x), "not compared: its signature takes bool, which the samples are not"),
+        ("string", lambda model, x: model(x), "was not run, and its answers are not compared: "),
+        ("float32", lambda model, x: model(x)[:, 0], "not compared: its signature answers float32 [8], its layers [8,"),
+    ],
+)  # fmt: skip
+def test_signature_that_takes_or_answers_something_else_is_cast_to_or_not_compared(
+    dtype: str, answer: Any, said: str, tmp_path: Path
+) -> None:
+    legacy_keras.load()
+    import tensorflow as tf
+
+    model = model_files.tiny(softmax=False)
+    keras_file.write(model, SPEC, tmp_path / "artifact")
+    holder = tf.Module()
+    holder.model = model
+
+    def serve(x: Any) -> Any:
+        numbers = tf.strings.length(x) if dtype == "string" else x
+        return answer(model, tf.cast(numbers, tf.float32))
+
+    signature = [tf.TensorSpec((None, 8, 8, 1), dtype)]
+    function = tf.function(serve, autograph=False, input_signature=signature)
+    tf.saved_model.save(holder, str(tmp_path / "given"), signatures=function)
+    assert said in importing._compare(tmp_path / "given", tmp_path / "given", tmp_path / "artifact", SAMPLES[:8])
+
+
+def test_stored_graph_may_answer_off_by_what_float32_is_at_the_answers_size(tmp_path: Path) -> None:
+    graph(tmp_path / "given", lambda logits: logits * 1e4)
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    _, logits, _ = importing._store(tmp_path / "given", tmp_path / "given", SPEC, SAMPLES, folder, "import")
+    off = TOLERANCE * float(np.abs(logits).max())
+    importing._prove(folder, tmp_path / "given", SAMPLES[:8], logits + np.float32(off / 4))
+    with pytest.raises(RunError, match="was not imported as it is"):
+        importing._prove(folder, tmp_path / "given", SAMPLES[:8], logits + np.float32(off * 4))
 
 
 def test_code_in_a_folder_of_keras_is_refused_and_a_model_without_a_configuration_is_a_graph(tmp_path: Path) -> None:

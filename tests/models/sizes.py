@@ -13,27 +13,45 @@ from pathlib import Path
 from typing import Any
 
 import models
-from models import ModelConfig, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn
+from models import ModelConfig, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn, text_rnn, text_transformer
 from pipeline.listings import SIZES
 from pipeline.measuring import footprint
-from pipeline.predictor import Head, Spec, classifier
+from pipeline.predictor import Head, Input, Spec, classifier
+from pipeline.vectorizer import FIRST, Vectorizer
 
 FILE = Path(models.__file__).parent / SIZES
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A config, the shape of its inputs and the number of its classes, which are none for a reconstruction."""
+    """A config, the shape of its inputs and the number of its classes, which are none for a reconstruction.
+
+    Of texts the shape is their number of token ids, and `vocabulary` the number of what an id can be.
+    """
 
     config: ModelConfig
     shape: tuple[int, ...]
     classes: int
+    vocabulary: int = 0
 
     @property
     def keys(self) -> dict[str, Any]:
         """What a recipe has to say."""
         chosen = self.config.model_dump(mode="json", exclude_unset=True)
         return {"architecture": self.config.architecture, **chosen}
+
+    @property
+    def spec(self) -> Spec:
+        """What the data wants of the model."""
+        classes = tuple(str(place) for place in range(self.classes))
+        if self.vocabulary:
+            words = tuple(str(place) for place in range(self.vocabulary - FIRST))
+            text = Input("text", self.shape, (0.0, self.vocabulary - 1.0), Vectorizer(words, *self.shape))
+            return Spec((text,), (Head("classification", (self.classes,), classes),))
+        spec = classifier("image", self.shape, (0, 255), classes)
+        if self.config.architecture in models.REBUILDING:
+            return Spec(spec.inputs, (Head("reconstruction", self.shape),))
+        return spec
 
 
 # the sizes that are published, or one that a recipe of ours has
@@ -56,20 +74,20 @@ ENTRIES = (
     Entry(rnn.Config(cell="lstm", units=(48,)), (8, 8, 1), 10),
     Entry(rnn.Config(cell="gru", units=(48,), bidirectional=True), (8, 8, 1), 10),
     Entry(autoencoder.Config(), (8, 8, 1), 0),
+    Entry(text_rnn.Config(), (64,), 4, vocabulary=10_000),
+    Entry(text_transformer.Config(), (64,), 4, vocabulary=10_000),
 )
 
 
 def counted(entry: Entry) -> dict[str, Any]:
     """Return an entry of the file, counted on the built model."""
-    spec = classifier("image", entry.shape, (0, 255), [str(place) for place in range(entry.classes)])
-    if entry.config.architecture in models.REBUILDING:
-        spec = Spec(spec.inputs, (Head("reconstruction", entry.shape),))
-    model = models.build(entry.config, spec, 0)
+    model = models.build(entry.config, entry.spec, 0)
     macs = footprint.macs(model)
     assert macs.unknown == (), macs.unknown
+    vocabulary = {"vocabulary": entry.vocabulary} if entry.vocabulary else {}
     return {
-        "model": entry.keys, "input": list(model.input_shape[1:]), "output": list(model.output_shape[1:]),
-        "parameters": footprint.parameters(model), "macs": macs.total,
+        "model": entry.keys, "input": list(model.input_shape[1:]), **vocabulary,
+        "output": list(model.output_shape[1:]), "parameters": footprint.parameters(model), "macs": macs.total,
     }  # fmt: skip
 
 

@@ -68,6 +68,7 @@ def test_run_that_is_killed_in_the_third_candidate_trains_the_first_two_no_furth
     assert "<h3>Candidates</h3>" in (cwd / "runs" / "selection" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_ensemble_teaches_a_student_and_is_exported_and_served_as_one_model(cwd: Path) -> None:
     done = run(cwd, ENSEMBLE)
     assert done.returncode == 0, done.stdout + done.stderr

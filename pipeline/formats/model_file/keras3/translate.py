@@ -69,8 +69,8 @@ class _Translator:
                 continue
             nodes[name] = []
             if not is_operation(entry):
-                called = {**entry, "config": {**entry["config"], "name": tables.layer_name(entry, config)}}
-                made[name] = self._made(called)
+                options = {**entry["config"], "name": tables.layer_name(entry, config)}
+                made[name] = self._made({**entry, "config": options})
             todo.extend((entry, number) for number in range(len(entry["inbound_nodes"])))
         waiting = 0
         while todo:
@@ -80,7 +80,7 @@ class _Translator:
                 if number != len(called):
                     raise _NotYetError
                 call = entry["inbound_nodes"][number]
-                args, options = _resolved(call["args"], nodes), _resolved(call["kwargs"], nodes)
+                args, given = _resolved(call["args"], nodes), _resolved(call["kwargs"], nodes)
             except _NotYetError:
                 todo.append((entry, number))
                 waiting += 1
@@ -88,7 +88,7 @@ class _Translator:
                     raise ValueError(f"the inputs of {entry['name']} come from nowhere") from None
                 continue
             waiting = 0
-            answer = self._called(entry, made.get(entry["name"]), args, options)
+            answer = self._called(entry, made.get(entry["name"]), args, given)
             if entry["name"] in outputs and tables.composed(entry):  # an output is called as its last layer
                 answer = self._maker(entry["config"]["name"]).layer("Activation", answer, activation="linear")
             called.append(_flat(answer))

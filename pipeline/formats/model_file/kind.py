@@ -73,7 +73,8 @@ def identify(path: Path, copy: Path | None = None) -> Kind:
 
 def _absent(path: Path) -> InputError:
     if (path / "saved_model.pb").is_file():
-        found, todo = "a SavedModel", f"take the Keras model that it was exported from; {SAVE_IT}"
+        found = "a SavedModel"
+        todo = f"model.path takes the folder; elsewhere take the Keras model that it was exported from: {SAVE_IT}"
     elif path.is_dir():
         found, todo = "a folder", "name the file in it"
     else:

@@ -12,8 +12,8 @@ from pipeline.formats.model_file.keras3.reference import Reference
 if TYPE_CHECKING:
     import numpy as np
 
-# of the largest answer of a sample: both compute in float32 (6e-8) by different kernels, whose rounding adds up along a
-# network's depth; a wrong option or two swapped weights are off by 1e-3 and more
+# of the largest answer of an output: both compute in float32 (6e-8) by different kernels, whose rounding adds up along
+# a network's depth; a wrong option or two swapped weights are off by 1e-3 and more
 TOLERANCE = 1e-5
 
 
@@ -25,7 +25,7 @@ class Agreement:
         layers: number of the layers that were translated, those inside of others included.
         weights: number of the weights that were taken over.
         batches: sizes of the batches of random inputs.
-        difference: the largest of an answer, relative to the largest answer to its sample.
+        difference: the largest of an answer, relative to the largest one of its output.
         version: of Keras 3.
     """
 
@@ -57,13 +57,14 @@ def require_equal(path: Path, model: Any, reference: Reference) -> Agreement:
     """
     keras_model = type(model)(model.inputs, model.outputs)
     worst = 0.0
+    scales = [max(map(_largest, answers)) for answers in zip(*reference.outputs, strict=True)]
     for inputs, outputs in zip(reference.inputs, reference.outputs, strict=True):
         answer = keras_model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
         found = [one.numpy() for one in (answer if isinstance(answer, list | tuple) else [answer])]
         if [one.shape for one in found] != [one.shape for one in outputs]:
             raise _differs(path, f"answers of the shapes {[one.shape for one in found]}",
                            f"{[one.shape for one in outputs]}")  # fmt: skip
-        worst = max([worst, *(difference(a, b) for a, b in zip(found, outputs, strict=True))])
+        worst = max([worst, *map(difference, found, outputs, scales)])
     if not worst <= TOLERANCE:
         raise _differs(path, f"a difference of {worst:.3g} of the answers", f"answers within {TOLERANCE:g}")
     layers = [layer for layer in model._flatten_layers(include_self=False) if type(layer).__name__ != "InputLayer"]
@@ -71,19 +72,32 @@ def require_equal(path: Path, model: Any, reference: Reference) -> Agreement:
     return Agreement(len(layers), len(model.weights), sizes, worst, reference.version)
 
 
-def difference(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Return the largest difference of two answers [n, ...], each relative to the largest number of its sample."""
+def difference(found: np.ndarray, wanted: np.ndarray, scale: float | None = None) -> float:
+    """Return the largest difference of two answers [n, ...] of one output, relative to its largest number.
+
+    Not to that of each sample: where an output is one number, it is near zero for some samples, as a difference of
+    large ones, and their rounding is large beside it.
+
+    Args:
+        scale: the largest number of the output; None: that of `wanted`.
+    """
     import numpy as np
 
-    one, two = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (found, wanted))
+    one, two = (np.asarray(each, np.float64) for each in (found, wanted))
     if one.size == 0:
         return 0.0
     # an infinity is as good as any number, where both have it
     same = (one == two) | (np.isnan(one) & np.isnan(two))
     apart = np.where(same, 0, one) - np.where(same, 0, two)
-    largest = np.abs(np.where(np.isfinite(two), two, 0)).max(axis=1)
-    relative = np.abs(apart).max(axis=1) / np.maximum(largest, np.finfo(np.float32).tiny)
-    return float(np.nan_to_num(relative, nan=np.inf).max())
+    relative = np.abs(apart).max() / max(_largest(two) if scale is None else scale, np.finfo(np.float32).tiny)
+    return float(np.nan_to_num(relative, nan=np.inf))
+
+
+def _largest(answers: np.ndarray) -> float:
+    """Return the largest number, by its size, that is finite; 0 where there is none."""
+    import numpy as np
+
+    return float(np.abs(np.where(np.isfinite(answers), answers, 0)).max(initial=0))
 
 
 def _differs(path: Path, found: str, expected: str) -> RunError:

@@ -33,7 +33,7 @@ class Reference:
     Attributes:
         inputs: for each batch the inputs, in the model's order: [n, ...].
         outputs: for each batch the outputs, in the model's order: [n, ...].
-        samples: the outputs for samples of the data; empty where it does not take them.
+        samples: the outputs for samples of the data; empty where their names or shapes are not the model's.
         version: of Keras 3.
     """
 
@@ -84,20 +84,38 @@ def ask(loaded: Any, config: Any, samples: Samples) -> Reference:
         tuple(_values(random, (n, *shape[1:]), kind, limits.get(name, 0)) for shape, kind, name in wanted)
         for n in sizes
     )
-    if isinstance(samples, Mapping):
-        given = tuple(samples[name] for _, _, name in wanted if name in samples)
+    if not isinstance(samples, Mapping):
+        given: tuple[np.ndarray, ...] = (samples,)
+    elif len(samples) == len(wanted) == 1:  # the only one may have any name
+        given = tuple(samples.values())
     else:
-        given = (samples,)
+        given = tuple(samples[name] for _, _, name in wanted if name in samples)
     fit = len(given) == len(wanted) and all(_fits(one, shape) for one, (shape, _, _) in zip(given, wanted, strict=True))
     return Reference(
-        inputs, tuple(_asked(model, batch) for batch in inputs), _asked(model, given) if fit else (),
-        str(keras.__version__),
+        inputs, tuple(_asked(model, batch) for batch in inputs),
+        _asked_in_batches(model, given, wanted[0][0][0]) if fit else (), str(keras.__version__),
     )  # fmt: skip
 
 
 def _fits(samples: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    """Return whether samples have the shape that an input wants of each; batches can be made of any size."""
     found = samples.shape
-    return len(found) == len(shape) and all(b in (None, a) for a, b in zip(found, shape, strict=True))
+    return len(found) == len(shape) and all(b in (None, a) for a, b in zip(found[1:], shape[1:], strict=True))
+
+
+def _asked_in_batches(model: Any, inputs: tuple[np.ndarray, ...], size: int | None) -> tuple[np.ndarray, ...]:
+    """Return the answers to all samples, asked in batches of the only size that the model takes, where it says one.
+
+    The last batch is filled up with the first samples, whose answers are left out there.
+    """
+    import numpy as np
+
+    count = len(inputs[0])
+    if size is None:
+        return _asked(model, inputs)
+    places = [np.arange(start, start + size) % count for start in range(0, count, size)]
+    found = [_asked(model, tuple(one[place] for one in inputs)) for place in places]
+    return tuple(np.concatenate(parts)[:count] for parts in zip(*found, strict=True))
 
 
 def _asked(model: Any, inputs: tuple[Any, ...]) -> tuple[np.ndarray, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ LAYERS: Mapping[str, Layer] = {
             "GRUCell", "GaussianDropout", "GaussianNoise", "GroupNormalization", "HashedCrossing", "Hashing",
             "Identity", "InputLayer", "LSTMCell", "Masking", "Maximum", "Minimum", "Multiply", "Normalization",
             "PReLU", "Permute", "ReLU", "RepeatVector", "Rescaling", "Reshape", "SimpleRNNCell", "Softmax",
-            "SpectralNormalization", "StackedRNNCells", "Subtract", "TimeDistributed", "UnitNormalization",
+            "StackedRNNCells", "Subtract", "TimeDistributed", "UnitNormalization",
             *(kind + f"{n}D" for n in _SPATIAL for kind in (
                 "AveragePooling", "Cropping", "GlobalAveragePooling", "GlobalMaxPooling", "MaxPooling",
                 "SpatialDropout", "UpSampling")),
@@ -99,6 +99,7 @@ REFUSED: Mapping[str, str] = {
     "Layer": "what layers are made of",
     "Wrapper": "what layers are made of",
     "RandomCrop": "outside of training tf_keras crops the middle, and Keras 3 nothing",
+    "SpectralNormalization": "tf_keras cannot read it from a file again",
     "StringLookup": "its input is text",
     "TextVectorization": "its input is text",
 }
@@ -120,6 +121,43 @@ OTHER_ACTIVATIONS = frozenset({
 })  # fmt: skip
 # of initializers, regularizers and constraints
 PARTS_ONLY: Mapping[str, tuple[Any, ...]] = {"input_axes": ANY, "output_axes": ANY}
+
+
+def composed(entry: Mapping[str, Any]) -> str:
+    """Return the activation of one of a model's layers that is made of other layers behind it; "" for none such."""
+    activation = activation_name(entry["config"].get("activation"))
+    return activation if activation in COMPOSED_ACTIVATIONS else ""
+
+
+def activation_name(activation: Any) -> str:
+    """Return the name of an activation that is a function; "" for none and for a layer."""
+    if isinstance(activation, Mapping):
+        return str(activation["config"]) if activation["class_name"] == "function" else ""
+    return str(activation or "")
+
+
+def outputs(model: Mapping[str, Any]) -> set[str]:
+    """Return the names of the layers that the outputs of a model come from; a Sequential's have no names."""
+    return set(_names(model.get("output_layers", [])))
+
+
+def _names(ends: Any) -> Iterator[str]:
+    if isinstance(ends, str):
+        yield ends
+    elif isinstance(ends, list | Mapping):
+        for inner in ends.values() if isinstance(ends, Mapping) else ends:
+            yield from _names(inner)
+
+
+def layer_name(entry: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """Return what a layer is called in tf_keras, where an output has the name of the last layer that makes it.
+
+    Args:
+        entry: one of a model's layers, as the file has it.
+        model: that model's config.
+    """
+    name: str = entry["config"]["name"]
+    return f"{name}.linear" if composed(entry) and name in outputs(model) else name
 
 
 def droppable(value: Any, allowed: tuple[Any, ...]) -> bool:

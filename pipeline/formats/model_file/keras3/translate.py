@@ -60,6 +60,7 @@ class _Translator:
         """Return a functional model: its calls are made in the file's order, or as soon as their inputs are there."""
         nodes: _Nodes = {}
         made: dict[str, Any] = {}
+        outputs = tables.outputs(config)
         todo: deque[tuple[Mapping[str, Any], int]] = deque()
         for entry in config["layers"]:
             name = entry["name"]
@@ -68,7 +69,8 @@ class _Translator:
                 continue
             nodes[name] = []
             if not is_operation(entry):
-                made[name] = self._made(entry)
+                options = {**entry["config"], "name": tables.layer_name(entry, config)}
+                made[name] = self._made({**entry, "config": options})
             todo.extend((entry, number) for number in range(len(entry["inbound_nodes"])))
         waiting = 0
         while todo:
@@ -78,7 +80,7 @@ class _Translator:
                 if number != len(called):
                     raise _NotYetError
                 call = entry["inbound_nodes"][number]
-                args, options = _resolved(call["args"], nodes), _resolved(call["kwargs"], nodes)
+                args, given = _resolved(call["args"], nodes), _resolved(call["kwargs"], nodes)
             except _NotYetError:
                 todo.append((entry, number))
                 waiting += 1
@@ -86,7 +88,10 @@ class _Translator:
                     raise ValueError(f"the inputs of {entry['name']} come from nowhere") from None
                 continue
             waiting = 0
-            called.append(_flat(self._called(entry, made.get(entry["name"]), args, options)))
+            answer = self._called(entry, made.get(entry["name"]), args, given)
+            if entry["name"] in outputs and tables.composed(entry):  # an output is called as its last layer
+                answer = self._maker(entry["config"]["name"]).layer("Activation", answer, activation="linear")
+            called.append(_flat(answer))
         functional = {entry["name"] for entry in config["layers"] if entry["class_name"] in ("Functional", "Model")}
         inputs, outputs = (_ends(config[f"{end}_layers"], nodes, functional) for end in ("input", "output"))
         return self._keras.Model(inputs, outputs, name=config["name"])
@@ -103,18 +108,20 @@ class _Translator:
             given.pop("training", None)
         if layer is None:
             return self._operation(entry["class_name"], entry["config"], args, given)
-        activation = _name(entry["config"].get("activation"))
-        if activation not in tables.COMPOSED_ACTIVATIONS:
+        activation = tables.composed(entry)
+        if not activation:
             return layer(*args, **given)
         kind = tables.COMPOSED_ACTIVATIONS[activation]
         answer = args[0] if entry["class_name"] == "Activation" else layer(*args, **given)
-        return self._operation(kind, {"name": f"{layer.name}.{activation}"}, (answer,), {})
+        return self._operation(kind, {"name": f"{entry['config']['name']}.{activation}"}, (answer,), {})
 
     def _operation(self, kind: str, config: Mapping[str, Any], args: Any, options: Mapping[str, Any]) -> Any:
+        return operations.OPERATIONS[kind](self._maker(config["name"]), config, *args, **options)
+
+    def _maker(self, name: str) -> operations.Maker:
         import tensorflow as tf
 
-        maker = operations.Maker(self._keras, tf, config["name"], self._given)
-        return operations.OPERATIONS[kind](maker, config, *args, **options)
+        return operations.Maker(self._keras, tf, name, self._given)
 
     def _made(self, entry: Mapping[str, Any]) -> Any:
         """Return the layer or model of an entry."""
@@ -135,7 +142,7 @@ class _Translator:
         kind = option.rpartition("_")[2]
         if option == "dtype":
             return _type(value)
-        if kind == "activation" and (name := _name(value)):
+        if kind == "activation" and (name := tables.activation_name(value)):
             return "linear" if name in tables.COMPOSED_ACTIVATIONS else tables.SAME_ACTIVATIONS.get(name, name)
         if isinstance(value, list):
             return [self._value("", inner) for inner in value]
@@ -147,13 +154,6 @@ class _Translator:
             parts = {name: inner for name, inner in value["config"].items() if name not in tables.PARTS_ONLY}
             return {"class_name": value["class_name"], "config": {n: self._value("", one) for n, one in parts.items()}}
         return self._made(value)
-
-
-def _name(activation: Any) -> str:
-    """Return the name of an activation that is a function; "" for none and for a layer."""
-    if isinstance(activation, Mapping):
-        return str(activation["config"]) if activation["class_name"] == "function" else ""
-    return str(activation or "")
 
 
 def _type(policy: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.formats.model_file import archive, hdf5
+from pipeline.formats.model_file.keras3 import tables
 from pipeline.formats.model_file.keras3.check import is_operation
 from pipeline.formats.model_file.scan import CONFIG_ATTRIBUTE, WEIGHTS_GROUP, Scanned
 
@@ -74,7 +75,7 @@ def pairs(scanned: Scanned, file: h5py.File, model: Any) -> Iterator[Pair]:
         file: the file with the weights, open for reading.
     """
     if scanned.kind == "hdf5":
-        yield from _from_hdf5(file[WEIGHTS_GROUP], model)
+        yield from _from_hdf5(file[WEIGHTS_GROUP], configuration(scanned), model)
         return
     config = configuration(scanned)
     for path, values in hdf5.weights(file, hdf5.ARCHIVE_TRAINING):
@@ -83,11 +84,12 @@ def pairs(scanned: Scanned, file: h5py.File, model: Any) -> Iterator[Pair]:
             yield path, values, _at(parts, config, model)
 
 
-def _from_hdf5(group: h5py.Group, model: Any) -> Iterator[Pair]:
+def _from_hdf5(group: h5py.Group, config: Any, model: Any) -> Iterator[Pair]:
     """Yield what is in LAYER/..., where the weights have the order of `weight_names`, those inside of it included."""
     layers = {layer.name: layer for layer in model.layers}
+    called = {one["config"]["name"]: tables.layer_name(one, config["config"]) for one in config["config"]["layers"]}
     for name in hdf5.texts(group, "layer_names") or []:
-        layer = layers.get(name)
+        layer = layers.get(called.get(name, name))
         own = [*layer.trainable_weights, *layer.non_trainable_weights] if layer is not None else []
         for place, path in enumerate(hdf5.texts(group[name], "weight_names") or []):
             weight = own[place] if place < len(own) else None
@@ -114,7 +116,7 @@ def _at(path: list[str], entry: Any, item: Any) -> Any:
     options = entry.get("config", {}) if isinstance(entry, Mapping) else {}
     if path[0] == "layers" and isinstance(options.get("layers"), list):
         within = next((layer for key, layer in _keyed(_layers(entry)) if key == path[1]), None)
-        name = None if within is None else within["config"]["name"]
+        name = None if within is None else tables.layer_name(within, options)
         layer = next((layer for layer in item.layers if layer.name == name), None)
         return None if layer is None else _at(path[2:], within, layer)
     part = getattr(item, path[0], None)

@@ -196,7 +196,8 @@ BROKEN: dict[str, tuple[Make, str, list[str]]] = {
     "nothing there": (lambda _, folder: folder / "absent.keras", "there is no model file",
                       ["found: nothing there", "correct model.path, or --model"]),
     "a folder": (lambda _, folder: folder, "there is no model file", ["a folder"]),
-    "a SavedModel": (saved_model, "there is no model file", ["found: a SavedModel", "save the model with tf_keras"]),
+    "a SavedModel": (saved_model, "there is no model file", [
+        "found: a SavedModel", "model.path takes the folder", "save the model with tf_keras"]),
     "empty": (content("m.keras", b""), NO_MODEL, ["found: an empty file", "save the model with tf_keras"]),
     "empty, .h5": (content("m.h5", b""), NO_MODEL, ["found: an empty file"]),
     "text": (content("m.keras", b"not a model\n"), NO_MODEL, ["a damaged or another file"]),

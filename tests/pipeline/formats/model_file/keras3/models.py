@@ -166,6 +166,18 @@ def adapted(k: Any) -> Any:
     return k.Sequential([k.Input((3,)), layer, k.layers.Dense(2)])
 
 
+def fixed_batch(k: Any) -> Any:
+    """Return a model that takes four samples at a time, and no other number."""
+    return k.Sequential([k.Input(batch_shape=(4, 5, 2)), k.layers.Flatten(), k.layers.Dense(3)])
+
+
+def composed_ends(k: Any) -> Any:
+    """Return a model with outputs by name that end in activations that tf_keras has not."""
+    i = k.Input((4,))
+    digit, parity = k.layers.Dense(3, "hard_sigmoid", name="digit"), k.layers.Dense(2, name="parity_logits")
+    return k.Model(i, [digit(i), k.layers.Activation("hard_silu", name="parity")(parity(i))])
+
+
 def trained(k: Any) -> Any:
     """Return a model with an optimizer, metrics and Dropout, which was trained for a step."""
     import numpy as np
@@ -180,6 +192,7 @@ MODELS: dict[str, Callable[[Any], Any]] = {
     make.__name__: make
     for make in (
         sequential, sequential_without_input, ends, shared, shared_by_two, nested_output, distributed_model, masked,
-        embedded_floats, states, frozen, activations, operations, open_sides, adapted, trained,
+        embedded_floats, states, frozen, activations, operations, open_sides, adapted, fixed_batch,
+        composed_ends, trained,
     )
 }  # fmt: skip

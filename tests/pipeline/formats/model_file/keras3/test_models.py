@@ -10,9 +10,11 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.formats import keras_file
-from pipeline.formats.model_file import importing
+from pipeline.formats.model_file import importing, load
 from pipeline.formats.model_file.keras3 import agreement
-from pipeline.predictor import classifier
+from pipeline.formats.model_file.keras3.reference import Reference
+from pipeline.legacy_keras import load as load_keras
+from pipeline.predictor import Head, Input, Spec, classifier
 from tests.pipeline.formats.model_file.keras3.conftest import Keras3
 from tests.pipeline.formats.model_file.keras3.models import MODELS
 
@@ -108,12 +110,50 @@ def test_file_is_brought_in_and_held_to_keras_3_in_a_process_of_its_own(keras_3:
     assert f"the file's in {agreed.partition(' -> ')[0]}: the softmax of the logits is off by " in proven
 
 
-def test_difference_is_relative_to_each_sample() -> None:
+def test_samples_are_asked_in_batches_of_the_only_size_that_a_model_takes(keras_3: Keras3, tmp_path: Path) -> None:
+    spec = classifier("x", (5, 2), (0.0, 1.0), ("a", "b", "c"))
+    samples = np.random.default_rng(0).normal(0, 9, (10, 5, 2)).astype(np.float32)
+    found = importing.bring_in(keras_3.folder / "fixed_batch.keras", spec, samples, tmp_path / "entry", "import")
+    agreed, proven = found.notes
+    assert "random inputs (batches of 4)" in agreed
+    assert "answers to 10 validation samples" in proven
+    assert found.answers[""].shape == (10, 3)
+
+
+def test_samples_that_do_not_fit_are_refused_as_those_of_another_model(keras_3: Keras3, tmp_path: Path) -> None:
+    spec, samples = classifier("x", (5, 3), (0.0, 1.0), ("a", "b", "c")), np.zeros((8, 5, 3), np.float32)
+    with pytest.raises(InputError, match="is not a model for this data") as refused:
+        importing.bring_in(keras_3.folder / "fixed_batch.keras", spec, samples, tmp_path / "entry", "import")
+    assert refused.value.expected.startswith("an input of shape (5, 3)")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_output_that_ends_in_other_layers_keeps_its_name(suffix: str, keras_3: Keras3) -> None:
+    model, _ = _agreed(keras_3, "composed_ends", suffix)
+    assert model.output_names == ["digit", "parity"]
+    heads = (Head("regression", (2,), name="parity"), Head("regression", (3,), name="digit"))
+    spec = Spec((Input("x", (4,), (0.0, 1.0)),), heads)
+    assert load.arranged(Path("m"), model, spec).output_names == ["parity", "digit"]
+
+
+def test_difference_is_relative_to_the_largest_answer_of_an_output() -> None:
     wanted = np.array([[1000.0, 1.0], [0.01, 0.0]], np.float32)
     assert agreement.difference(wanted, wanted) == 0
-    assert agreement.difference(wanted + np.array([[0.001, 0], [0, 0]]), wanted) == pytest.approx(1e-6, rel=0.1)
-    assert agreement.difference(wanted + np.array([[0, 0], [0, 0.001]]), wanted) == pytest.approx(0.1, rel=0.01)
+    for off in ([[0.001, 0], [0, 0]], [[0, 0], [0, 0.001]]):
+        assert agreement.difference(wanted + np.array(off), wanted) == pytest.approx(1e-6, rel=0.1)
+    assert agreement.difference(wanted[1:] + np.array([[0.001, 0]]), wanted[1:]) == pytest.approx(0.1, rel=0.01)
     assert agreement.difference(wanted * np.nan, wanted) == float("inf")
     infinite = np.array([[np.inf, 1.0], [np.nan, 0.0]], np.float32)
     assert agreement.difference(infinite, infinite) == 0
     assert agreement.difference(np.nan_to_num(infinite), infinite) == float("inf")
+
+
+def test_rounding_of_an_answer_near_zero_is_no_wrong_translation() -> None:
+    keras = load_keras()
+    raw = keras.Input((2,))
+    model = keras.Model(raw, keras.layers.Dense(1)(raw))
+    model.set_weights([np.ones((2, 1)), np.zeros(1)])
+    inputs = (np.array([[3.0, -3.0]], np.float32),), (np.array([[2.0, 1.0], [1.0, -1.0]], np.float32),)
+    outputs = tuple((batch.sum(axis=1, keepdims=True) + 1e-7,) for (batch,) in inputs)
+    reference = Reference(inputs, outputs, (), "3.0.0")
+    assert agreement.require_equal(Path("m"), model, reference).difference < 1e-6

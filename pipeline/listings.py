@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -67,8 +66,14 @@ def show_architectures(name: str | None, as_json: bool) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for size in sizes():
         keys = ", ".join(f"{key}: {json.dumps(value)}".replace('"', "") for key, value in size["model"].items())
+        # a model of texts holds a row of numbers for each word that it tells apart
+        words = f", {size['vocabulary']:,} words" if "vocabulary" in size else ""
         table.add_row(
-            f"{{{keys}}}", _input(size), _shape(size["output"]), f"{size['parameters']:,}", f"{size['macs']:,}"
+            f"{{{keys}}}{words}",
+            _shape(size["input"]),
+            _shape(size["output"]),
+            f"{size['parameters']:,}",
+            f"{size['macs']:,}",
         )
     console.print()
     console.print(table, soft_wrap=not console.is_terminal)
@@ -83,12 +88,6 @@ def _explain(name: str) -> None:
             todo="`modelmill architectures` lists them",
         )  # fmt: skip
     print("\n".join(["model:", *section(MODELS[name].Config(), "  ")]))
-
-
-def _input(size: Mapping[str, Any]) -> str:
-    """Return the shape of a sample; of a text, whose model holds a row for each word, how many words it tells apart."""
-    shape = _shape(size["input"])
-    return f"{shape} of {size['vocabulary']:,} ids" if "vocabulary" in size else shape
 
 
 def _shape(dimensions: list[int]) -> str:

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 def quality(head: Head, wanted: np.ndarray, answered: np.ndarray) -> float:
     """Return what a head is judged by, at most 1: the share of right answers, or the coefficient of determination.
 
-    R2 is scikit-learn's r2_score: of a regression the mean over its values, of a reconstruction that of all values of
-    the sample together ("variance_weighted").
+    R2 of a regression is the mean over its values, scikit-learn's r2_score; of a reconstruction it is that of all
+    values of the sample together: "variance_weighted", but an error where the values never differ counts too.
     """
     if head.task == "classification":
         return float(np.mean(answered.argmax(axis=1) == wanted))
+    flat = [array.reshape(len(array), -1) for array in (wanted, answered)]
+    if head.task == "reconstruction":
+        truth, found = (array.astype(np.float64) for array in flat)
+        return float(1 - np.square(truth - found).sum() / np.square(truth - truth.mean(axis=0)).sum())
     from sklearn.metrics import r2_score
 
-    flat = [array.reshape(len(array), -1) for array in (wanted, answered)]
-    together = "variance_weighted" if head.task == "reconstruction" else "uniform_average"
-    return float(r2_score(*flat, multioutput=together))
+    return float(r2_score(*flat))

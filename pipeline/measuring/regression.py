@@ -21,8 +21,8 @@ def metrics(
 
     Args:
         wanted, answered: float [n, ...], n >= 2, of one shape.
-        together: R2 of all values of a sample together ("variance_weighted"), as of the pixels of an image; else the
-            mean of the values' own ("uniform_average").
+        together: R2 of all values of a sample together ("variance_weighted", but an error where the values never differ
+            counts too), as of the pixels of an image; else the mean of the values' own ("uniform_average").
         resamples: number of bootstrap resamples.
         seed: of the resampling; same seed, same interval.
 

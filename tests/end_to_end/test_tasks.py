@@ -100,7 +100,7 @@ AUTOENCODER = """
 name: anomaly
 data: {source: digits, task: reconstruction}
 model: {architecture: autoencoder, dense: [32], code: 8}
-train: {epochs: 12, tensorboard: false}
+train: {epochs: 60, batch_size: 32, tensorboard: false, optimizer: {name: adam, learning_rate: 0.003}}
 prune: {final_sparsity: 0.3, epochs: 3, on_regression: continue, tensorboard: false}
 quantize: {epochs: 2, on_regression: continue, tensorboard: false}
 export: {tflite: [float32, int8]}

@@ -186,7 +186,7 @@ def test_several_inputs_and_outputs_go_through_export_serving_and_parity(cwd: Pa
     served = artifact(found, "import.saved_model.float32")["runs"]
     assert [one["protocol"] for one in served] == ["grpc", "rest"]
     # each of the two inputs is sent malformed, and the other one right
-    assert all(one["checks"][0]["requests"] > 40 and one["checks"][0]["problems"] == [] for one in served)
+    assert all(one["checks"][0]["requests"] > 30 and one["checks"][0]["problems"] == [] for one in served)
     with np.load(cwd / "runs" / "two" / "stages" / "measure" / "logits.npz") as answers:
         assert {"import.keras#digit_logits", "import.keras#total_value"} <= set(answers.files)
     page = (cwd / "runs" / "two" / "report.html").read_text(encoding="utf-8")
@@ -198,7 +198,7 @@ def test_several_outputs_are_not_trained_and_it_says_so(cwd: Path) -> None:
     done = run(cwd, TWO, "train={epochs: 1}", "judge=null", verb="train")
     assert done.returncode == 2
     assert "a model with several outputs is not trained here" in done.stderr
-    assert "found:    outputs digit, total" in done.stderr
+    assert "found: outputs digit, total" in done.stderr
     assert "leave out train, distill, prune and quantize" in done.stderr
 
 
@@ -208,8 +208,8 @@ def test_arrays_that_are_not_named_as_the_models_ends_are_refused_with_both_name
     np.savez(cwd / "other.npz", **arrays)
     done = run(cwd, TWO, "data.path=other.npz", "judge=null")
     assert done.returncode == 2
-    assert "expected: inputs image [8, 8, 1], count [1]; outputs digit [10], total [1]" in done.stderr
-    assert "found:    inputs number [1], image [8, 8, 1]; outputs total [1], digit [10]" in done.stderr
+    assert "expected: inputs count [1], image [8, 8, 1]; outputs digit [10], total [1]" in done.stderr
+    assert "found: inputs number [1], image [8, 8, 1]; outputs total [1], digit [10]" in done.stderr
 
 
 @pytest.mark.parametrize(

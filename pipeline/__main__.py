@@ -14,6 +14,8 @@ def main() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
             signal.signal(number, _stop)
+    # looking for plugins, of which we use none, takes reading what every installed package says of itself
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from pipeline import cli
 
     cli.main()

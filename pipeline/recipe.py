@@ -22,10 +22,8 @@ from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
 from pipeline.fit.config import FitConfig
-from pipeline.formats.plain.folder import conflicts as graph_conflicts
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
-from pipeline.own_code.source import look
 from pipeline.plan import Planned
 from pipeline.predictor import Task
 from pipeline.recipe_problems import explain, nearest
@@ -117,6 +115,10 @@ class Recipe(Frozen):
         if isinstance(self.model, Builder) and self.model.loss and self.train and self.train.label_smoothing:
             yield "train.label_smoothing is for the cross-entropy: leave it out, or leave out model.loss"
         if isinstance(self.model, ModelFile):
+            from pipeline.formats.plain.folder import (
+                conflicts as graph_conflicts,  # what few recipes need, few wait for
+            )
+
             yield from graph_conflicts(Path(self.model.path), self.stages())
         if self.judge and not (self.measure and self.export):
             yield "judge needs the sections export and measure: limits are compared with measurements"
@@ -144,6 +146,8 @@ class Recipe(Frozen):
 def _check(model: Any, shape: tuple[int, ...] | None, task: Task | None) -> None:
     """Refuse a model that is impossible for inputs of a shape, where that is known; see `models.check`."""
     if isinstance(model, Builder):
+        from pipeline.own_code.source import look
+
         look(model)
     elif shape is not None and not isinstance(model, (Selection, Ensemble, ModelFile)):
         models.check(model, shape, task)

@@ -16,7 +16,6 @@ from pipeline.errors import InputError
 from pipeline.events import Emit, Note
 from pipeline.files import sha256
 from pipeline.fit.config import FineTuning, TeachConfig
-from pipeline.own_code import source
 from pipeline.own_code.config import Builder
 from pipeline.stage import Job, Result, Surroundings
 
@@ -83,6 +82,7 @@ class Config(FineTuning):
 def surroundings(emit: Emit, *, distill: Config) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
     """Return the content of the further teachers' files, and of a student's code."""
     from pipeline.formats.model_file.kind import identify
+    from pipeline.own_code import source
 
     absent = [path for path in distill.teachers if not Path(path).is_file()]
     if absent:

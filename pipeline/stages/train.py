@@ -12,7 +12,6 @@ from pipeline.data import DataConfig
 from pipeline.errors import InputError
 from pipeline.events import Emit, Note
 from pipeline.fit.config import TENSORBOARD, FitConfig
-from pipeline.own_code import source
 from pipeline.own_code.config import Builder
 from pipeline.stage import Job, Result, Surroundings
 
@@ -51,6 +50,8 @@ LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 
 def surroundings(emit: Emit, *, model: ModelConfig | Builder | Selection | Ensemble) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
     """Return the code of a function of the user's that builds the model."""
+    from pipeline.own_code import source
+
     return source.surroundings(model)
 
 

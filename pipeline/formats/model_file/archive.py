@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -84,6 +86,16 @@ def rewrite(file: Path, path: Path, config: Any, weights: Path, target: Path) ->
             if member.filename.startswith(ASSETS) and not member.is_dir():
                 with old.open(member) as source, new.open(member.filename, "w") as asset:
                     shutil.copyfileobj(source, asset, _BLOCK)
+
+
+def keyed(items: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (KIND_N, item) for layers or their configurations: the class in snake case, counted from the second on."""
+    seen = Counter[str]()
+    for item in items:
+        kind = item["class_name"] if isinstance(item, Mapping) else type(item).__name__
+        name = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
+        yield (f"{name}_{seen[name]}" if seen[name] else name), item
+        seen[name] += 1
 
 
 @contextmanager

@@ -8,9 +8,7 @@ imported model by layer and name, by rules written here from the layout of the f
 from __future__ import annotations
 
 import json
-import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +192,7 @@ def _at(path: list[str], config: Any, item: Any) -> Any:
         return None
     options = config.get("config") if isinstance(config, Mapping) else None
     if path[0] == "layers" and isinstance(options, Mapping) and isinstance(options.get("layers"), list):
-        within = next((layer for key, layer in _keyed(options["layers"]) if key == path[1]), None)
+        within = next((layer for key, layer in archive.keyed(options["layers"]) if key == path[1]), None)
         if within is None:
             return None
         named = within.get("name") or within["config"]["name"]
@@ -202,7 +200,7 @@ def _at(path: list[str], config: Any, item: Any) -> Any:
         return None if layer is None else _at(path[2:], within, layer)
     part = getattr(item, path[0], None)
     if isinstance(part, (list, tuple)):
-        chosen = next((one for key, one in _keyed(part) if key == path[1]), None)
+        chosen = next((one for key, one in archive.keyed(part) if key == path[1]), None)
         return None if chosen is None else _at(path[2:], None, chosen)
     return None if part is None else _at(path[1:], _inner(config), part)
 
@@ -211,13 +209,3 @@ def _inner(config: Any) -> Any:
     """Return the configuration of the layer that a wrapper holds, which may be a model."""
     options = config.get("config") if isinstance(config, Mapping) else None
     return options.get("layer") if isinstance(options, Mapping) else None
-
-
-def _keyed(items: Any) -> Iterator[tuple[str, Any]]:
-    """Yield (KIND_N, item) for layers or their configurations: the class in snake case, counted from the second on."""
-    seen = Counter[str]()
-    for item in items:
-        kind = item["class_name"] if isinstance(item, Mapping) else type(item).__name__
-        name = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
-        yield (f"{name}_{seen[name]}" if seen[name] else name), item
-        seen[name] += 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -115,14 +113,14 @@ def _at(path: list[str], entry: Any, item: Any) -> Any:
         return None
     options = entry.get("config", {}) if isinstance(entry, Mapping) else {}
     if path[0] == "layers" and isinstance(options.get("layers"), list):
-        within = next((layer for key, layer in _keyed(_layers(entry)) if key == path[1]), None)
+        within = next((layer for key, layer in archive.keyed(_layers(entry)) if key == path[1]), None)
         name = None if within is None else tables.layer_name(within, options)
         layer = next((layer for layer in item.layers if layer.name == name), None)
         return None if layer is None else _at(path[2:], within, layer)
     part = getattr(item, path[0], None)
     part = getattr(item, f"_{path[0]}", None) if part is None else part
     if isinstance(part, list | tuple):
-        chosen = next((one for key, one in _keyed(part) if key == path[1]), None)
+        chosen = next((one for key, one in archive.keyed(part) if key == path[1]), None)
         return None if chosen is None else _at(path[2:], None, chosen)
     return None if part is None else _at(path[1:], options.get(path[0].replace("forward_", "")), part)
 
@@ -134,13 +132,3 @@ def _layers(entry: Mapping[str, Any]) -> list[Any]:
         layer for layer in entry["config"]["layers"]
         if not is_operation(layer) and not (chain and layer["class_name"] == "InputLayer")
     ]  # fmt: skip
-
-
-def _keyed(items: Any) -> Iterator[tuple[str, Any]]:
-    """Yield (KIND_N, item) for layers or their configurations: the class in snake case, counted from the second on."""
-    seen = Counter[str]()
-    for item in items:
-        kind = item["class_name"] if isinstance(item, Mapping) else type(item).__name__
-        name = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
-        yield (f"{name}_{seen[name]}" if seen[name] else name), item
-        seen[name] += 1

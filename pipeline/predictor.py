@@ -22,11 +22,15 @@ VALUE = "value"
 RECONSTRUCTION = "reconstruction"
 SCORE = "score"
 
-Task = Literal["classification", "regression", "reconstruction"]
-# what a head of each task ends in, which parity compares and metrics are computed from; and what is added at export
-ENDS: Mapping[Task, str] = {"classification": LOGITS, "regression": VALUE, "reconstruction": RECONSTRUCTION}
+Task = Literal["classification", "multilabel", "regression", "reconstruction", "anomaly"]
+# what a head of each task ends in, which parity compares; and what is added at export
+ENDS: Mapping[Task, str] = {
+    "classification": LOGITS, "multilabel": LOGITS, "regression": VALUE, "reconstruction": RECONSTRUCTION,
+    "anomaly": RECONSTRUCTION,
+}  # fmt: skip
 ADDED: Mapping[Task, tuple[str, ...]] = {
-    "classification": (PROBABILITIES,), "regression": (), "reconstruction": (SCORE,)
+    "classification": (PROBABILITIES,), "multilabel": (PROBABILITIES,), "regression": (), "reconstruction": (SCORE,),
+    "anomaly": (SCORE,),
 }  # fmt: skip
 
 OUTPUTS = frozenset({*ENDS.values(), *(name for names in ADDED.values() for name in names)})
@@ -63,10 +67,12 @@ class Head:
     """One output of a Keras model, and what exports make of it.
 
     classification: logits [n, classes] -> `logits` and `probabilities`, their softmax.
+    multilabel: logits [n, classes], each of a label of its own -> `logits` and `probabilities`, their sigmoid.
     regression: `value` [n, k] in the units of the data.
     reconstruction: the sample as the model would have it -> `reconstruction` [n, *shape] in raw values, and `score`
     [n], the mean squared difference to the sample in units of its value range: high for what is unlike the training
     data (an anomaly).
+    anomaly: the same model; what it is judged by is how well `score` tells anomalies from normal samples.
 
     Attributes:
         name: of the output where a model has several, and then the prefix of the names above; else empty.
@@ -84,8 +90,13 @@ class Head:
 
     @property
     def end(self) -> str:
-        """The output that parity compares and metrics are computed from."""
+        """The output of the Keras model, which parity compares."""
         return self._named(ENDS[self.task])
+
+    @property
+    def answer(self) -> str:
+        """The output that metrics are computed from: the `end`, but of an anomaly its score."""
+        return self._named(SCORE) if self.task == "anomaly" else self.end
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import SOURCES
+from pipeline.data.sources import SOURCES
 from pipeline.errors import InputError
 
 # besides the step itself: what shows its result, on the test split or in files

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
-from pipeline.data import digits, npz
 from pipeline.data.augment import AugmentConfig
-from pipeline.data.source import Target
+from pipeline.data.sources import SOURCES
+from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, SplitConfig, split
 from pipeline.errors import InputError
 from pipeline.predictor import OUTPUTS, Head, Input, Samples, Spec, Task, count
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pipeline.data.source import Source
-
-SOURCES = {"digits": digits, "npz": npz}
+    from pipeline.data.sources.source import Source
 
 
 class TextConfig(Frozen):
@@ -179,7 +177,7 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False) -> Spli
     classes = [target.y for target in targets.values() if target.classes is not None]
     # numbers have no classes to be stratified by
     labels = classes[0] if classes else np.zeros(total, np.int64)
-    positions = split(labels, config.split.shares(), config.split_seed, source.own_test)
+    positions = split(labels, config.split.shares(), config.split_seed, source.given)
     _require_single(source, config)
     inputs: list[Input] = []
     notes: list[str] = []

@@ -14,6 +14,8 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.data.sources.source import Given
+
 Name = Literal["train", "validation", "calibration", "test"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
@@ -21,7 +23,7 @@ NAMES: tuple[Name, ...] = get_args(Name)
 class SplitConfig(Frozen):
     """Shares of the samples, each more than 0, together 1.
 
-    Where a source has a test split of its own, that one is kept and the other three share the rest in proportion.
+    Where a source has splits of its own, these are kept and the others share the rest in proportion.
     """
 
     train: float = Field(default=0.60, gt=0, lt=1, description="share that weights are learned from")
@@ -43,7 +45,7 @@ class SplitConfig(Frozen):
 
 
 def split(
-    labels: np.ndarray, shares: Mapping[Name, float], seed: int, own_test: np.ndarray | None = None
+    labels: np.ndarray, shares: Mapping[Name, float], seed: int, given: Mapping[Given, np.ndarray] | None = None
 ) -> dict[Name, np.ndarray]:
     """Return the positions of each split's samples, in ascending order.
 
@@ -51,19 +53,22 @@ def split(
         labels: integers [n].
         shares: of the four splits, together 1.
         seed: decides which samples go where.
-        own_test: positions of a test split that is kept as it is.
+        given: positions of the splits that are kept as they are; the others share the rest in proportion.
 
     Raises:
         InputError: a class has fewer samples than there are splits to fill.
     """
     import numpy as np
 
-    if own_test is None:
-        return stratify(labels, np.arange(len(labels)), shares, seed)
-    rest = np.setdiff1d(np.arange(len(labels)), own_test)
-    whole = sum(share for name, share in shares.items() if name != "test")
-    parts = stratify(labels, rest, {name: share / whole for name, share in shares.items() if name != "test"}, seed)
-    return {**parts, "test": np.sort(own_test)}
+    kept = dict(given or {})
+    rest = np.arange(len(labels))
+    if kept:
+        rest = np.setdiff1d(rest, np.concatenate(list(kept.values())))
+    open_shares = {name: share for name, share in shares.items() if name not in kept}
+    whole = sum(open_shares.values()) if kept else 1.0
+    parts = stratify(labels, rest, {name: share / whole for name, share in open_shares.items()}, seed)
+    parts.update((name, np.sort(positions)) for name, positions in kept.items())
+    return {name: parts[name] for name in NAMES}
 
 
 def stratify(

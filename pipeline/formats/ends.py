@@ -33,9 +33,11 @@ def _of(head: Head, end: Any, inputs: Sequence[Input], samples: Mapping[str, Any
     match head.task:
         case "classification":
             return [tf.identity(end), tf.nn.softmax(end)]
+        case "multilabel":
+            return [tf.identity(end), tf.nn.sigmoid(end)]
         case "regression":
             return [tf.identity(end)]
-        case "reconstruction":
+        case "reconstruction" | "anomaly":
             (one,) = inputs
             low, high = one.value_range
             scaled = (samples[one.name] - low) / (high - low)

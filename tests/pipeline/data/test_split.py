@@ -39,7 +39,7 @@ def test_splits_depend_on_the_seed_alone() -> None:
 
 def test_own_test_split_is_kept_and_the_rest_shared_in_proportion() -> None:
     own = np.arange(900, 997)
-    parts = split(LABELS, SHARES, seed=0, own_test=own)
+    parts = split(LABELS, SHARES, seed=0, given={"test": own})
     assert np.array_equal(parts["test"], own)
     assert [len(parts[name]) for name in NAMES] == pytest.approx([675, 168.75, 56.25, 97], abs=1)
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(LABELS)))

@@ -14,7 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline import data, recipe
-from pipeline.data import DataConfig, npz
+from pipeline.data import DataConfig
+from pipeline.data.sources import npz
 from pipeline.errors import InputError
 from tests.end_to_end.command import modelmill, options
 

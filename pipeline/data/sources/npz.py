@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.source import Source, Target
+from pipeline.data.sources.source import Given, Source, Target
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,14 +66,15 @@ def load(config: DataConfig) -> Source:
             shaped = _sample_shape(shape) if name[0] == "x" else shape[1:] if shape[1:] != (1,) else ()
             array = array.astype(np.int64) if name[0] == "y" and array.dtype.kind in "iu" else array
             arrays[name] = array.reshape(len(array), *shaped)
-    own_test, joined = None, {}
+    given: dict[Given, np.ndarray] = {}
+    joined = {}
     for name, array in arrays.items():
         side, part, end = _split(name)
         if part == "train":
             rest = arrays.get(_joined(side, "test", end))
             joined[side, end] = array if rest is None else np.concatenate([array, rest])
             if rest is not None:
-                own_test = np.arange(len(array), len(array) + len(rest))
+                given = {"test": np.arange(len(array), len(array) + len(rest))}
     x = {
         end or _default(config, array.ndim): _readable(array, path)
         for (side, end), array in joined.items()
@@ -82,7 +83,7 @@ def load(config: DataConfig) -> Source:
     targets = {end: _target(array, config, path) for (side, end), array in joined.items() if side == "y"}
     if len(targets) == 1:  # the only one needs no name
         targets = {"": next(iter(targets.values()))}
-    return Source(x, targets, own_test)
+    return Source(x, targets, given)
 
 
 def _split(name: str) -> tuple[str, str, str]:

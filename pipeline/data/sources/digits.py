@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.source import Source, Target
+from pipeline.data.sources.source import Source, Target
 from pipeline.errors import MissingError
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline import data
-from pipeline.data import DataConfig, Splits, digits
-from pipeline.data.source import Source, Target
+from pipeline.data import DataConfig, Splits
+from pipeline.data.sources import digits
+from pipeline.data.sources.source import Source, Target
 from pipeline.data.split import NAMES
 from pipeline.errors import InputError, MissingError
 
@@ -59,7 +60,7 @@ def test_range_is_refused_when_it_has_no_width() -> None:
 
 
 def _source(x: np.ndarray) -> Source:
-    return Source({"image": x}, {"": Target(np.arange(len(x)) % 2, ("a", "b"))}, own_test=np.arange(90, 100))
+    return Source({"image": x}, {"": Target(np.arange(len(x)) % 2, ("a", "b"))}, given={"test": np.arange(90, 100)})
 
 
 def test_range_of_bytes_is_0_to_255() -> None:

@@ -28,12 +28,13 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
     return shapes
 
 
-def load(config: DataConfig, store: Path | None = None, *, strings: bool = False) -> Splits:
+def load(config: DataConfig, store: Path | None = None, *, strings: bool = False, look: bool = False) -> Splits:
     """Read the source and split it.
 
     Args:
         store: folder for what has to be decoded first; None: it is decoded for this process alone.
         strings: texts stay strings, as what is served takes them; else they are token ids, as models take them.
+        look: also for samples that are in several splits; the notes say so.
 
     Raises:
         InputError: the file cannot be used, a class has too few samples, all values are equal, or a value is not
@@ -41,7 +42,7 @@ def load(config: DataConfig, store: Path | None = None, *, strings: bool = False
         MissingError: the source is not installed.
     """
     prepare = functools.partial(prepared.prepare, store, _key(config))
-    return divide(SOURCES[config.source].load(config, prepare), config, strings=strings)
+    return divide(SOURCES[config.source].load(config, prepare), config, strings=strings, look=look)
 
 
 def content_hash(config: DataConfig) -> str:

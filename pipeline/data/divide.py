@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.data import same
 from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, split
 from pipeline.errors import InputError
@@ -50,7 +51,7 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
-def divide(source: Source, config: DataConfig, *, strings: bool = False) -> Splits:
+def divide(source: Source, config: DataConfig, *, strings: bool = False, look: bool = False) -> Splits:
     """Split a source's samples as `config` says; see `load`."""
     import numpy as np
 
@@ -61,10 +62,16 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False) -> Spli
     classes = [target.y for target in targets.values() if target.classes is not None]
     # numbers have no classes to be stratified by
     labels = classes[0] if classes else np.zeros(total, np.int64)
-    positions = split(labels, config.split.shares(), config.split_seed, source.given)
+    if config.split.by == "random":
+        labels = np.zeros(total, np.int64)
+    positions = split(
+        labels, config.split.shares(), config.split_seed, source.given, _groups(source, config), config.split.fold
+    )
     _require_single(source, config)
     inputs: list[Input] = []
-    notes: list[str] = []
+    notes = list(source.notes)
+    if look:
+        notes += same.leaks(source.x, [target.y for target in targets.values()], positions)
     for name, array in source.x.items():
         if array.dtype.kind == "O":
             inputs.append(_text(array[positions["train"]], config, name))
@@ -96,6 +103,22 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False) -> Spli
             found=", ".join(sorted(twice)), todo="name the input otherwise",
         )  # fmt: skip
     return Splits(spec=spec, notes=tuple(notes), **parts)
+
+
+def _groups(source: Source, config: DataConfig) -> np.ndarray | None:
+    """Return what the recipe keeps together, integers [n]; None: nothing.
+
+    Raises:
+        InputError: the source's groups, and it has none.
+    """
+    if config.split.by == "content":
+        return same.groups(source.x)
+    if config.split.by == "group" and source.groups is None:
+        raise InputError(
+            "data.split.by is group, and the data has no groups", expected="a data source that names them",
+            found=f"the source {config.source} without", todo="name the column of groups, or another data.split.by",
+        )  # fmt: skip
+    return source.groups if config.split.by == "group" else None
 
 
 def _require_single(source: Source, config: DataConfig) -> None:

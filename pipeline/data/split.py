@@ -91,7 +91,7 @@ def split(
     """
     import numpy as np
 
-    kept: dict[Name, np.ndarray] = {name: positions for name, positions in (given or {}).items()}
+    kept: dict[Name, np.ndarray] = dict((given or {}).items())
     if fold is not None:
         apart = kept.pop("test", np.zeros(0, np.int64))
         pool = _without(np.arange(len(labels)), apart, groups)

@@ -38,6 +38,7 @@ CODE = (
     "pipeline/own_code/source.py",
     "pipeline/predictor.py",
     "pipeline/quality.py",
+    "pipeline/report/data.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
     "pipeline/stages/import_model.py",
@@ -80,16 +81,19 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         RunError: the imported model is not the file's, or the file changed since the run began.
     """
     from pipeline import data as sources
+    from pipeline.data.summary import summary
     from pipeline.formats.keras_config import shown
     from pipeline.formats.model_file import importing
     from pipeline.formats.plain import folder
     from pipeline.formats.plain import importing as graphs
     from pipeline.predictor import heads, require_numbers
     from pipeline.quality import quality
+    from pipeline.report.data import write_data
     from pipeline.report.model import write_models
 
     splits = sources.load(data, job.store, look=not job.inputs)
     require_numbers(splits.spec)
+    write_data(summary(splits, data), job.folder)
     for note in splits.notes:
         job.emit(Note(NAME, note))
     if model.allow_custom_code:

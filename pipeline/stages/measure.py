@@ -64,6 +64,7 @@ CODE = (
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
+    "pipeline/report/data.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
-from pipeline.data.sources import SOURCES
+from pipeline.data.sources import NUMBERS, SOURCES
 from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, SplitConfig, split
 from pipeline.errors import InputError
@@ -39,8 +39,10 @@ class TextConfig(Frozen):
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz"] = Field(
-        default="digits", description="digits: 8x8 images, bundled; npz: your own arrays, in one file"
+    source: Literal["digits", "iris", "wine", "breast_cancer", "diabetes", "npz"] = Field(
+        default="digits",
+        description="digits (8x8 images), iris, wine, breast_cancer, diabetes (numbers to predict): bundled with "
+        "scikit-learn; npz: your own arrays, in one file",
     )
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
@@ -83,17 +85,33 @@ class DataConfig(Frozen):
         default=None, ge=0, description="batches prepared ahead; null: TensorFlow decides"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_predicted(cls, given: Any) -> Any:
+        """Take the task that a source's values ask for where the recipe names none."""
+        if isinstance(given, dict) and given.get("task") is None and given.get("source") in NUMBERS:
+            return {**given, "task": "regression"}
+        return given
+
     @model_validator(mode="after")
     def _keys_are_of_the_source(self) -> DataConfig:
-        given = [key for key in ("path", "input_name", "classes") if getattr(self, key) is not None]
-        if self.source == "npz" and "path" not in given:
-            raise ValueError("the source npz needs path, a file with the arrays x_train, y_train, x_test, y_test")
-        if self.source != "npz" and given:
+        source = SOURCES[self.source]
+        if source.PATH is not None and self.path is None:
+            raise ValueError(f"the source {self.source} needs path, {source.PATH}")
+        others = {key for module in SOURCES.values() for key in module.KEYS} - source.KEYS
+        given = [key for key in type(self).model_fields if key in others and getattr(self, key) is not None]
+        if given:
             raise ValueError(
                 f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
             )
         if self.input_name in OUTPUTS:
             raise ValueError(f"input_name is {self.input_name!r}, which names an output of models")
+        return self
+
+    @model_validator(mode="after")
+    def _task_is_of_the_source(self) -> DataConfig:
+        if self.source in NUMBERS and self.task not in ("regression", "reconstruction"):
+            raise ValueError(f"{self.source} holds numbers to predict: task is regression or reconstruction")
         return self
 
     @model_validator(mode="after")

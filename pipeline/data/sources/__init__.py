@@ -1,14 +1,18 @@
-"""Where samples come from: one module a source, all with the same face.
+"""Where samples come from: one module a source, or for several that are alike, all with the same face.
 
     load(config) -> Source             reads the content
     input_shapes(config)               input name -> shape of one sample, of none of them read; None: no file
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
+    KEYS                               the keys of the section `data` that not every source has, but this one
+    PATH                               what data.path names; None: this source takes none
 
 A module may define a section of its own for the recipe, `data.NAME`.
 """
 
 from __future__ import annotations
 
-from pipeline.data.sources import digits, npz
+from pipeline.data.sources import bundled, npz
 
-SOURCES = {"digits": digits, "npz": npz}
+SOURCES = {**dict.fromkeys(bundled.SETS, bundled), "npz": npz}
+# whose values are no classes: without a task they are predicted
+NUMBERS = frozenset(name for name, known in bundled.SETS.items() if known.numbers)

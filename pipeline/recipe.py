@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 import models
 from models import ModelConfig, several
 from models.several import Ensemble, Selection
-from pipeline import single_step
+from pipeline import implied, single_step
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
@@ -256,7 +256,7 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     """Return the recipe that a mapping describes; raises InputError with every problem."""
     try:
         # as JSON, in which pydantic can be strict: true is not 1 and "7" is not 7, but a list is a tuple
-        whole = several.written_out(own_code.written_out(document))
+        whole = implied.written_out(several.written_out(own_code.written_out(document)))
         return Recipe.model_validate_json(json.dumps(whole, default=str), strict=True)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):

@@ -32,7 +32,7 @@ def document(verb: str, model: Path, data: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such data.
     """
-    bare = [name for name in SOURCES if name != "npz"]
+    bare = [name for name, module in SOURCES.items() if module.PATH is None]
     if data in bare:
         source = {"source": data}
     elif data.endswith(".npz"):

@@ -269,8 +269,9 @@ def test_single_step_is_a_recipe_of_the_file_and_that_step(verb: str, tmp_path: 
 def test_single_step_reads_arrays_of_the_users_own() -> None:
     assert recipes.for_step("prune", Path("x.keras"), "mine.npz").data.path == "mine.npz"
     with pytest.raises(InputError) as caught:
-        recipes.for_step("prune", Path("x.keras"), "mnist")
-    assert str(caught.value).startswith("--data mnist: no such data\n  expected: digits, or the path of an .npz file")
+        recipes.for_step("prune", Path("x.keras"), "mnst")
+    assert str(caught.value).startswith("--data mnst: no such data\n  expected: digits, iris, wine, ")
+    assert "imdb, or the path of an .npz file" in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["true", "yes", "'7'", "[3]", "2.5", "null"])

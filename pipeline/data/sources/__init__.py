@@ -1,18 +1,18 @@
 """Where samples come from: one module a source, or for several that are alike, all with the same face.
 
-    load(config) -> Source             reads the content
+    load(config, prepare) -> Source    reads the content; what has to be decoded is written once, through `prepare`
     input_shapes(config)               input name -> shape of one sample, of none of them read; None: no file
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
     KEYS                               the keys of the section `data` that not every source has, but this one
     PATH                               what data.path names; None: this source takes none
 
-A module may define a section of its own for the recipe, `data.NAME`.
+One that decodes says so with DECODES = True. A module may define a section of its own for the recipe, `data.NAME`.
 """
 
 from __future__ import annotations
 
-from pipeline.data.sources import bundled, npz
+from pipeline.data.sources import bundled, keras_datasets, npz
 
-SOURCES = {**dict.fromkeys(bundled.SETS, bundled), "npz": npz}
-# whose values are no classes: without a task they are predicted
+SOURCES = {**dict.fromkeys(bundled.SETS, bundled), **dict.fromkeys(keras_datasets.SETS, keras_datasets), "npz": npz}
+# whose values are no classes: they are predicted
 NUMBERS = frozenset(name for name, known in bundled.SETS.items() if known.numbers)

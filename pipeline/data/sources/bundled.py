@@ -20,7 +20,8 @@ from pipeline.data.sources.source import Source, Target
 from pipeline.errors import MissingError
 
 if TYPE_CHECKING:
-    from pipeline.data import DataConfig
+    from pipeline.data.config import DataConfig
+    from pipeline.data.prepared import Prepare
 
 KEYS = frozenset[str]()
 PATH = None
@@ -48,7 +49,7 @@ SETS = {
 }
 
 
-def load(config: DataConfig) -> Source:
+def load(config: DataConfig, prepare: Prepare) -> Source:  # noqa: ARG001 - every source has the same face
     """Return all samples: x float64 [n, *shape] and labels int64 [n], of diabetes numbers float64 [n]."""
     from sklearn import datasets
 

@@ -36,7 +36,8 @@ from pipeline.errors import InputError, MissingError
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.data import DataConfig
+    from pipeline.data.config import DataConfig
+    from pipeline.data.prepared import Prepare
 
 KEYS = frozenset[str]()
 PATH = None
@@ -80,7 +81,7 @@ class _Set:
         return "image" if self.shape else "text"
 
 
-def load(config: DataConfig) -> Source:
+def load(config: DataConfig, prepare: Prepare) -> Source:  # noqa: ARG001 - every source has the same face
     """Return all samples, those of the test split behind the others.
 
     Returns:

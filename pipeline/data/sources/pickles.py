@@ -1,4 +1,4 @@
-"""Arrays in a pickle, read without running any of it: of what a pickle can name, three names of NumPy's are understood.
+"""Arrays in a pickle, read without running any of it: of what a pickle can name, a few names are understood.
 
 CIFAR's files and the object arrays in imdb.npz are pickles. Keras unpickles them after it compared their hashes; here a
 file that somebody put into the cache cannot run code either: every other name in it is refused, and what stands for an
@@ -8,13 +8,13 @@ array or a dtype is a plain record, which is turned into an array after its type
 from __future__ import annotations
 
 import pickle
+import re
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-# lists of anything that is plain; unsigned and signed integers, floats
-_OBJECTS, _NUMBERS = "O", "uif"
+_OBJECTS, _NUMBERS = "O8", re.compile(r"[<>|][uif][1248]")
 
 
 class _Name:
@@ -40,20 +40,27 @@ class _Array:
         import numpy as np
 
         _, shape, dtype, column_major, content = self.state
-        order = "F" if column_major else "C"
-        if not isinstance(dtype, _Dtype) or dtype.name[:1] not in _OBJECTS + _NUMBERS:
+        lists = isinstance(dtype, _Dtype) and dtype.name == _OBJECTS
+        if not lists and not (isinstance(dtype, _Dtype) and _NUMBERS.fullmatch(dtype.order + dtype.name)):
             raise pickle.UnpicklingError("an array of another type than numbers or lists")
-        if dtype.name[:1] == _OBJECTS:
-            found = np.empty(len(content), dtype=object)
+        if lists:
+            found: np.ndarray = np.empty(len(content), dtype=object)
             for place, item in enumerate(content):
                 found[place] = item
         else:
-            found = np.frombuffer(content, np.dtype(dtype.name).newbyteorder(dtype.order))
-        return found.reshape(shape, order=order)
+            found = np.frombuffer(content, np.dtype(dtype.order + dtype.name))
+        return found.reshape(tuple(shape), order="F" if column_major else "C")
 
 
 def _text(name: str | bytes) -> str:
     return name.decode("ascii") if isinstance(name, bytes) else str(name)
+
+
+def _encoded(text: str = "", encoding: str = "latin1") -> bytes:
+    """What Python 3 writes for bytes where pickles of Python 2 have none of their own."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise pickle.UnpicklingError(f"text in {encoding!r}")
+    return text.encode("latin1")
 
 
 class _Reader(pickle.Unpickler):
@@ -65,6 +72,8 @@ class _Reader(pickle.Unpickler):
                 return _Name()
             case "numpy", "dtype":
                 return _Dtype
+            case ("_codecs", "encode") | ("__builtin__", "bytes"):
+                return _encoded
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is no array")
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import NUMBERS, SOURCES
+from pipeline.data.sources.image_folder import Config as ImageFolderConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
 
@@ -30,23 +31,25 @@ class DataConfig(Frozen):
     source: Literal[
         "digits", "iris", "wine", "breast_cancer", "diabetes",
         "mnist", "fashion_mnist", "cifar10", "cifar100", "imdb",
-        "npz",
+        "npz", "image_folder",
     ] = Field(
         default="digits",
         description="digits (8x8 images), iris, wine, breast_cancer, diabetes (numbers to predict): bundled with "
         "scikit-learn; mnist, fashion_mnist, cifar10, cifar100, imdb (texts): downloaded by Keras into its cache; npz: "
-        "your own arrays, in one file",
+        "your own arrays, in one file; image_folder: a folder of images for each class",
     )  # fmt: skip
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
         min_length=1,
-        description="npz: file with x_train, y_train and, if you like, x_test, y_test; from the working directory",
+        description="npz: file with x_train, y_train and, if you like, x_test, y_test; image_folder: the folder with "
+        "the class folders, or with train, validation and test that have these in them; from the working directory",
     )
     input_name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         max_length=100,
-        description="npz: name of the model's input; null: image, features where a sample is a row of numbers, or text",
+        description="npz, image_folder: name of the model's input; null: image, features where a sample is a row of "
+        "numbers, or text",
     )
     task: Task | None = Field(
         default=None,
@@ -54,7 +57,13 @@ class DataConfig(Frozen):
         "model gives its input back (autoencoder); null: classification, and of several outputs each by its type",
     )
     classes: tuple[str, ...] | None = Field(
-        default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
+        default=None,
+        min_length=2,
+        description="names of the classes, in the order of their numbers; null: of an npz the labels, 0 to the "
+        "highest; of an image_folder the names of the folders, sorted",
+    )
+    image_folder: ImageFolderConfig | None = Field(
+        default=None, description="the source image_folder: {size: [height, width], color, unreadable}; null: defaults"
     )
     split_seed: int = Field(
         default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
@@ -87,7 +96,8 @@ class DataConfig(Frozen):
         given = [key for key in type(self).model_fields if key in others and getattr(self, key) is not None]
         if given:
             raise ValueError(
-                f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
+                f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz; for "
+                "a folder of images, to image_folder"
             )
         if self.input_name in OUTPUTS:
             raise ValueError(f"input_name is {self.input_name!r}, which names an output of models")
@@ -97,6 +107,12 @@ class DataConfig(Frozen):
     def _task_is_of_the_source(self) -> DataConfig:
         if self.source in NUMBERS and self.task not in (None, "regression", "reconstruction"):
             raise ValueError(f"{self.source} holds numbers to predict: task is regression or reconstruction")
+        return self
+
+    @model_validator(mode="after")
+    def _folders_are_classes(self) -> DataConfig:
+        if self.source == "image_folder" and self.task in ("regression", "multilabel"):
+            raise ValueError(f"folders of images name classes, and the task is {self.task}: take an npz")
         return self
 
     @model_validator(mode="after")

@@ -5,14 +5,20 @@
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
     KEYS                               the keys of the section `data` that not every source has, but this one
     PATH                               what data.path names; None: this source takes none
+    PLACES                             True: where a file lies below data.path is content too (its folder is its label)
 
 One that decodes says so with DECODES = True. A module may define a section of its own for the recipe, `data.NAME`.
 """
 
 from __future__ import annotations
 
-from pipeline.data.sources import bundled, keras_datasets, npz
+from pipeline.data.sources import bundled, image_folder, keras_datasets, npz
 
-SOURCES = {**dict.fromkeys(bundled.SETS, bundled), **dict.fromkeys(keras_datasets.SETS, keras_datasets), "npz": npz}
+SOURCES = {
+    **dict.fromkeys(bundled.SETS, bundled),
+    **dict.fromkeys(keras_datasets.SETS, keras_datasets),
+    "npz": npz,
+    "image_folder": image_folder,
+}
 # whose values are no classes: they are predicted
 NUMBERS = frozenset(name for name, known in bundled.SETS.items() if known.numbers)

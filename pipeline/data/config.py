@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
-from pipeline.data.sources import NUMBERS, SOURCES
+from pipeline.data.sources import NUMBERS, PATHS, SECTIONS
 from pipeline.data.sources.image_folder import Config as ImageFolderConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
@@ -94,16 +94,17 @@ class DataConfig(Frozen):
 
     @model_validator(mode="after")
     def _keys_are_of_the_source(self) -> DataConfig:
-        source = SOURCES[self.source]
-        if source.PATH is not None and self.path is None:
-            raise ValueError(f"the source {self.source} needs path, {source.PATH}")
-        others = {key for module in SOURCES.values() for key in module.KEYS} - source.KEYS
-        given = [key for key in type(self).model_fields if key in others and getattr(self, key) is not None]
-        if given:
+        given = [key for key in ("path", "input_name", "classes") if getattr(self, key) is not None]
+        if self.source in PATHS and "path" not in given:
+            raise ValueError(f"the source {self.source} needs path, {PATHS[self.source]}")
+        if self.source not in PATHS and given:
             raise ValueError(
                 f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz; for "
                 "a folder of images, to image_folder"
             )
+        for key, source in SECTIONS.items():
+            if getattr(self, key) is not None and self.source != source:
+                raise ValueError(f"the section {key} is for the source {source}, but source is {self.source}")
         if self.input_name in OUTPUTS:
             raise ValueError(f"input_name is {self.input_name!r}, which names an output of models")
         return self

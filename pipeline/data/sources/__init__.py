@@ -3,11 +3,10 @@
     load(config, prepare) -> Source    reads the content; what has to be decoded is written once, through `prepare`
     input_shapes(config)               input name -> shape of one sample, of none of them read; None: no file
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
-    KEYS                               the keys of the section `data` that not every source has, but this one
-    PATH                               what data.path names; None: this source takes none
     PLACES                             True: where a file lies below data.path is content too (its folder is its label)
 
-One that decodes says so with DECODES = True. A module may define a section of its own for the recipe, `data.NAME`.
+One that decodes says so with DECODES = True, one that needs data.path says with PATH what that has to be. A module may
+define a section of its own for the recipe, `data.NAME`.
 """
 
 from __future__ import annotations
@@ -20,5 +19,9 @@ SOURCES = {
     "npz": npz,
     "image_folder": image_folder,
 }
+# what data.path has to be, for those that need one
+PATHS = {name: str(source.PATH) for name, source in SOURCES.items() if hasattr(source, "PATH")}
+# section of the recipe -> the source that it is for
+SECTIONS = {"image_folder": "image_folder"}
 # whose values are no classes: they are predicted
 NUMBERS = frozenset(name for name, known in bundled.SETS.items() if known.numbers)

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
     from pipeline.data.prepared import Prepare
 
-KEYS = frozenset[str]()
-PATH = None
-
 
 @dataclass(frozen=True)
 class _Set:

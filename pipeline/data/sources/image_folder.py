@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
     from pipeline.data.prepared import Prepare
 
-KEYS = frozenset({"path", "input_name", "classes", "image_folder"})
 PATH = "a folder with a folder of images for each class"
 DECODES = True
 # a file's place below data.path is content: it tells the label

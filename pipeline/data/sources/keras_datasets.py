@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
     from pipeline.data.prepared import Prepare
 
-KEYS = frozenset[str]()
-PATH = None
-
 # seconds without an answer after which a download is given up
 _PATIENCE_S = 60
 _DAMAGED = (

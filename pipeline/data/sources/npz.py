@@ -32,7 +32,6 @@ LAYOUT = (
 )
 TODO = "numpy.savez_compressed(FILE, x_train=..., y_train=..., x_test=..., y_test=...) and --set data.path=FILE"
 
-KEYS = frozenset({"path", "input_name", "classes"})
 PATH = "a file with the arrays x_train, y_train, x_test, y_test"
 
 _ARRAY = re.compile(r"(?P<side>[xy])_(?P<part>train|test)(?:_(?P<name>[A-Za-z][A-Za-z0-9_]*))?")

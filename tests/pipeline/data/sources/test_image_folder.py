@@ -200,7 +200,9 @@ def test_folders_of_images_predict_no_numbers(root: Path) -> None:
         config(root, task="regression")
     with pytest.raises(ValidationError, match="needs path, a folder with a folder of images for each class"):
         DataConfig(source="image_folder")
-    with pytest.raises(ValidationError, match="the source digits takes no image_folder"):
+    with pytest.raises(
+        ValidationError, match="the section image_folder is for the source image_folder, but source is digits"
+    ):
         DataConfig(image_folder={"color": "rgb"})
 
 

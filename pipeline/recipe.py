@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 import models
 from models import ModelConfig, several
 from models.several import Ensemble, Selection
-from pipeline import single_step
+from pipeline import implied, single_step
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
@@ -41,6 +41,8 @@ from pipeline.stages.quantize import Config as QuantizeConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
+# the keys of a model of which it has one, which says what kind of model it is
+_KINDS = ("architecture", "path", "builder")
 
 
 class Recipe(Frozen):
@@ -180,17 +182,21 @@ def built_in() -> dict[str, Traversable]:
     return {item.name.rsplit(".", 1)[0]: item for item in sorted(found, key=lambda item: item.name)}
 
 
-def load(source: str, overrides: Iterable[str] = (), *, trusted: bool = False) -> Recipe:
+def load(source: str | None, overrides: Iterable[str] = (), *, trusted: bool = False) -> Recipe:
     """Read and check a recipe.
 
     Args:
-        source: path of a YAML file, or the name of a built-in recipe.
+        source: path of a YAML file, or the name of a built-in recipe; None: see `single_step.default`.
         overrides: `a.b=value` assignments, the value in YAML; they go through the same checks as the file.
         trusted: whether the file may name programs and images to run and hosts to send data to; assignments may.
 
     Raises:
         InputError: the file or an assignment is wrong; the message lists every problem at once.
     """
+    overrides = list(overrides)
+    if source is None:
+        source, first = single_step.default(overrides)
+        overrides = [*first, *overrides]
     document = parse(_read(source), source)
     if not trusted and (found := risks(document)):
         raise InputError(
@@ -256,7 +262,7 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     """Return the recipe that a mapping describes; raises InputError with every problem."""
     try:
         # as JSON, in which pydantic can be strict: true is not 1 and "7" is not 7, but a list is a tuple
-        whole = several.written_out(own_code.written_out(document))
+        whole = implied.written_out(several.written_out(own_code.written_out(document)))
         return Recipe.model_validate_json(json.dumps(whole, default=str), strict=True)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
@@ -285,6 +291,8 @@ def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, 
             value = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError:
             raise InputError(f"--set {path}: the value is not YAML", expected="YAML", found=text) from None
+        if keys[0] == "model" and len(keys) == 2 and keys[1] in _KINDS and keys[1] not in (changed.get("model") or {}):
+            changed["model"] = {}  # a file takes the place of an architecture, and the other way round
         node: Any = changed
         for done, key in enumerate(keys[:-1]):
             if node.get(key) is None:

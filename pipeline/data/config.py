@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
+from pipeline.data.sources import NUMBERS, PATHS, SECTIONS
+from pipeline.data.sources.image_folder import Config as ImageFolderConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
 
@@ -26,19 +28,28 @@ class TextConfig(Frozen):
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz"] = Field(
-        default="digits", description="digits: 8x8 images, bundled; npz: your own arrays, in one file"
-    )
+    source: Literal[
+        "digits", "iris", "wine", "breast_cancer", "diabetes",
+        "mnist", "fashion_mnist", "cifar10", "cifar100", "imdb",
+        "npz", "image_folder",
+    ] = Field(
+        default="digits",
+        description="digits (8x8 images), iris, wine, breast_cancer, diabetes (numbers to predict): bundled with "
+        "scikit-learn; mnist, fashion_mnist, cifar10, cifar100, imdb (texts): downloaded by Keras into its cache; npz: "
+        "your own arrays, in one file; image_folder: a folder of images for each class",
+    )  # fmt: skip
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
         min_length=1,
-        description="npz: file with x_train, y_train and, if you like, x_test, y_test; from the working directory",
+        description="npz: file with x_train, y_train and, if you like, x_test, y_test; image_folder: the folder with "
+        "the class folders, or with train, validation and test that have these in them; from the working directory",
     )
     input_name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         max_length=100,
-        description="npz: name of the model's input; null: image, features where a sample is a row of numbers, or text",
+        description="npz, image_folder: name of the model's input; null: image, features where a sample is a row of "
+        "numbers, or text",
     )
     task: Task | None = Field(
         default=None,
@@ -46,7 +57,13 @@ class DataConfig(Frozen):
         "model gives its input back (autoencoder); null: classification, and of several outputs each by its type",
     )
     classes: tuple[str, ...] | None = Field(
-        default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
+        default=None,
+        min_length=2,
+        description="names of the classes, in the order of their numbers; null: of an npz the labels, 0 to the "
+        "highest; of an image_folder the names of the folders, sorted",
+    )
+    image_folder: ImageFolderConfig | None = Field(
+        default=None, description="the source image_folder: {size: [height, width], color, unreadable}; null: defaults"
     )
     split_seed: int = Field(
         default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
@@ -78,14 +95,30 @@ class DataConfig(Frozen):
     @model_validator(mode="after")
     def _keys_are_of_the_source(self) -> DataConfig:
         given = [key for key in ("path", "input_name", "classes") if getattr(self, key) is not None]
-        if self.source == "npz" and "path" not in given:
-            raise ValueError("the source npz needs path, a file with the arrays x_train, y_train, x_test, y_test")
-        if self.source != "npz" and given:
+        if self.source in PATHS and "path" not in given:
+            raise ValueError(f"the source {self.source} needs path, {PATHS[self.source]}")
+        if self.source not in PATHS and given:
             raise ValueError(
-                f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
+                f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz; for "
+                "a folder of images, to image_folder"
             )
+        for key, source in SECTIONS.items():
+            if getattr(self, key) is not None and self.source != source:
+                raise ValueError(f"the section {key} is for the source {source}, but source is {self.source}")
         if self.input_name in OUTPUTS:
             raise ValueError(f"input_name is {self.input_name!r}, which names an output of models")
+        return self
+
+    @model_validator(mode="after")
+    def _task_is_of_the_source(self) -> DataConfig:
+        if self.source in NUMBERS and self.task not in (None, "regression", "reconstruction"):
+            raise ValueError(f"{self.source} holds numbers to predict: task is regression or reconstruction")
+        return self
+
+    @model_validator(mode="after")
+    def _folders_are_classes(self) -> DataConfig:
+        if self.source == "image_folder" and self.task in ("regression", "multilabel"):
+            raise ValueError(f"folders of images name classes, and the task is {self.task}: take an npz")
         return self
 
     @model_validator(mode="after")

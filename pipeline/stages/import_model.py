@@ -104,6 +104,9 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         Path(model.path), splits.spec, splits.validation.x, job.folder, NAME, allow_custom_code=model.allow_custom_code,
         digest=job.found,
     )  # fmt: skip
+    if data.source == "image_folder":
+        shape = "x".join(map(str, splits.spec.input.shape))
+        job.emit(Note(NAME, f"every image has the shape of the model's input: {shape}"))
     for note in found.notes:
         job.emit(Note(NAME, note))
     if found.custom:

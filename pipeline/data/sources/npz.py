@@ -32,6 +32,8 @@ LAYOUT = (
 )
 TODO = "numpy.savez_compressed(FILE, x_train=..., y_train=..., x_test=..., y_test=...) and --set data.path=FILE"
 
+PATH = "a file with the arrays x_train, y_train, x_test, y_test"
+
 _ARRAY = re.compile(r"(?P<side>[xy])_(?P<part>train|test)(?:_(?P<name>[A-Za-z][A-Za-z0-9_]*))?")
 # dtype's kinds: integers and floats
 _NUMBERS = "iuf"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from pipeline.errors import InputError, RunError
-from pipeline.vectorizer import Vectorizer
+from pipeline.vectorizer import Rules, Vectorizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,7 +181,9 @@ class Spec:
 
 
 def _vectorizer(fields: Mapping[str, Any] | None) -> Vectorizer | None:
-    return None if fields is None else Vectorizer(tuple(fields["words"]), fields["length"])
+    if fields is None:
+        return None
+    return Vectorizer(tuple(fields["words"]), fields["length"], Rules(**fields["rules"]))
 
 
 def classifier(

@@ -14,6 +14,7 @@ from pipeline.measuring import quality
 from pipeline.measuring.interval import Interval as Measured
 from pipeline.report.baseline import Baseline, Gain
 from pipeline.report.model import Interval
+from pipeline.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,8 @@ def why_none(splits: Splits) -> str:
         return "the model has several inputs or outputs"
     if spec.head.task not in ("classification", "regression"):
         return f"there is none for the task {spec.head.task}"
+    if isinstance(splits.train.x, Rows):
+        return "scikit-learn would need all samples in memory at once"
     return ""
 
 

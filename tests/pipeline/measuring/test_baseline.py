@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.svm import LinearSVC
 from pipeline import data
 from pipeline.data import DataConfig
 from pipeline.measuring import baseline
+from pipeline.rows import Rows
 from tests import texts
 
 
@@ -90,3 +92,10 @@ def test_there_is_none_where_the_answer_is_no_class_and_no_value(tmp_path: Path)
     both = {"x_train_a": np.zeros((40, 2)) + np.arange(40)[:, None], "x_train_b": np.ones((40, 2)) * np.arange(2)}
     np.savez(tmp_path / "two.npz", y_train=np.arange(40) % 2, **both)
     assert "several inputs" in baseline.why_none(data.load(DataConfig(source="npz", path=str(tmp_path / "two.npz"))))
+
+
+def test_there_is_none_of_samples_that_stay_on_the_disk(tmp_path: Path) -> None:
+    splits = data.load(rows(tmp_path / "rows.npz"))
+    on_disk = data.Split(Rows(np.asarray(splits.train.x), np.arange(len(splits.train))), splits.train.y)
+    large = dataclasses.replace(splits, train=on_disk)
+    assert baseline.why_none(large) == "scikit-learn would need all samples in memory at once"

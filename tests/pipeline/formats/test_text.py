@@ -28,6 +28,15 @@ def test_saved_model_takes_strings_and_answers_as_keras_does_of_their_ids(conver
     assert np.abs(found["logits"] - written.logits).max() < 1e-5
 
 
+def test_saved_model_makes_words_of_strings_by_the_rules_of_the_data(converter: Child, tmp_path: Path) -> None:
+    rules = Rules("lower", "punctuation", "shape")
+    spec = text.spec_of(learned(texts.pieces()[0], texts.VOCABULARY, texts.WORDS, rules))
+    converter.call(text.write_saved_model, tmp_path / "ruled", spec)
+    found = converter.call(text.predict_saved_model, tmp_path / "ruled", text.SAMPLES)["logits"]
+    assert np.abs(found - converter.call(text.logits_of_ids, spec)).max() < 1e-5
+    assert np.abs(found - converter.call(text.logits_of_ids, text.SPEC)).max() > 1e-2
+
+
 @pytest.mark.parametrize("name", ["float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx"])
 def test_files_take_ids_at_any_batch_size(written: Exported, name: str) -> None:
     form = tflite if name.endswith("tflite") else onnx

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.data import same
+from pipeline.data import labels, same
 from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, split
 from pipeline.errors import InputError
@@ -68,15 +68,16 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         targets = {name: Target(target.y, None) for name, target in targets.items()}
     classes = [target.y for target in targets.values() if target.classes is not None]
     # numbers have no classes to be stratified by
-    labels = classes[0] if classes else np.zeros(total, np.int64)
-    if config.split.by == "random":
-        labels = np.zeros(total, np.int64)
+    strata = classes[0] if classes and config.split.by != "random" else np.zeros(total, np.int64)
     positions = split(
-        labels, config.split.shares(), config.split_seed, source.given, _groups(source, config), config.split.fold
+        strata, config.split.shares(), config.split_seed, source.given, _groups(source, config), config.split.fold
     )
     _require_single(source, config)
-    inputs: list[Input] = []
     notes = list(source.notes)
+    for name, target in targets.items():
+        if target.classes is not None and target.y.ndim == 1:
+            notes += labels.check(name, target, positions)
+    inputs: list[Input] = []
     if look:
         notes += same.leaks(source.x, [target.y for target in targets.values()], positions)
     for name, array in source.x.items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard
 
 from pipeline.errors import InputError, RunError
 from pipeline.rows import Rows
-from pipeline.vectorizer import Vectorizer
+from pipeline.vectorizer import Rules, Vectorizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,7 +184,9 @@ class Spec:
 
 
 def _vectorizer(fields: Mapping[str, Any] | None) -> Vectorizer | None:
-    return None if fields is None else Vectorizer(tuple(fields["words"]), fields["length"])
+    if fields is None:
+        return None
+    return Vectorizer(tuple(fields["words"]), fields["length"], Rules(**fields["rules"]))
 
 
 def classifier(

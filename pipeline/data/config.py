@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline import vectorizer
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import NUMBERS, PATHS, SECTIONS
@@ -15,7 +16,7 @@ from pipeline.predictor import OUTPUTS, Task
 
 
 class TextConfig(Frozen):
-    """How texts become token ids: lower case, no punctuation, split at whitespace, as Keras' TextVectorization."""
+    """How texts become token ids: without other keys as Keras' TextVectorization does it."""
 
     vocabulary: int = Field(
         default=10_000,
@@ -23,6 +24,31 @@ class TextConfig(Frozen):
         description="most token ids, by the frequency of words in the training split; 0 is padding, 1 any other word",
     )
     length: int = Field(default=64, ge=1, description="words of a text that count; shorter texts are padded")
+    standardize: vectorizer.Standardize = Field(
+        default="lower_and_strip_punctuation",
+        description="what becomes of a text first: lower_and_strip_punctuation, lower, strip_punctuation, none",
+    )
+    split: vectorizer.Split = Field(
+        default="whitespace",
+        description="where words end: whitespace; or punctuation: there, and each punctuation mark is a word",
+    )
+    digits: vectorizer.Digits = Field(
+        default="keep", description="keep; or shape: each digit becomes a 0, so that of a number its length counts"
+    )
+
+    @model_validator(mode="after")
+    def _marks_are_there_to_split_at(self) -> TextConfig:
+        if self.split == "punctuation" and self.rules.strips:
+            raise ValueError(
+                f"split is punctuation, which standardize {self.standardize} takes away: set standardize to lower or "
+                "none"
+            )
+        return self
+
+    @property
+    def rules(self) -> vectorizer.Rules:
+        """How a text becomes words."""
+        return vectorizer.Rules(self.standardize, self.split, self.digits)
 
 
 class DataConfig(Frozen):

@@ -199,7 +199,7 @@ def _text(texts: np.ndarray, config: DataConfig, name: str) -> Input:
             f"the input {name} is a text, and the recipe asks for what is of numbers", expected=f"no {said}",
             found="an array of strings", todo=f"remove {said}",
         )  # fmt: skip
-    found = learned(texts, config.text.vocabulary, config.text.length)
+    found = learned(texts, config.text.vocabulary, config.text.length, config.text.rules)
     if not found.words:
         raise InputError(
             f"the texts of {name} have no words", expected="words in the training split",

@@ -12,6 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.report import (
+    beside,
     commands,
     confusion,
     distribution,
@@ -42,6 +43,7 @@ SECTIONS = (
     Section("artifacts", "Artifacts", lambda report: bool(report.artifacts)),
     Section("bought", "What each stage bought", lambda report: bool(report.bought)),
     Section("model", "The model", lambda report: bool(report.models) and not report.bought),
+    Section("baseline", "Against a simple model", lambda report: bool(beside.rows(report))),
     Section("tradeoffs", "Accuracy against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
     Section("latencies", "Latency distributions", lambda report: bool(distribution.distributions(report))),
     Section("training", "Training", lambda report: bool(figures.histories(report))),
@@ -55,8 +57,8 @@ SECTIONS = (
 )
 
 ROOMS = {
-    "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge,
-    "headline": headline, "layers": layers, "several": several, "tradeoff": tradeoff, "words": words,
+    "beside": beside, "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures,
+    "gauge": gauge, "headline": headline, "layers": layers, "several": several, "tradeoff": tradeoff, "words": words,
     "waterfall": waterfall,
 }  # fmt: skip
 

@@ -60,6 +60,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
     "pipeline/report/data.py",
+    "pipeline/report/baseline.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",

@@ -21,6 +21,7 @@ from pipeline import single_step
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
+from pipeline.fit import problems as fit_problems
 from pipeline.fit.config import FitConfig
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
@@ -110,10 +111,7 @@ class Recipe(Frozen):
             yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
         if not isinstance(self.model, ModelFile) and not self.train:
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
-        if self.data.task in ("regression", "reconstruction") and self.train and self.train.label_smoothing:
-            yield f"train.label_smoothing is for labels, which a {self.data.task} has not: leave it out"
-        if isinstance(self.model, Builder) and self.model.loss and self.train and self.train.label_smoothing:
-            yield "train.label_smoothing is for the cross-entropy: leave it out, or leave out model.loss"
+        yield from self._fit_problems()
         if isinstance(self.model, ModelFile):
             from pipeline.formats.plain.folder import (
                 conflicts as graph_conflicts,  # what few recipes need, few wait for
@@ -127,6 +125,21 @@ class Recipe(Frozen):
         yield from self._batch_problems()
         if self.export and self.measure and self.judge:
             yield from conflicts(self.judge, self.plan(), self.measure.latency.percentile)
+
+    def _fit_problems(self) -> Iterator[str]:
+        """Yield what the sections that train ask for and cannot have."""
+        own = isinstance(self.model, Builder) and self.model.loss is not None
+        for name in ("train", "distill", "prune", "quantize"):
+            section: FitConfig | None = getattr(self, name)
+            if section is None:
+                continue
+            if name == "distill" and self.distill and isinstance(self.distill.student, Builder):
+                own = own or self.distill.student.loss is not None
+            yield from fit_problems.of_task(name, section, self.data.task)
+            if self.data.classes:
+                yield from fit_problems.of_names(name, section, self.data.classes)
+            if own:  # which all that trains on later uses too
+                yield from fit_problems.beside_own_loss(name, section)
 
     def _batch_problems(self) -> Iterator[str]:
         """Yield the batches that are measured, but that the server would refuse."""

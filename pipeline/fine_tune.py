@@ -17,7 +17,7 @@ from pipeline.events import Emit, Note
 from pipeline.fit import tasks
 from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning
 from pipeline.fit.loop import EVALUATION_BATCH, History, fit
-from pipeline.formats import keras_file
+from pipeline.formats import ends, keras_file
 from pipeline.own_code import objective as objectives
 from pipeline.quality import quality as quality_of
 
@@ -96,8 +96,9 @@ def tune(
 
 def quality(model: Any, splits: Splits) -> float:
     """Return a model's accuracy or R2 on the validation split, at most 1."""
-    answers = model.predict(arrays(splits.validation.x), batch_size=EVALUATION_BATCH, verbose=0)
-    return quality_of(tasks.only_head(splits.spec), np.asarray(splits.validation.y), answers)
+    head, part = tasks.only_head(splits.spec), splits.validation
+    found = model.predict(arrays(part.x), batch_size=EVALUATION_BATCH, verbose=0)
+    return quality_of(head, np.asarray(part.y), ends.judged(head, splits.spec.inputs, part.x, found))
 
 
 def metrics(splits: Splits, after: float, before: float | None = None, prefix: str = "") -> dict[str, float]:
@@ -106,14 +107,17 @@ def metrics(splits: Splits, after: float, before: float | None = None, prefix: s
     return {key: after} | ({} if before is None else {f"{key}_before": before})
 
 
+_NOUNS = {"f1": "F1", "r2": "R2", "roc_auc": "ROC AUC"}
+
+
 def shown(value: float, metric: str) -> str:
     """Return accuracy or R2 in words."""
-    return f"{value:.2%}" if metric == "accuracy" else f"R2 {value:.4f}"
+    return f"{value:.2%}" if metric == "accuracy" else f"{_NOUNS[metric]} {value:.4f}"
 
 
 def compared(metrics: Mapping[str, float], came: str = "the model that came in") -> tuple[float, float | None, str]:
     """Return a stage's quality on the validation split, that of the model that came in, and both in words."""
-    metric = "accuracy" if "val_accuracy" in metrics else "r2"
+    metric = next(name for name in ("accuracy", "f1", "r2", "roc_auc") if f"val_{name}" in metrics)
     after, before = metrics[f"val_{metric}"], metrics.get(f"val_{metric}_before")
     beside = "" if before is None else f", {came} had {shown(before, metric)}"
     return after, before, f"{shown(after, metric)} on the validation split{beside}"

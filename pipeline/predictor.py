@@ -33,6 +33,13 @@ ADDED: Mapping[Task, tuple[str, ...]] = {
     "anomaly": (SCORE,),
 }  # fmt: skip
 
+# what learns to give its input back, whatever it is judged by
+GIVING_BACK: frozenset[Task] = frozenset({"reconstruction", "anomaly"})
+
+_METRICS: Mapping[Task, str] = {
+    "classification": "accuracy", "multilabel": "f1", "regression": "r2", "reconstruction": "r2", "anomaly": "roc_auc"
+}  # fmt: skip
+
 OUTPUTS = frozenset({*ENDS.values(), *(name for names in ADDED.values() for name in names)})
 
 # some samples: [n, *shape] of the one input, or name -> that where there are several; texts are strings [n], or their
@@ -106,7 +113,7 @@ class Head:
     @property
     def metric(self) -> str:
         """What it is judged by: a number of at most 1, and more is better."""
-        return self._named("accuracy" if self.task == "classification" else "r2")
+        return self._named(_METRICS[self.task])
 
     def _named(self, what: str) -> str:
         return f"{self.name}_{what}" if self.name else what
@@ -135,6 +142,11 @@ class Spec:
     def ends(self) -> tuple[str, ...]:
         """The outputs that parity compares, one a head."""
         return tuple(head.end for head in self.heads)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The outputs that are kept of each sample: what parity compares, and what metrics are computed from."""
+        return tuple(dict.fromkeys(name for head in self.heads for name in (head.end, head.answer)))
 
     @property
     def outputs(self) -> tuple[str, ...]:

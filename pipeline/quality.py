@@ -18,6 +18,14 @@ def quality(head: Head, wanted: np.ndarray, answered: np.ndarray) -> float:
     """
     if head.task == "classification":
         return float(np.mean(answered.argmax(axis=1) == wanted))
+    if head.task == "multilabel":
+        from sklearn.metrics import f1_score
+
+        return float(f1_score(wanted, answered > 0, average="macro", zero_division=0))
+    if head.task == "anomaly":
+        from sklearn.metrics import roc_auc_score
+
+        return float(roc_auc_score(wanted, answered))
     flat = [array.reshape(len(array), -1) for array in (wanted, answered)]
     if head.task == "reconstruction":
         truth, found = (array.astype(np.float64) for array in flat)

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-
 # what pydantic puts into a path for a key of a mapping, and for the choices of a union that are no configs
 _UNION_TAG = re.compile(r"\[key\]|(literal|dict|tuple)\[.*\]")
 

@@ -6,10 +6,11 @@ epoch 7 sees what a run that was never interrupted saw, and parallel threads cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data import augment
+from pipeline.predictor import GIVING_BACK, rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,8 @@ def training(
     """Return one dataset of (x, y) batches that runs through the epochs first_epoch..last_epoch - 1 in turn.
 
     One dataset for all epochs, so that no epoch waits for an iterator to start. The last batch of each epoch is smaller
-    where the batch size does not divide the split.
+    where the batch size does not divide the split. Where the model is to give its input back, y is made of x, batch by
+    batch: x scaled to [0, 1], so that no second copy of the samples is held.
 
     Raises:
         InputError: augmentation that is impossible for these inputs.
@@ -74,9 +76,11 @@ def training(
         x, y = samples(order)
         if config.augment is not None:
             x = augment.apply(x, maps, spec.input.value_range[0])
-        return x, y
+        return (x, y) if rebuilt is None else (x, rebuilt(x))
 
-    samples = _cached(part) if config.cache else _uncached(part)
+    rebuilt = _rebuilt(spec)
+    held = arrays(part.x), () if rebuilt else arrays(part.y)
+    samples = _cached(held) if config.cache else _uncached(held)
     epochs = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
     batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return _prefetched(batches, config)
@@ -95,17 +99,24 @@ def arrays(samples: Samples) -> Any:
     return tuple(samples.values()) if isinstance(samples, Mapping) else samples
 
 
-def _cached(part: Split) -> Any:
+def _rebuilt(spec: Spec) -> Callable[[Any], Any] | None:
+    """Return what makes of a batch of samples what is to be learned of them; None: they come with it."""
+    if spec.heads[0].task not in GIVING_BACK:
+        return None
+    low, high = spec.input.value_range
+    return lambda x: (x - low) / (high - low)
+
+
+def _cached(held: Any) -> Any:
     import tensorflow as tf
 
-    held = tf.nest.map_structure(tf.constant, (arrays(part.x), arrays(part.y)))
-    return lambda order: tf.nest.map_structure(lambda tensor: tf.gather(tensor, order), held)
+    tensors = tf.nest.map_structure(tf.constant, held)
+    return lambda order: tf.nest.map_structure(lambda tensor: tf.gather(tensor, order), tensors)
 
 
-def _uncached(part: Split) -> Any:
+def _uncached(held: Any) -> Any:
     import tensorflow as tf
 
-    held = arrays(part.x), arrays(part.y)
     flat = tf.nest.flatten(held)
 
     def read(order: Any) -> Any:
@@ -117,11 +128,22 @@ def _uncached(part: Split) -> Any:
     return read
 
 
-def evaluation(part: Split, config: DataConfig, *, batch_size: int) -> Any:
-    """Return a dataset of (x, y) batches in the split's own order, never augmented."""
+def evaluation(part: Split, spec: Spec, config: DataConfig, *, batch_size: int) -> Any:
+    """Return a dataset of (x, y) batches in the split's own order, never augmented; y as in `training`.
+
+    Of anomalies nothing is learned, so a loss says something of normal samples alone: the others are left out.
+    """
+    import numpy as np
     import tensorflow as tf
 
-    batches = tf.data.Dataset.from_tensor_slices((arrays(part.x), arrays(part.y))).batch(batch_size)
+    rebuilt = _rebuilt(spec)
+    if rebuilt is None:
+        batches = tf.data.Dataset.from_tensor_slices((arrays(part.x), arrays(part.y))).batch(batch_size)
+    else:
+        x = part.x
+        if spec.head.task == "anomaly":
+            x = rows(x, np.flatnonzero(np.asarray(part.y) == 0))
+        batches = tf.data.Dataset.from_tensor_slices(arrays(x)).batch(batch_size).map(lambda x: (x, rebuilt(x)))
     if config.cache:
         batches = batches.cache()
     return _prefetched(batches, config)

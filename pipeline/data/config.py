@@ -42,8 +42,16 @@ class DataConfig(Frozen):
     )
     task: Task | None = Field(
         default=None,
-        description="classification: labels are classes; regression: they are numbers to predict; reconstruction: the "
-        "model gives its input back (autoencoder); null: classification, and of several outputs each by its type",
+        description="classification: labels are classes; multilabel: each sample has any number of labels, 0 or 1 in a "
+        "column each; regression: they are numbers to predict; reconstruction: the model gives its input back "
+        "(autoencoder); anomaly: it learns to give normal samples back, and what it gives back badly is an anomaly; "
+        "null: classification, and of several outputs each by its type",
+    )
+    anomaly: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="task anomaly: classes of the data that count as anomalies, which are not trained with; null: the "
+        "second of two",
     )
     classes: tuple[str, ...] | None = Field(
         default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
@@ -87,6 +95,15 @@ class DataConfig(Frozen):
     def _classes_are_of_a_classification(self) -> DataConfig:
         if self.classes is not None and self.task in ("regression", "reconstruction"):
             raise ValueError(f"classes names labels, which a {self.task} has not: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _anomalies_are_classes(self) -> DataConfig:
+        if self.anomaly is not None and self.task != "anomaly":
+            raise ValueError(f"anomaly names classes for the task anomaly, but task is {self.task or 'null'}")
+        unknown = [name for name in self.anomaly or () if self.classes and name not in self.classes]
+        if unknown:
+            raise ValueError(f"anomaly names {', '.join(unknown)}, but classes has {', '.join(self.classes or ())}")
         return self
 
     @model_validator(mode="after")

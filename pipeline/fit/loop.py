@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,10 @@ from pipeline.fit.config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Mo
 from pipeline.fit.curves import Curves
 from pipeline.fit.random import Chance, controlled
 from pipeline.fit.schedule import Watch, rates
+from pipeline.formats import ends
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code.objective import Objective
+from pipeline.quality import quality
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -89,6 +92,7 @@ def fit(
         DiskError: `work` cannot be written to.
     """
     head = tasks.only_head(splits.spec)
+    watching = [one for one in [tasks.metric(head)] if one is not None]
     steps = math.ceil(len(splits.train) / config.batch_size)
     table = rates(config, steps)
     loss, own = _own(objective, config, stage)
@@ -98,14 +102,15 @@ def fit(
         model.compile(
             optimizer=optimizer,
             loss=loss,
-            metrics=[tasks.metric(head), *own],
+            metrics=[*watching, *own],
         )
         optimizer.build(model.trainable_variables)
         names = (
-            *(name.replace("accuracy", head.metric) for name in METRICS),
+            *(name.replace("accuracy", head.metric) for name in METRICS if watching or name != "accuracy"),
             *(f"{part}{one.name}" for one in own for part in ("", "val_")),
         )
-        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
+        judge = None if watching else partial(_judged, model, splits)
+        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names, head.metric, judge)
         loop.resume()
         if not loop.finished:
             training = batches.training(
@@ -113,7 +118,7 @@ def fit(
                 first_epoch=loop.epoch, last_epoch=config.epochs,
             )  # fmt: skip
             validation = batches.evaluation(
-                splits.validation, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
+                splits.validation, splits.spec, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
             )
             model.fit(
                 training,
@@ -129,6 +134,13 @@ def fit(
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
     return loop.history()
+
+
+def _judged(model: Any, splits: Splits) -> float:
+    """Return what a model is judged by on the validation split; asked between two epochs, it changes nothing."""
+    head, part = tasks.only_head(splits.spec), splits.validation
+    found = model.predict(batches.arrays(part.x), batch_size=EVALUATION_BATCH, verbose=0)
+    return quality(head, np.asarray(part.y), ends.judged(head, splits.spec.inputs, part.x, found))
 
 
 def _own(objective: Objective | None, config: FitConfig, stage: str) -> tuple[Any | None, list[Any]]:
@@ -151,14 +163,14 @@ class _Loop:
 
     def __init__(
         self, model: Any, config: FitConfig, chance: Chance, table: np.ndarray, seed: int, stage: str,
-        folder: Path, emit: Emit, names: tuple[str, ...],
+        folder: Path, emit: Emit, names: tuple[str, ...], metric: str, judge: Callable[[], float] | None,
     ) -> None:  # fmt: skip
         self.model, self.config, self.chance, self.table = model, config, chance, table
         self.seed, self.stage, self.folder, self.emit = seed, stage, folder, emit
         self.steps = len(table) // config.epochs
         self.epoch = 0
         self.watch = Watch()
-        self.names = names
+        self.names, self.watched, self.judge = names, f"val_{metric}", judge
         self.metrics: dict[str, list[float]] = {name: [] for name in names}
         self.best: list[np.ndarray] = []
         self._curves: Curves | None = None
@@ -227,13 +239,15 @@ class _Loop:
             self.emit(Progress(self.stage, "step", step + 1, self.steps, dict(logs)))
 
     def _end(self, _epoch: int, logs: dict[str, float]) -> None:
+        if self.judge is not None:
+            logs = logs | {self.watched: self.judge()}
         latest = {name: float(logs[name]) for name in self.names if name in logs} | {"learning_rate": self._rates[-1]}
         if not math.isfinite(latest["val_loss"]):
             self._diverged(f"on the validation split after epoch {self.epoch + 1}", latest["val_loss"])
         self.epoch += 1
         for name in self.names:
             self.metrics[name].append(latest[name])
-        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": latest[self.names[3]]}, self.config)
+        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": latest[self.watched]}, self.config)
         weights = self.model.get_weights()
         if self.watch.best_epoch in (0, self.epoch):
             self.best = weights

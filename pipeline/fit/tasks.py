@@ -29,9 +29,15 @@ def only_head(spec: Spec) -> Head:
 
 
 def metric(head: Head) -> Any:
-    """Return the Keras metric that watches a head, named as in reports: accuracy, or r2 (`pipeline.quality`)."""
+    """Return the Keras metric that watches a head, named as in reports: accuracy, or r2 (`pipeline.quality`).
+
+    None where it takes all answers at once: it is computed of the validation split when an epoch ends.
+    """
     keras = load_keras()
     import tensorflow as tf
+
+    if head.task in ("multilabel", "anomaly"):
+        return None
 
     if head.task == "classification":
         return keras.metrics.SparseCategoricalAccuracy(name="accuracy")

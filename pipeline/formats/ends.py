@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.predictor import Head, Input, Spec
+from pipeline.predictor import Head, Input, Samples, Spec
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def call(model: Any, spec: Spec, samples: Mapping[str, Any]) -> list[Any]:
@@ -24,6 +27,27 @@ def answers(model: Any, spec: Spec, samples: Mapping[str, Any]) -> dict[str, Any
     found: dict[str, Any] = {}
     for head, end in zip(spec.heads, call(model, spec, samples), strict=True):
         found |= zip(head.outputs, _of(head, end, spec.inputs, samples), strict=True)
+    return found
+
+
+def judged(head: Head, inputs: Sequence[Input], samples: Samples, end: np.ndarray) -> np.ndarray:
+    """Return what a head is judged by (`Head.answer`), of what its Keras model ends in, with no graph made.
+
+    Args:
+        samples: raw values, those of one input [n, *shape].
+        end: what the model answers to them, [n, ...]; an autoencoder in [0, 1].
+
+    Returns:
+        the end itself; of an anomaly the score, float32 [n].
+    """
+    import numpy as np
+
+    if head.task != "anomaly":
+        return end
+    (one,) = inputs
+    low, high = one.value_range
+    scaled = (np.asarray(samples, np.float32) - np.float32(low)) / np.float32(high - low)
+    found: np.ndarray = np.square(end - scaled).reshape(len(end), -1).mean(axis=1)
     return found
 
 

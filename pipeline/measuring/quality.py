@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.measuring import accuracy, regression
-from pipeline.measuring.interval import Interval
+from pipeline.measuring.interval import Interval, percentile_bootstrap
 from pipeline.predictor import heads
+from pipeline.quality import quality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +21,17 @@ def metrics(spec: Spec, wanted: Samples, answers: Mapping[str, np.ndarray], resa
 
     Args:
         wanted: of the test split (`data.Split.y`).
-        answers: of the spec's `ends`.
+        answers: what is kept of them (`Spec.kept`).
     """
     found: dict[str, Interval] = {}
     for head, y in heads(spec, wanted):
-        if head.task == "classification":
+        if head.task in ("multilabel", "anomaly"):
+            one = {
+                head.metric: _bootstrapped(
+                    [quality(head, *some) for some in _drawn(resamples, y, answers[head.answer])]
+                )
+            }
+        elif head.task == "classification":
             one = accuracy.classification(y, answers[head.end], resamples=resamples)
         else:
             one = regression.metrics(
@@ -40,12 +47,34 @@ def drops(
     """Return what each head lost between two models, by its metric: positive where it was lost; see `metrics`."""
     found = {}
     for head, y in heads(spec, wanted):
-        if head.task == "classification":
+        if head.task in ("multilabel", "anomaly"):
+            both = _drawn(resamples, y, before[head.answer], after[head.answer])
+            lost = [quality(head, wanted, one) - quality(head, wanted, other) for wanted, one, other in both]
+            found[head.metric] = _bootstrapped(lost)
+        elif head.task == "classification":
             found[head.metric] = accuracy.drop(y, before[head.end], after[head.end], resamples=resamples)
         else:
             old, new = _in_its_units(head, spec, before), _in_its_units(head, spec, after)
             found[head.metric] = regression.drop(y, old, new, together=_together(head), resamples=resamples)
     return found
+
+
+def _drawn(resamples: int, *arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Yield arrays as they are, and then samples of them drawn again; those with one class alone are left out."""
+    import numpy as np
+
+    yield [np.asarray(one) for one in arrays]
+    random = np.random.default_rng(0)
+    for _ in range(resamples):
+        drawn = random.integers(0, len(arrays[0]), len(arrays[0]))
+        if len(np.unique(arrays[0][drawn])) > 1:
+            yield [np.asarray(one)[drawn] for one in arrays]
+
+
+def _bootstrapped(values: list[float]) -> Interval:
+    import numpy as np
+
+    return percentile_bootstrap(values[0], np.array(values[1:]))
 
 
 def _together(head: Head) -> bool:

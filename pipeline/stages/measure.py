@@ -292,6 +292,7 @@ def _measured(
     answers = {key: found for (name, key), found in facts.answers.items() if name == reference}
     # in process where there is such a run: what somebody else serves is not the reference
     compared_with = answers.get("", next(iter(answers.values()), None))
+    labels = [head.end for head in spec.heads if head.task == "multilabel"]
     error, runs = item.error or facts.attempts.errors.get(item.id), []
     passing = item.transient or item.id in facts.attempts.passing
     for group in groups:
@@ -305,7 +306,8 @@ def _measured(
                 lost = quality.drops(spec, wanted, compared_with, found, resamples)
                 metrics |= {f"{name}_drop": interval for name, interval in lost.items()}
             origin = f"{item.stage}.keras"
-            agreement = parity.compare(keras[origin], found, against=origin)
+            expected = {end: keras[origin][end] for end in spec.ends}
+            agreement = parity.compare(expected, found, against=origin, labels=labels)
         except RunError as broken:
             error = str(broken)
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.report.model import Interval
 
-NAMES = {"accuracy": "accuracy", "r2": "R2"}
+NAMES = {"accuracy": "accuracy", "f1": "F1", "r2": "R2", "roc_auc": "ROC AUC"}
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Quality:
 
     Attributes:
         head: its name where a model has several, else empty.
-        noun: "accuracy" or "R2".
+        noun: one of `NAMES`.
         found: at most 1, more is better.
     """
 
@@ -49,7 +49,8 @@ class Quality:
     @property
     def said(self) -> str:
         """The value as part of a sentence: "right on 97.2 %", "R2 0.4312"."""
-        value = f"right on {self.written(self.found.value)} %" if self.noun == "accuracy" else f"R2 {self.text}"
+        right = f"right on {self.written(self.found.value)} %"
+        value = right if self.noun == "accuracy" else f"{self.noun} {self.text}"
         return f"{self.head} {value}" if self.head and self.noun == "accuracy" else value
 
 

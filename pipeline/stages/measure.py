@@ -63,6 +63,7 @@ CODE = (
     "pipeline/parts.py",
     "pipeline/plan.py",
     "pipeline/predictor.py",
+    "pipeline/quality.py",
     "pipeline/report/answers.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",

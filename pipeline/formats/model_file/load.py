@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
-from pipeline.formats import custom_code, meaningful_line
+from pipeline.formats import custom_code, endings, meaningful_line
 from pipeline.formats.keras_config import shown
-from pipeline.formats.model_file import endings
 from pipeline.formats.model_file.keras3 import translated
 from pipeline.formats.model_file.kind import SAVE_IT
 from pipeline.formats.model_file.scan import Scanned

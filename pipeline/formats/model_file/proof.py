@@ -78,8 +78,8 @@ def prove(
     """
     import numpy as np
 
-    from pipeline.formats import ends, keras_file
-    from pipeline.formats.model_file import endings, load
+    from pipeline.formats import endings, ends, keras_file
+    from pipeline.formats.model_file import load
 
     imported, spec = keras_file.read(folder)
     weights = require_equal_weights(scanned, imported)

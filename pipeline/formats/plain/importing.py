@@ -16,9 +16,9 @@ import numpy as np
 
 from pipeline.errors import InputError, ModelmillError, RunError
 from pipeline.files import write_json
-from pipeline.formats import custom_code, keras_file, meaningful_line
+from pipeline.formats import custom_code, endings, keras_file, meaningful_line
 from pipeline.formats.keras_config import MODELS, shown, without_compiling
-from pipeline.formats.model_file import endings, importing
+from pipeline.formats.model_file import importing
 from pipeline.formats.model_file.proof import TOLERANCE, Proof
 from pipeline.formats.model_file.scan import YOUR_CODE, require_own
 from pipeline.formats.plain import folder as folders

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.formats.model_file.endings import HALVES, single
+from pipeline.formats.endings import HALVES, single
 from pipeline.legacy_keras import load as load_keras
 
 if TYPE_CHECKING:

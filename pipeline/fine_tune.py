@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.artifact import Artifact
 from pipeline.compress.distillation import Teaching
-from pipeline.data.batches import arrays
+from pipeline.data.batches import predict
 from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
@@ -97,7 +97,7 @@ def tune(
 def quality(model: Any, splits: Splits) -> float:
     """Return a model's accuracy or R2 on the validation split, at most 1."""
     head, part = tasks.only_head(splits.spec), splits.validation
-    found = model.predict(arrays(part.x), batch_size=EVALUATION_BATCH, verbose=0)
+    found = predict(model, part.x, batch_size=EVALUATION_BATCH)
     return quality_of(head, np.asarray(part.y), ends.judged(head, splits.spec.inputs, part.x, found))
 
 

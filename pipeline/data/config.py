@@ -65,6 +65,11 @@ class DataConfig(Frozen):
         description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range",
     )
     text: TextConfig = TextConfig()
+    memory_mb: Annotated[int, NEUTRAL] = Field(
+        default=1024,
+        ge=1,
+        description="samples that would take more, as float32, stay on the disk and are read batch by batch",
+    )
     augment: AugmentConfig | None = Field(default=None, description="random changes of training images; null: none")
     cache: Annotated[bool, NEUTRAL] = Field(
         default=True, description="hold the training samples as one tensor; false: gather from the array"

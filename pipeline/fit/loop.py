@@ -139,7 +139,7 @@ def fit(
 def _judged(model: Any, splits: Splits) -> float:
     """Return what a model is judged by on the validation split; asked between two epochs, it changes nothing."""
     head, part = tasks.only_head(splits.spec), splits.validation
-    found = model.predict(batches.arrays(part.x), batch_size=EVALUATION_BATCH, verbose=0)
+    found = batches.predict(model, part.x, batch_size=EVALUATION_BATCH)
     return quality(head, np.asarray(part.y), ends.judged(head, splits.spec.inputs, part.x, found))
 
 

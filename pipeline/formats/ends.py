@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.predictor import Head, Input, Samples, Spec
+from pipeline.predictor import Head, Input, Spec, Stored, rows
 
 if TYPE_CHECKING:
     import numpy as np
+
+_PIECE = 1024
 
 
 def call(model: Any, spec: Spec, samples: Mapping[str, Any]) -> list[Any]:
@@ -30,7 +32,7 @@ def answers(model: Any, spec: Spec, samples: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def judged(head: Head, inputs: Sequence[Input], samples: Samples, end: np.ndarray) -> np.ndarray:
+def judged(head: Head, inputs: Sequence[Input], samples: Stored, end: np.ndarray) -> np.ndarray:
     """Return what a head is judged by (`Head.answer`), of what its Keras model ends in, with no graph made.
 
     Args:
@@ -46,8 +48,11 @@ def judged(head: Head, inputs: Sequence[Input], samples: Samples, end: np.ndarra
         return end
     (one,) = inputs
     low, high = one.value_range
-    scaled = (np.asarray(samples, np.float32) - np.float32(low)) / np.float32(high - low)
-    found: np.ndarray = np.square(end - scaled).reshape(len(end), -1).mean(axis=1)
+    found = np.empty(len(end), np.float32)
+    for start in range(0, len(end), _PIECE):  # the samples may be on the disk
+        piece = slice(start, start + _PIECE)
+        scaled = (np.asarray(rows(samples, piece), np.float32) - np.float32(low)) / np.float32(high - low)
+        found[piece] = np.square(end[piece] - scaled).reshape(len(scaled), -1).mean(axis=1)
     return found
 
 

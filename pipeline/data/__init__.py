@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline import metric as metrics
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import SOURCES
@@ -61,6 +63,12 @@ class DataConfig(Frozen):
     classes: tuple[str, ...] | None = Field(
         default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
     )
+    metric: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what models are judged by: accuracy f1 roc_auc top_5_accuracy r2 mae ..., f1.CLASS of one class; "
+        "null: accuracy, of several labels f1, of values r2, of anomalies roc_auc",
+    )
     split_seed: int = Field(
         default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
     )
@@ -100,6 +108,14 @@ class DataConfig(Frozen):
     def _classes_are_of_a_classification(self) -> DataConfig:
         if self.classes is not None and self.task in ("regression", "reconstruction"):
             raise ValueError(f"classes names labels, which a {self.task} has not: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _metric_is_of_the_task(self) -> DataConfig:
+        # without a task the labels decide it, which are not loaded yet
+        task = self.task or ("classification" if self.classes is not None else None)
+        if self.metric is not None and (wrong := metrics.problem(self.metric, task, self.classes)):
+            raise ValueError(f"metric: {wrong}")
         return self
 
     @model_validator(mode="after")
@@ -188,7 +204,7 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False) -> Spli
         value_range, said = _value_range(array[positions["train"]], config, name if len(source.x) > 1 else "")
         inputs.append(Input(name, tuple(array.shape[1:]), value_range))
         notes += said
-    heads = _heads(targets, config, inputs, positions["train"])
+    heads = _judged(_heads(targets, config, inputs, positions["train"]), config.metric)
     parts = {}
     for name in NAMES:
         x = {one.name: _given(one, source.x[one.name][positions[name]], strings=strings) for one in inputs}
@@ -264,6 +280,20 @@ def _heads(
             mean = tuple(float(one) for one in values.mean(axis=0))
             heads.append(Head("regression", values.shape[1:], (), name, mean, deviation))
     return tuple(heads)
+
+
+def _judged(heads: tuple[Head, ...], metric: str | None) -> tuple[Head, ...]:
+    """Return the heads with the metric of the recipe, where there is one: of several those that can be judged by it."""
+    if metric is None:
+        return heads
+    wrong = [metrics.problem(metric, head.task, head.classes or None, math.prod(head.shape)) for head in heads]
+    if all(wrong):
+        raise InputError(
+            "data.metric cannot be what models for this data are judged by",
+            expected="a metric of what is to be predicted", found="; ".join(dict.fromkeys(one for one in wrong if one)),
+            todo="change data.metric, or leave it out",
+        )  # fmt: skip
+    return tuple(head if no else replace(head, judged=metric) for head, no in zip(heads, wrong, strict=True))
 
 
 def _text(texts: np.ndarray, config: DataConfig, name: str) -> Input:

@@ -29,6 +29,7 @@ from pipeline.fit.random import Chance, controlled
 from pipeline.fit.schedule import Watch, rates
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code.objective import Objective
+from pipeline.quality import of_model
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -40,7 +41,9 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class History:
-    """One value an epoch of each metric: losses and qualities (`fit/tasks.py`), and the rate of the last step.
+    """One value an epoch of each metric: losses, what Keras counts (`fit/tasks.py`), the rate of the last step.
+
+    And, where it is another one, what the model is judged by, on the validation split.
 
     Attributes:
         best_epoch: the best on validation, counted from 1; with early stopping the model has this epoch's weights.
@@ -93,17 +96,18 @@ def fit(
     with controlled(model) as chance, taught(model, teaching, head):
         optimizer = _optimizer(config)
         loss, own = objective.made() if objective else (None, [])
+        watched = tasks.metric(head)
         model.compile(
             optimizer=optimizer,
             loss=loss if loss is not None else tasks.loss(head, config.label_smoothing),
-            metrics=[tasks.metric(head), *own],
+            metrics=[watched, *own],
         )
         optimizer.build(model.trainable_variables)
-        names = (
-            *(name.replace("accuracy", head.metric) for name in METRICS),
-            *(f"{part}{one.name}" for one in own for part in ("", "val_")),
-        )
+        judged = f"val_{head.metric}"
+        counted = [name.replace("accuracy", watched.name) for name in METRICS]
+        names = (*dict.fromkeys((*counted, judged)), *(f"{part}{one.name}" for one in own for part in ("", "val_")))
         loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
+        loop.judged, loop.worth = judged, head.criterion.worth
         loop.resume()
         if not loop.finished:
             training = batches.training(
@@ -113,6 +117,8 @@ def fit(
             validation = batches.evaluation(
                 splits.validation, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
             )
+            if judged not in counted:
+                loop.judge = lambda: of_model(splits.spec, splits.validation, model.predict(validation, verbose=0))
             model.fit(
                 training,
                 validation_data=validation,
@@ -142,6 +148,10 @@ class _Loop:
         self.epoch = 0
         self.watch = Watch()
         self.names = names
+        # the key of what the model is judged by, and of which more is better; what computes it where Keras does not
+        self.judged = "val_accuracy"
+        self.worth: Callable[[float], float] = float
+        self.judge: Callable[[], float] | None = None
         self.metrics: dict[str, list[float]] = {name: [] for name in names}
         self.best: list[np.ndarray] = []
         self._curves: Curves | None = None
@@ -211,12 +221,15 @@ class _Loop:
 
     def _end(self, _epoch: int, logs: dict[str, float]) -> None:
         latest = {name: float(logs[name]) for name in self.names if name in logs} | {"learning_rate": self._rates[-1]}
+        if self.judge and math.isfinite(latest["val_loss"]):
+            latest[self.judged] = self.judge()
         if not math.isfinite(latest["val_loss"]):
             self._diverged(f"on the validation split after epoch {self.epoch + 1}", latest["val_loss"])
         self.epoch += 1
         for name in self.names:
             self.metrics[name].append(latest[name])
-        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": latest[self.names[3]]}, self.config)
+        worth = self.worth(latest[self.judged])
+        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": worth}, self.config)
         weights = self.model.get_weights()
         if self.watch.best_epoch in (0, self.epoch):
             self.best = weights

@@ -1,4 +1,4 @@
-"""What is minimized and what is watched for each task: a loss of (wanted, answered) and a metric of at most 1."""
+"""What is minimized and what Keras counts for each task: a loss of (wanted, answered) and a metric of at most 1."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def cross_entropy(label_smoothing: float) -> Any:
 
 
 def metric(head: Head) -> Any:
-    """Return the Keras metric that watches a head, named as in reports: accuracy, or r2 (`pipeline.quality`)."""
+    """Return the Keras metric that every fit of a head shows, named as in reports: accuracy, or r2."""
     keras = load_keras()
     import tensorflow as tf
 

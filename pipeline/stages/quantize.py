@@ -31,6 +31,7 @@ CODE = (
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
     "pipeline/own_code/__init__.py",
     "pipeline/own_code/config.py",
     "pipeline/own_code/objective.py",
@@ -39,6 +40,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/scoring",
     "pipeline/stages/quantize.py",
     "pipeline/vectorizer.py",
 )

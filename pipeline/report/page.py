@@ -19,6 +19,7 @@ from pipeline.report import (
     gauge,
     headline,
     layers,
+    metrics,
     several,
     tradeoff,
     words,
@@ -46,6 +47,7 @@ SECTIONS = (
     Section("bought", "What each stage bought", lambda report: bool(report.bought)),
     Section("model", "The model", lambda report: bool(report.models) and not report.bought),
     Section("tradeoffs", "{judged} against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
+    Section("metrics", "All metrics", lambda report: len(metrics.rows(report)) > 1),
     Section("latencies", "Latency distributions", lambda report: bool(distribution.distributions(report))),
     Section("training", "Training", lambda report: bool(figures.histories(report))),
     Section("layers", "Sparsity per layer", lambda report: any(model.layers for model in report.models)),
@@ -58,8 +60,8 @@ SECTIONS = (
 
 ROOMS = {
     "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge,
-    "headline": headline, "layers": layers, "several": several, "tradeoff": tradeoff, "words": words,
-    "waterfall": waterfall,
+    "headline": headline, "layers": layers, "metrics": metrics, "several": several, "tradeoff": tradeoff,
+    "waterfall": waterfall, "words": words,
 }  # fmt: skip
 
 

@@ -152,6 +152,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.measuring import runtimes
     from pipeline.measuring.facts import Facts, group, measure_all
     from pipeline.measuring.places import Local
+    from pipeline.measuring.quality import Qualities
     from pipeline.measuring.resume import resumed
     from pipeline.measuring.served import Served, Supply
     from pipeline.report import document
@@ -204,12 +205,12 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
                 behind()
         for one in here:
             resumed(one.place.name, [one], facts, parts, partial(measure_all, [one], facts))
-        if [head.task for head in splits.spec.heads] == ["classification"]:
-            write_answers(_answers(keras, facts, child, job.folder), job.folder)
+        qualities = Qualities(splits.spec, splits.test.y, measure.resamples)
+        if [head.task for head in splits.spec.heads] in (["classification"], ["multilabel"], ["anomaly"]):
+            write_answers(_answers(keras, facts, child, job.folder, qualities), job.folder)
     groups = [*here, *there]
 
     networks = [model for folder in made.values() for model in read_models(folder)]
-    qualities = Qualities(splits.spec, splits.test.y, measure.resamples)
     write_models(with_quality(networks, qualities, keras), job.folder)
     measured = [_measured(item, reference(exported).id, groups, keras, facts, qualities) for item in exported]
     document.write_artifacts(measured, job.folder)
@@ -252,7 +253,9 @@ def _by_output(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.
     }
 
 
-def _answers(keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child: Child, folder: Path) -> SplitAnswers:
+def _answers(
+    keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child: Child, folder: Path, qualities: Qualities
+) -> SplitAnswers:
     """Return what every model and every artifact that did not fail answered, and keep pictures of the hardest samples.
 
     An artifact that is measured in several places is told once, by its first.
@@ -263,13 +266,12 @@ def _answers(keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child:
     from pipeline.report.answers import SplitAnswers
 
     test, spec = facts.splits.test, facts.splits.spec
-    (end,) = spec.ends
-    labels = np.asarray(test.y)
-    logits = {name: found[end] for name, found in keras.items()}
+    head, wanted = spec.head, np.asarray(test.y)
+    answered = {name: found[head.answer] for name, found in keras.items()}
     for (name, _), found in facts.answers.items():
         if name not in facts.attempts.errors:
-            logits.setdefault(name, found[end])
-    told = [answers.described(name, labels, found) for name, found in logits.items()]
+            answered.setdefault(name, found[head.answer])
+    told = [answers.of_head(name, head, wanted, found) for name, found in answered.items()]
     shown = sorted({example.index for one in told for example in one.hardest})
     drawn: dict[int, str] = {}
     if shown and len(spec.inputs) == 1 and pictures.are_images(spec.input.shape):
@@ -279,8 +281,9 @@ def _answers(keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child:
             (folder / EXAMPLES / f"{index}.png").write_bytes(image)
             drawn[index] = f"stages/{NAME}/{EXAMPLES}/{index}.png"
     return SplitAnswers(
-        samples=len(test), classes=list(spec.head.classes), answers=[answers.pictured(one, drawn) for one in told]
-    )
+        samples=len(test), classes=list(head.classes), answers=[answers.pictured(one, drawn) for one in told],
+        support=answers.support(head, wanted), undefined=qualities.undefined(),
+    )  # fmt: skip
 
 
 def _measured(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard
 
+from pipeline import metric as metrics
 from pipeline.errors import InputError, RunError
 from pipeline.rows import Rows
 from pipeline.vectorizer import Vectorizer
@@ -36,10 +37,6 @@ ADDED: Mapping[Task, tuple[str, ...]] = {
 
 # what learns to give its input back, whatever it is judged by
 GIVING_BACK: frozenset[Task] = frozenset({"reconstruction", "anomaly"})
-
-_METRICS: Mapping[Task, str] = {
-    "classification": "accuracy", "multilabel": "f1", "regression": "r2", "reconstruction": "r2", "anomaly": "roc_auc"
-}  # fmt: skip
 
 OUTPUTS = frozenset({*ENDS.values(), *(name for names in ADDED.values() for name in names)})
 
@@ -89,6 +86,7 @@ class Head:
         shape: of one sample's output.
         classes: the label names, in the order of the logits; empty for other tasks.
         mean, deviation: of the values to predict in the training split, one for each; empty for other tasks.
+        judged: the name of the metric that the recipe chose; empty: the task's own (`pipeline.metric.DEFAULTS`).
     """
 
     task: Task
@@ -97,6 +95,7 @@ class Head:
     name: str = ""
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
+    judged: str = ""
 
     @property
     def end(self) -> str:
@@ -115,8 +114,16 @@ class Head:
 
     @property
     def metric(self) -> str:
-        """What it is judged by: a number of at most 1, and more is better."""
-        return self._named(_METRICS[self.task])
+        """The key of what it is judged by: the metric's name, after the head's where there are several."""
+        return self._named(self.criterion.name)
+
+    @property
+    def criterion(self) -> metrics.Metric:
+        """The metric that it is judged by."""
+        name = self.judged or metrics.DEFAULTS[self.task]
+        found = metrics.find(name)
+        assert found is not None, name  # `data` takes no other
+        return found
 
     def _named(self, what: str) -> str:
         return f"{self.name}_{what}" if self.name else what

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline import metric as metrics
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.split import SplitConfig
@@ -55,6 +56,12 @@ class DataConfig(Frozen):
     )
     classes: tuple[str, ...] | None = Field(
         default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
+    )
+    metric: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what models are judged by: accuracy f1 roc_auc top_5_accuracy r2 mae ..., f1.CLASS of one class; "
+        "null: accuracy, of several labels f1, of values r2, of anomalies roc_auc",
     )
     split_seed: int = Field(
         default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
@@ -109,6 +116,14 @@ class DataConfig(Frozen):
         unknown = [name for name in self.anomaly or () if self.classes and name not in self.classes]
         if unknown:
             raise ValueError(f"anomaly names {', '.join(unknown)}, but classes has {', '.join(self.classes or ())}")
+        return self
+
+    @model_validator(mode="after")
+    def _metric_is_of_the_task(self) -> DataConfig:
+        # without a task the labels decide it, which are not loaded yet
+        task = self.task or ("classification" if self.classes is not None else None)
+        if self.metric is not None and (wrong := metrics.problem(self.metric, task, self.classes)):
+            raise ValueError(f"metric: {wrong}")
         return self
 
     @model_validator(mode="after")

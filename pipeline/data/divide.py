@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from pipeline import metric as metrics
 from pipeline.data import anomalies, multilabel, same
 from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, Name, split
@@ -76,7 +77,7 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         value_range, said = _value_range(Rows(array, positions["train"]), config, name if len(source.x) > 1 else "")
         inputs.append(Input(name, tuple(array.shape[1:]), value_range))
         notes += said
-    heads = _heads(targets, config, inputs, positions["train"])
+    heads = _judged(_heads(targets, config, inputs, positions["train"]), config.metric)
     parts = {}
     large = 4 * sum(array.size for array in source.x.values()) > config.memory_mb << 20
     if large:
@@ -221,6 +222,20 @@ def _heads(
             mean = tuple(float(one) for one in values.mean(axis=0))
             heads.append(Head("regression", values.shape[1:], (), name, mean, deviation))
     return tuple(heads)
+
+
+def _judged(heads: tuple[Head, ...], metric: str | None) -> tuple[Head, ...]:
+    """Return the heads with the metric of the recipe, where there is one: of several those that can be judged by it."""
+    if metric is None:
+        return heads
+    wrong = [metrics.problem(metric, head.task, head.classes or None, math.prod(head.shape)) for head in heads]
+    if all(wrong):
+        raise InputError(
+            "data.metric cannot be what models for this data are judged by",
+            expected="a metric of what is to be predicted", found="; ".join(dict.fromkeys(one for one in wrong if one)),
+            todo="change data.metric, or leave it out",
+        )  # fmt: skip
+    return tuple(head if no else replace(head, judged=metric) for head, no in zip(heads, wrong, strict=True))
 
 
 def _text(texts: np.ndarray, config: DataConfig, name: str) -> Input:

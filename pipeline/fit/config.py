@@ -12,7 +12,7 @@ from pipeline.config import NEUTRAL, Frozen
 # folder of the TensorBoard logs, beside the checkpoints
 TENSORBOARD = "tensorboard"
 
-# val_accuracy stands for what the task is judged by: of values it is val_r2
+# val_accuracy stands for what models are judged by (data.metric), whichever way is better
 Monitor = Literal["val_loss", "val_accuracy"]
 
 
@@ -125,7 +125,7 @@ class Plateau(_Schedule):
 
     name: Literal["plateau"] = "plateau"
     monitor: Monitor = Field(
-        default="val_loss", description="what has to get better; val_accuracy: R2 where values are predicted"
+        default="val_loss", description="what has to get better; val_accuracy: data.metric, whatever that is"
     )
     factor: float = Field(default=0.5, gt=0, lt=1, description="what the rate is multiplied by")
     patience: int = Field(default=5, ge=1, description="epochs without improvement before it falls")
@@ -140,7 +140,7 @@ class EarlyStopping(Frozen):
     """Stop when the validation stops getting better; the best epoch's weights are restored, also at the last epoch."""
 
     monitor: Monitor = Field(
-        default="val_loss", description="what has to get better; val_accuracy: R2 where values are predicted"
+        default="val_loss", description="what has to get better; val_accuracy: data.metric, whatever that is"
     )
     patience: int = Field(default=10, ge=1, description="epochs without improvement before it stops")
     min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement: more than this")
@@ -224,8 +224,8 @@ class FineTuning(FitConfig):
     max_accuracy_loss: Annotated[float, NEUTRAL] = Field(
         default=0.02,
         ge=0,
-        le=1,
-        description="most that may be lost on the validation split against the model that came in; 0.02 is two points",
+        description="most that may be lost of data.metric on the validation split against the model that came in; 0.02 "
+        "is two points, or 0.02 of an error's own unit",
     )
     on_regression: Annotated[Literal["stop", "keep_best", "continue"], NEUTRAL] = Field(
         default="stop",

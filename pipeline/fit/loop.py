@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +27,9 @@ from pipeline.fit.config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Mo
 from pipeline.fit.curves import Curves
 from pipeline.fit.random import Chance, controlled
 from pipeline.fit.schedule import Watch, rates
-from pipeline.formats import ends
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code.objective import Objective
-from pipeline.quality import quality
+from pipeline.quality import of_model
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -43,7 +41,9 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class History:
-    """One value an epoch of each metric: losses and qualities (`fit/tasks.py`), and the rate of the last step.
+    """One value an epoch of each metric: losses, what Keras counts (`fit/tasks.py`), the rate of the last step.
+
+    And, where it is another one, what the model is judged by, on the validation split.
 
     Attributes:
         best_epoch: the best on validation, counted from 1; with early stopping the model has this epoch's weights.
@@ -92,25 +92,20 @@ def fit(
         DiskError: `work` cannot be written to.
     """
     head = tasks.only_head(splits.spec)
-    watching = [one for one in [tasks.metric(head)] if one is not None]
     steps = math.ceil(len(splits.train) / config.batch_size)
     table = rates(config, steps)
     loss, own = _own(objective, config, stage)
     loss = loss if loss is not None else losses.of(head, config, splits.train.y, stage=stage)
     with controlled(model) as chance, taught(model, teaching, head, losses.distance(config)):
         optimizer = _optimizer(config)
-        model.compile(
-            optimizer=optimizer,
-            loss=loss,
-            metrics=[*watching, *own],
-        )
+        watched = tasks.metric(head)
+        model.compile(optimizer=optimizer, loss=loss, metrics=[watched, *own])
         optimizer.build(model.trainable_variables)
-        names = (
-            *(name.replace("accuracy", head.metric) for name in METRICS if watching or name != "accuracy"),
-            *(f"{part}{one.name}" for one in own for part in ("", "val_")),
-        )
-        judge = None if watching else partial(_judged, model, splits)
-        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names, head.metric, judge)
+        judged = f"val_{head.metric}"
+        counted = [name.replace("accuracy", watched.name) for name in METRICS]
+        names = (*dict.fromkeys((*counted, judged)), *(f"{part}{one.name}" for one in own for part in ("", "val_")))
+        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
+        loop.judged, loop.worth = judged, head.criterion.worth
         loop.resume()
         if not loop.finished:
             training = batches.training(
@@ -120,6 +115,12 @@ def fit(
             validation = batches.evaluation(
                 splits.validation, splits.spec, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
             )
+            if judged not in counted:
+                # of all its samples, also of anomalies, which the loss leaves out
+                loop.judge = lambda: of_model(
+                    splits.spec, splits.validation,
+                    batches.predict(model, splits.validation.x, batch_size=EVALUATION_BATCH),
+                )  # fmt: skip
             model.fit(
                 training,
                 validation_data=validation,
@@ -134,13 +135,6 @@ def fit(
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
     return loop.history()
-
-
-def _judged(model: Any, splits: Splits) -> float:
-    """Return what a model is judged by on the validation split; asked between two epochs, it changes nothing."""
-    head, part = tasks.only_head(splits.spec), splits.validation
-    found = batches.predict(model, part.x, batch_size=EVALUATION_BATCH)
-    return quality(head, np.asarray(part.y), ends.judged(head, splits.spec.inputs, part.x, found))
 
 
 def _own(objective: Objective | None, config: FitConfig, stage: str) -> tuple[Any | None, list[Any]]:
@@ -163,14 +157,18 @@ class _Loop:
 
     def __init__(
         self, model: Any, config: FitConfig, chance: Chance, table: np.ndarray, seed: int, stage: str,
-        folder: Path, emit: Emit, names: tuple[str, ...], metric: str, judge: Callable[[], float] | None,
+        folder: Path, emit: Emit, names: tuple[str, ...],
     ) -> None:  # fmt: skip
         self.model, self.config, self.chance, self.table = model, config, chance, table
         self.seed, self.stage, self.folder, self.emit = seed, stage, folder, emit
         self.steps = len(table) // config.epochs
         self.epoch = 0
         self.watch = Watch()
-        self.names, self.watched, self.judge = names, f"val_{metric}", judge
+        self.names = names
+        # the key of what the model is judged by, and of which more is better; what computes it where Keras does not
+        self.judged = "val_accuracy"
+        self.worth: Callable[[float], float] = float
+        self.judge: Callable[[], float] | None = None
         self.metrics: dict[str, list[float]] = {name: [] for name in names}
         self.best: list[np.ndarray] = []
         self._curves: Curves | None = None
@@ -239,15 +237,16 @@ class _Loop:
             self.emit(Progress(self.stage, "step", step + 1, self.steps, dict(logs)))
 
     def _end(self, _epoch: int, logs: dict[str, float]) -> None:
-        if self.judge is not None:
-            logs = logs | {self.watched: self.judge()}
         latest = {name: float(logs[name]) for name in self.names if name in logs} | {"learning_rate": self._rates[-1]}
+        if self.judge and math.isfinite(latest["val_loss"]):
+            latest[self.judged] = self.judge()
         if not math.isfinite(latest["val_loss"]):
             self._diverged(f"on the validation split after epoch {self.epoch + 1}", latest["val_loss"])
         self.epoch += 1
         for name in self.names:
             self.metrics[name].append(latest[name])
-        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": latest[self.watched]}, self.config)
+        worth = self.worth(latest[self.judged])
+        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": worth}, self.config)
         weights = self.model.get_weights()
         if self.watch.best_epoch in (0, self.epoch):
             self.best = weights

@@ -1,4 +1,4 @@
-"""What can be trained, and what is watched for each task: a metric of at most 1."""
+"""What can be trained, and what Keras counts for each task while it is: a metric of at most 1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
+from pipeline.predictor import GIVING_BACK
 
 if TYPE_CHECKING:
     from pipeline.predictor import Head, Spec
@@ -29,15 +30,20 @@ def only_head(spec: Spec) -> Head:
 
 
 def metric(head: Head) -> Any:
-    """Return the Keras metric that watches a head, named as in reports: accuracy, or r2 (`pipeline.quality`).
+    """Return the Keras metric that every fit of a head shows, named as in reports: accuracy, or r2.
 
-    None where it takes all answers at once: it is computed of the validation split when an epoch ends.
+    Of several labels it is the share of samples of which all are right; of anomaly detection, R2 of normal samples.
     """
     keras = load_keras()
     import tensorflow as tf
 
-    if head.task in ("multilabel", "anomaly"):
-        return None
+    if head.task == "multilabel":
+
+        def all_right(wanted: Any, logits: Any) -> Any:
+            right = tf.equal(tf.cast(wanted, tf.float32) > 0.5, logits > 0)
+            return tf.cast(tf.reduce_all(right, axis=-1), tf.float32)
+
+        return keras.metrics.MeanMetricWrapper(all_right, name="accuracy")
 
     if head.task == "classification":
         return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
@@ -68,7 +74,7 @@ def metric(head: Head) -> Any:
 
         def result(self) -> Any:
             total = self.squares - tf.square(self.sums) / tf.maximum(self.samples, 1.0)
-            if head.task == "reconstruction":
+            if head.task in GIVING_BACK:
                 return 1 - tf.reduce_sum(self.errors) / tf.reduce_sum(total)
             return 1 - tf.reduce_mean(self.errors / total)
 

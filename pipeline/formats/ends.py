@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.predictor import Head, Input, Spec, Stored, rows
-
-if TYPE_CHECKING:
-    import numpy as np
-
-_PIECE = 1024
+from pipeline.predictor import Head, Input, Spec
 
 
 def call(model: Any, spec: Spec, samples: Mapping[str, Any]) -> list[Any]:
@@ -29,30 +24,6 @@ def answers(model: Any, spec: Spec, samples: Mapping[str, Any]) -> dict[str, Any
     found: dict[str, Any] = {}
     for head, end in zip(spec.heads, call(model, spec, samples), strict=True):
         found |= zip(head.outputs, _of(head, end, spec.inputs, samples), strict=True)
-    return found
-
-
-def judged(head: Head, inputs: Sequence[Input], samples: Stored, end: np.ndarray) -> np.ndarray:
-    """Return what a head is judged by (`Head.answer`), of what its Keras model ends in, with no graph made.
-
-    Args:
-        samples: raw values, those of one input [n, *shape].
-        end: what the model answers to them, [n, ...]; an autoencoder in [0, 1].
-
-    Returns:
-        the end itself; of an anomaly the score, float32 [n].
-    """
-    import numpy as np
-
-    if head.task != "anomaly":
-        return end
-    (one,) = inputs
-    low, high = one.value_range
-    found = np.empty(len(end), np.float32)
-    for start in range(0, len(end), _PIECE):  # the samples may be on the disk
-        piece = slice(start, start + _PIECE)
-        scaled = (np.asarray(rows(samples, piece), np.float32) - np.float32(low)) / np.float32(high - low)
-        found[piece] = np.square(end[piece] - scaled).reshape(len(scaled), -1).mean(axis=1)
     return found
 
 

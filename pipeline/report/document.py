@@ -178,7 +178,8 @@ class Check(Frozen):
 class Run(Frozen):
     """One artifact in one runtime.
 
-    `threads` is null where nobody knows: a remote server's. `encoding` is that of the tensors on the wire.
+    `threads` is null where nobody knows: a remote server's. `encoding` is that of the tensors on the wire. `judged` are
+    the keys of the metrics that it is judged by, one for each output; of these there is a `METRIC_drop`, too.
     """
 
     runtime: Literal["served", "litert", "onnxruntime", "tflite-micro", "tensorflow"]
@@ -188,6 +189,7 @@ class Run(Frozen):
     server: dict[str, str | None] | None = None
     encoding: str | None = None
     metrics: dict[str, Interval]
+    judged: list[str] = Field(default_factory=list)
     parity: Parity
     latency: list[Latency]
     checks: list[Check] = Field(default_factory=list)

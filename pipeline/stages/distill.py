@@ -47,11 +47,13 @@ CODE = (
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
     "pipeline/own_code",
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
+    "pipeline/scoring",
     "pipeline/stages/distill.py",
     "pipeline/vectorizer.py",
 )

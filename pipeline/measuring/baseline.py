@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.measuring import quality
 from pipeline.measuring.interval import Interval as Measured
+from pipeline.measuring.quality import Qualities
 from pipeline.report.baseline import Baseline, Gain
 from pipeline.report.model import Interval
 from pipeline.rows import Rows
@@ -89,18 +89,20 @@ def compared(
         answers: name of a model or an artifact -> end -> of the test split [n, ...].
         resamples: of each interval.
     """
-    spec, wanted = splits.spec, splits.test.y
+    qualities = Qualities(splits.spec, splits.test.y, resamples)
 
     def described(found: Mapping[str, Measured]) -> dict[str, Interval]:
         return {name: Interval(**interval.to_dict()) for name, interval in found.items()}
 
     gains = [
         # what the baseline lost against a model is what the model gained
-        Gain(of=name, metrics=described(quality.drops(spec, wanted, found, fitted.answers, resamples)))
+        Gain(of=name, metrics=described(qualities.drops(found, fitted.answers)))
         for name, found in answers.items()
     ]
-    metrics = described(quality.metrics(spec, wanted, fitted.answers, resamples))
-    return Baseline(name=fitted.name, settings=fitted.settings, samples=len(splits.train), metrics=metrics, gains=gains)
+    return Baseline(
+        name=fitted.name, settings=fitted.settings, samples=len(splits.train),
+        metrics=described(qualities.metrics(fitted.answers)), judged=qualities.judged, gains=gains,
+    )  # fmt: skip
 
 
 def _of_texts(sorts: bool) -> tuple[Any, str, str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from pipeline.config import Frozen
 from pipeline.files import write_json
 from pipeline.report.model import Interval
@@ -27,13 +29,15 @@ class Gain(Frozen):
 class Baseline(Frozen):
     """A simple model of scikit-learn's that was fitted to the same training split of `samples` samples.
 
-    `metrics` are over the test split. It has no artifact and no latency.
+    `metrics` are over the test split; `judged` are the keys of those that it is judged by. It has no artifact and no
+    latency.
     """
 
     name: str
     settings: str
     samples: int
     metrics: dict[str, Interval]
+    judged: list[str] = Field(default_factory=list)
     gains: list[Gain]
 
     def gain(self, of: str) -> Gain | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.report.document import Report
 from pipeline.report.model import Interval
-from pipeline.report.quality import Quality, quality
+from pipeline.report.quality import Judged, Quality, quality
 from pipeline.report.words import number
 
 
@@ -24,7 +24,7 @@ class Row:
         if self.gained is None:
             return ""
         low, value, high = (self._signed(edge) for edge in (self.gained.low, self.gained.value, self.gained.high))
-        return f"{value}{' points' if self.found.unit else ''} ({low} to {high})"
+        return f"{value}{self.found.metric.step} ({low} to {high})"
 
     @property
     def word(self) -> str:
@@ -34,24 +34,23 @@ class Row:
         return "better" if self.gained.low > 0 else "worse" if self.gained.high < 0 else "no difference proven"
 
     def _signed(self, value: float) -> str:
-        text = self.found.written(value)
-        return text if text.startswith("-") else f"+{text}"
+        return self.found.metric.difference(value, signed=True)
 
 
 def rows(report: Report) -> list[Row]:
     """Return the baseline, the reference's model, what is served and the result; none without a baseline."""
     baseline = report.baseline
-    first = quality(baseline.metrics) if baseline else None
+    first = quality(baseline) if baseline else None
     if baseline is None or first is None:
         return []
     found = [Row(baseline.name, first, None)]
-    metrics = {model.key: model.metrics for model in report.models}
-    metrics |= {item.id: item.runs[0].metrics for item in report.artifacts if item.runs}
+    judged: dict[str, Judged] = {model.key: model for model in report.models}
+    judged |= {item.id: item.runs[0] for item in report.artifacts if item.runs}
     line = [model.key for model in report.models if not model.variant][:1]
     for name in dict.fromkeys([*line, report.to_serve, report.final]):
-        gain, one = baseline.gain(name or ""), quality(metrics.get(name or "", {}))
-        if gain and one:
-            found.append(Row(gain.of, one, next(iter(gain.metrics.values()))))
+        gain, one = baseline.gain(name or ""), judged.get(name or "")
+        if gain and one and (reached := quality(one)):
+            found.append(Row(gain.of, reached, next(iter(gain.metrics.values()))))
     return found
 
 

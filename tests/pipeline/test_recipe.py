@@ -295,6 +295,31 @@ def test_model_and_augmentation_that_do_not_fit_the_data_are_refused(override: s
     assert words in message("digits", override)
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (["data.task=regression", "quantize.class_weights=balanced"],
+         "quantize.class_weights is for labels, which a regression has not: leave it out"),
+        (["data.task=multilabel", "distill.loss=mae"],
+         "distill.loss is mae, which is for values, and a multilabel has labels: leave it out"),
+        (["data.task=classification", "train.loss=huber"], "train.loss is huber, which is for values"),
+        (["train.class_weights=balance"], "train.class_weights: expected one of balanced, found 'balance'; did you"),
+        (["train.class_weights={a: 0}"], "train.class_weights.a: expected greater than 0, found 0"),
+        (["data.anomaly=[a]"], "data: anomaly names classes for the task anomaly, but task is null"),
+        (["data.task=anomaly", "data.anomaly=[a]"], "model.architecture 'cnn' is not for this task"),
+    ],
+)  # fmt: skip
+def test_keys_of_another_task_are_refused(override: list[str], expected: str) -> None:
+    assert expected in message("digits", *override)
+
+
+def test_weights_of_classes_are_dumped_as_they_were_given(tmp_path: Path) -> None:
+    recipe = recipes.load("digits", ["train.class_weights={0: 2, 9: 0.5}", "prune.class_weights=balanced"])
+    assert recipe.train is not None
+    assert recipe.train.class_weights == {"0": 2.0, "9": 0.5}
+    assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe
+
+
 def test_limit_on_p99_is_refused_when_the_blocks_are_too_short_for_it() -> None:
     text = message("digits", "judge.gates.max_p99_ms=5", "measure.latency.percentile=0.9")
     assert "max_p99_ms of quantize.tflite.int8 needs measure.latency.percentile of at least 0.99, but it is 0.9" in text

@@ -48,9 +48,8 @@ def write(spec: Spec, folder: Path) -> list[str]:
 
 def properties(spec: Spec) -> dict[str, str]:
     """Return the metadata properties of an .onnx: key -> JSON list of names."""
-    return {
-        _named(head.name, _PROPERTY): json.dumps(head.classes, ensure_ascii=False) for head in spec.heads if head.classes
-    }
+    named = [head for head in spec.heads if head.classes]
+    return {_named(head.name, _PROPERTY): json.dumps(head.classes, ensure_ascii=False) for head in named}
 
 
 def read(path: Path) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,8 @@ from pipeline.data import augment
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.data import DataConfig, Split
+    from pipeline.data.config import DataConfig
+    from pipeline.data.divide import Split
     from pipeline.predictor import Samples, Spec
 
 

@@ -118,7 +118,7 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     from pipeline.predictor import require_numbers
     from pipeline.report.model import write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store)
     if distill.teachers:
         require_numbers(splits.spec)
     more = []

@@ -200,7 +200,7 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     from pipeline.formats import labels, vocabulary_file
     from pipeline.report import document
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store)
     calibration, spec = splits.calibration.x, splits.spec
     attempts = Attempts(NAME, "converter", job.emit)
     items = plan(export, list(job.inputs))

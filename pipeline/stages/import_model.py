@@ -87,7 +87,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     from pipeline.quality import quality
     from pipeline.report.model import write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store, look=not job.inputs)
     require_numbers(splits.spec)
     for note in splits.notes:
         job.emit(Note(NAME, note))

@@ -156,7 +156,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.report.answers import write_answers
     from pipeline.report.model import read_models, write_models
 
-    splits = sources.load(data, strings=True)
+    splits = sources.load(data, job.store, strings=True)
     exports = job.inputs.get("export")
     exported = document.read_artifacts(exports.folder) if exports else []
     files = {item.id: exports.file(Path(item.path).name) for item in exported if item.path} if exports else {}

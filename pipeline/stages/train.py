@@ -77,7 +77,7 @@ def run(
     from pipeline.own_code import build, objective
     from pipeline.report.model import write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store, look=not job.inputs)
     for note in splits.notes:
         job.emit(Note(NAME, note))
     if isinstance(model, (Selection, Ensemble)):

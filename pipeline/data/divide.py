@@ -1,0 +1,240 @@
+"""From a source's samples to the splits train / validation / calibration / test, raw values in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.data import same
+from pipeline.data.sources.source import Target
+from pipeline.data.split import NAMES, split
+from pipeline.errors import InputError
+from pipeline.predictor import Head, Input, Samples, Spec, count
+from pipeline.vectorizer import learned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from pipeline.data.config import DataConfig
+    from pipeline.data.sources.source import Source
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples of one split.
+
+    Attributes:
+        x: raw values float32 [n, *shape] of the one input, or of each by name; of a text token ids int32 [n, length],
+            or strings [n] (objects).
+        y: what is to be answered, of the one head, or of each by name: labels int64 [n]; float32 [n, k] for a
+            regression; for a reconstruction x scaled to [0, 1], float32 [n, *shape].
+    """
+
+    x: Samples
+    y: Samples
+
+    def __len__(self) -> int:
+        return count(self.x)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The four splits, what goes into a model of them, and what a reader should know (an inferred range)."""
+
+    spec: Spec
+    train: Split
+    validation: Split
+    calibration: Split
+    test: Split
+    notes: tuple[str, ...] = ()
+
+
+def divide(source: Source, config: DataConfig, *, strings: bool = False, look: bool = False) -> Splits:
+    """Split a source's samples as `config` says; see `load`."""
+    import numpy as np
+
+    total = count(source.x)
+    targets = source.targets
+    if config.task == "regression":
+        targets = {name: Target(target.y, None) for name, target in targets.items()}
+    classes = [target.y for target in targets.values() if target.classes is not None]
+    # numbers have no classes to be stratified by
+    labels = classes[0] if classes else np.zeros(total, np.int64)
+    if config.split.by == "random":
+        labels = np.zeros(total, np.int64)
+    positions = split(
+        labels, config.split.shares(), config.split_seed, source.given, _groups(source, config), config.split.fold
+    )
+    _require_single(source, config)
+    inputs: list[Input] = []
+    notes = list(source.notes)
+    if look:
+        notes += same.leaks(source.x, [target.y for target in targets.values()], positions)
+    for name, array in source.x.items():
+        if array.dtype.kind == "O":
+            inputs.append(_text(array[positions["train"]], config, name))
+            continue
+        value_range, said = _value_range(array[positions["train"]], config, name if len(source.x) > 1 else "")
+        inputs.append(Input(name, tuple(array.shape[1:]), value_range))
+        notes += said
+    heads = _heads(targets, config, inputs, positions["train"])
+    parts = {}
+    for name in NAMES:
+        x = {one.name: _given(one, source.x[one.name][positions[name]], strings=strings) for one in inputs}
+        y = {end: _wanted(target, positions[name]) for end, target in targets.items()}
+        _require_finite(config, name, [*x.values(), *y.values()])
+        if config.task == "reconstruction":
+            (end,) = inputs
+            low, high = end.value_range
+            y = {"": (x[end.name] - np.float32(low)) / np.float32(high - low)}
+        parts[name] = Split(_alone(x), _alone(y))
+    spec = Spec(tuple(inputs), heads)
+    if config.augment and (len(inputs) > 1 or config.task == "reconstruction"):
+        raise InputError(
+            "data.augment changes the images of one input, and its labels stay what they are",
+            expected="one input, and another task than reconstruction",
+            found=f"inputs {', '.join(one.name for one in inputs)}, task {heads[0].task}", todo="remove data.augment",
+        )  # fmt: skip
+    if twice := {one.name for one in inputs} & set(spec.outputs):
+        raise InputError(
+            "the data names an input as an output of the model is called", expected="other names than the outputs have",
+            found=", ".join(sorted(twice)), todo="name the input otherwise",
+        )  # fmt: skip
+    return Splits(spec=spec, notes=tuple(notes), **parts)
+
+
+def _groups(source: Source, config: DataConfig) -> np.ndarray | None:
+    """Return what the recipe keeps together, integers [n]; None: nothing.
+
+    Raises:
+        InputError: the source's groups, and it has none.
+    """
+    if config.split.by == "content":
+        return same.groups(source.x)
+    if config.split.by == "group" and source.groups is None:
+        raise InputError(
+            "data.split.by is group, and the data has no groups", expected="a data source that names them",
+            found=f"the source {config.source} without", todo="name the column of groups, or another data.split.by",
+        )  # fmt: skip
+    return source.groups if config.split.by == "group" else None
+
+
+def _require_single(source: Source, config: DataConfig) -> None:
+    """Refuse keys that say something of the one input or output where there are several."""
+    given = [
+        key
+        for key, ends in (("value_range", source.x), ("input_name", source.x), ("classes", source.targets))
+        if getattr(config, key) is not None and len(ends) > 1
+    ]
+    if given:
+        raise InputError(
+            f"data.{given[0]} is of one input or output, and there are several",
+            expected="one array x_train, and for classes one y_train",
+            found=f"inputs {', '.join(source.x)}; outputs {', '.join(source.targets)}",
+            todo=f"leave out {', '.join(given)}",
+        )  # fmt: skip
+
+
+def _alone(arrays: dict[str, np.ndarray]) -> Samples:
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+
+
+def _wanted(target: Target, positions: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    y: np.ndarray = target.y[positions]
+    return y.astype(np.int64) if target.classes is not None else y.reshape(len(y), -1).astype(np.float32)
+
+
+def _heads(
+    targets: Mapping[str, Target], config: DataConfig, inputs: list[Input], train: np.ndarray
+) -> tuple[Head, ...]:
+    import numpy as np
+
+    if config.task == "reconstruction":
+        if len(inputs) > 1:
+            raise InputError(
+                "data.task is reconstruction, which is of one input", expected="one array x_train",
+                found=f"inputs {', '.join(one.name for one in inputs)}",
+                todo="leave the others out, or change the task",
+            )  # fmt: skip
+        return (Head("reconstruction", inputs[0].shape),)
+    heads = []
+    for name, target in targets.items():
+        if target.classes is not None:
+            heads.append(Head("classification", (len(target.classes),), target.classes, name))
+        else:
+            values = target.y[train].reshape(len(train), -1).astype(np.float64)
+            deviation = tuple(float(one) or 1.0 for one in values.std(axis=0))
+            mean = tuple(float(one) for one in values.mean(axis=0))
+            heads.append(Head("regression", values.shape[1:], (), name, mean, deviation))
+    return tuple(heads)
+
+
+def _text(texts: np.ndarray, config: DataConfig, name: str) -> Input:
+    """Return the input of texts, with the vocabulary of those of the training split.
+
+    Raises:
+        InputError: they have no words, or the recipe asks of them what only numbers have.
+    """
+    asked = [key for key in ("value_range", "augment") if getattr(config, key) is not None]
+    if asked or config.task == "reconstruction":
+        said = ", ".join(f"data.{key}" for key in asked) or "data.task reconstruction"
+        raise InputError(
+            f"the input {name} is a text, and the recipe asks for what is of numbers", expected=f"no {said}",
+            found="an array of strings", todo=f"remove {said}",
+        )  # fmt: skip
+    found = learned(texts, config.text.vocabulary, config.text.length)
+    if not found.words:
+        raise InputError(
+            f"the texts of {name} have no words", expected="words in the training split",
+            found=f"{len(texts)} texts of punctuation and whitespace alone", todo="check the data",
+        )  # fmt: skip
+    return Input(name, (config.text.length,), (0.0, found.size - 1.0), found)
+
+
+def _given(one: Input, array: np.ndarray, *, strings: bool) -> np.ndarray:
+    import numpy as np
+
+    if one.vectorizer is None:
+        return array.astype(np.float32)
+    return array if strings else one.vectorizer.ids(array)
+
+
+def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray]) -> None:
+    import numpy as np
+
+    bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays if array.dtype.kind == "f")
+    if bad:
+        raise InputError(
+            f"the data source {config.source!r} holds values that are not finite",
+            expected="finite numbers",
+            found=f"{bad} such values in the {split_name} split",
+            todo="replace or remove them in the data",
+        )
+
+
+def _value_range(x: np.ndarray, config: DataConfig, name: str) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """Return the range of one input's raw values, and what to say of it; `name` is empty where it is the only one."""
+    low, high = float(x.min()), float(x.max())
+    of = f" of {name}" if name else ""
+    if config.value_range is not None:
+        stated_low, stated_high = config.value_range
+        if low < stated_low or high > stated_high:
+            note = (
+                f"data.value_range is {stated_low:g}..{stated_high:g}, but training values{of} reach {low:g}..{high:g}"
+            )
+            return config.value_range, (note,)
+        return config.value_range, ()
+    if x.dtype.name == "uint8":
+        return (0.0, 255.0), (f"data.value_range{of} is not given: 0..255 is taken, because the values are uint8",)
+    if not low < high:
+        raise InputError(
+            f"data.value_range{of} cannot be inferred",
+            expected="training values that differ",
+            found=f"the value {low:g} everywhere",
+            todo="set data.value_range to [lowest, highest], or check the data",
+        )
+    return (low, high), (f"data.value_range{of} is not given: {low:g}..{high:g} is taken, the training split's range",)

@@ -195,7 +195,7 @@ _verb_on_a_file(
 _verb("report", None, "Write report.json and report.html; what they need is reused or made first.")
 
 
-app.command("cv", epilog=cv.EXIT_CODES)(cv.cv)
+app.command("cv", help=cv.HELP, epilog=cv.EXIT_CODES)(cv.cv)
 
 
 @app.command()

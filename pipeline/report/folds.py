@@ -16,7 +16,8 @@ JSON, PAGE = "cv.json", "cv.html"
 METHOD = "corrected resampled t, Nadeau and Bengio 2003, with variance (1/k + 1/(k-1)) s^2"
 WARNING = (
     "The folds share training data, so their results are not independent and no exact interval exists: read the "
-    "standard deviation and the range. The interval is the corrected one of Nadeau and Bengio (2003), an approximation."
+    "standard deviation and the range. The interval is the corrected one of Nadeau and Bengio (2003): an "
+    "approximation, and symmetric about the mean, so it may reach beyond what a metric can be."
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.end_to_end.command import modelmill, options
 
 QUICK = options(
-    ["model.dense=[16]", "train.epochs=2", "prune.epochs=2", "prune.on_regression=continue", "quantize=null",
+    ["model.dense=[16]", "train.epochs=8", "prune.epochs=2", "prune.on_regression=continue", "quantize=null",
      "measure.resamples=100", "data.augment=null", "export=null", "judge=null"]
 )  # fmt: skip
 OUT = "runs/digits-mlp-cv"

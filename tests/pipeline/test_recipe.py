@@ -438,3 +438,24 @@ def test_single_step_reads_a_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     found = recipes.single_step.document("quantize", Path("x.keras"), str(tmp_path / "photos"))
     assert found["data"] == {"source": "image_folder", "path": str(tmp_path / "photos")}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.metric=f2"], "data: metric: there is no metric 'f2'; there are accuracy, balanced_accuracy,"),
+        (["data.metric=f1.x", "data.source=npz", "data.path=p.npz", "data.classes=[a, b]"],
+         "data: metric: 'f1.x' is of the class x, and there are a, b"),
+        (["data.task=reconstruction", "data.metric=accuracy"], "'accuracy' is no metric of a reconstruction"),
+        (["prune.max_accuracy_loss=2"], "prune.max_accuracy_loss is 2, but accuracy is at most 1: 0.01 is one point"),
+        (["data.metric=f1", "judge.gates.max_accuracy_drop=-3"],
+         "judge.gates.max_accuracy_drop is -3, but F1 is at most 1"),
+    ],
+)  # fmt: skip
+def test_metric_that_cannot_be_is_refused_with_what_there_is(overrides: list[str], said: str) -> None:
+    assert said in message("digits", *overrides)
+
+
+def test_bounds_of_an_error_are_in_its_own_unit() -> None:
+    overrides = ["data.metric=log_loss", "prune.max_accuracy_loss=3", "judge.gates.max_accuracy_drop=4"]
+    assert recipes.load("digits", overrides).data.metric == "log_loss"

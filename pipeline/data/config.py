@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
+from pipeline.data.sources import PATHS, SECTIONS
+from pipeline.data.sources.table.config import Config as TableConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
 
@@ -26,19 +28,21 @@ class TextConfig(Frozen):
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz"] = Field(
-        default="digits", description="digits: 8x8 images, bundled; npz: your own arrays, in one file"
+    source: Literal["digits", "npz", "table"] = Field(
+        default="digits",
+        description="digits: 8x8 images, bundled; npz: your own arrays, in one file; table: .csv, .tsv or .parquet",
     )
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
         min_length=1,
-        description="npz: file with x_train, y_train and, if you like, x_test, y_test; from the working directory",
+        description="npz: file with x_train, y_train and, if you like, x_test, y_test; table: the file; from the "
+        "working directory",
     )
     input_name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         max_length=100,
-        description="npz: name of the model's input; null: image, features where a sample is a row of numbers, or text",
+        description="name of the model's input; null: image, features where a sample is a row of numbers, or text",
     )
     task: Task | None = Field(
         default=None,
@@ -46,7 +50,9 @@ class DataConfig(Frozen):
         "model gives its input back (autoencoder); null: classification, and of several outputs each by its type",
     )
     classes: tuple[str, ...] | None = Field(
-        default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
+        default=None,
+        min_length=2,
+        description="names of the classes; null: npz: the labels, 0 to the highest; table: as in the file",
     )
     split_seed: int = Field(
         default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
@@ -57,6 +63,7 @@ class DataConfig(Frozen):
         description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range",
     )
     text: TextConfig = TextConfig()
+    table: TableConfig | None = Field(default=None, description="table: what its columns are")
     augment: AugmentConfig | None = Field(default=None, description="random changes of training images; null: none")
     cache: Annotated[bool, NEUTRAL] = Field(
         default=True, description="hold the training samples as one tensor; false: gather from the array"
@@ -73,12 +80,15 @@ class DataConfig(Frozen):
     @model_validator(mode="after")
     def _keys_are_of_the_source(self) -> DataConfig:
         given = [key for key in ("path", "input_name", "classes") if getattr(self, key) is not None]
-        if self.source == "npz" and "path" not in given:
-            raise ValueError("the source npz needs path, a file with the arrays x_train, y_train, x_test, y_test")
-        if self.source != "npz" and given:
+        if self.source in PATHS and "path" not in given:
+            raise ValueError(f"the source {self.source} needs path, {PATHS[self.source]}")
+        if self.source not in PATHS and given:
             raise ValueError(
                 f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
             )
+        for key, source in SECTIONS.items():
+            if getattr(self, key) is not None and self.source != source:
+                raise ValueError(f"the section {key} is for the source {source}, but source is {self.source}")
         if self.input_name in OUTPUTS:
             raise ValueError(f"input_name is {self.input_name!r}, which names an output of models")
         return self

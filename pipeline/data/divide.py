@@ -76,8 +76,14 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         if array.dtype.kind == "O":
             inputs.append(_text(array[positions["train"]], config, name))
             continue
-        value_range, said = _value_range(array[positions["train"]], config, name if len(source.x) > 1 else "")
-        inputs.append(Input(name, tuple(array.shape[1:]), value_range))
+        train, of = array[positions["train"]], name if len(source.x) > 1 else ""
+        columns = source.columns.get(name, ())
+        if columns and config.value_range is None:
+            one, said = _of_columns(train, name, columns)
+        else:
+            value_range, said = _value_range(train, config, of)
+            one = Input(name, tuple(array.shape[1:]), value_range, columns=columns)
+        inputs.append(one)
         notes += said
     heads = _heads(targets, config, inputs, positions["train"])
     parts = {}
@@ -87,8 +93,8 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         _require_finite(config, name, [*x.values(), *y.values()])
         if config.task == "reconstruction":
             (end,) = inputs
-            low, high = end.value_range
-            y = {"": (x[end.name] - np.float32(low)) / np.float32(high - low)}
+            low, high = (np.asarray(bound, np.float64) for bound in end.bounds)
+            y = {"": (x[end.name] - low.astype(np.float32)) / (high - low).astype(np.float32)}
         parts[name] = Split(_alone(x), _alone(y))
     spec = Spec(tuple(inputs), heads)
     if config.augment and (len(inputs) > 1 or config.task == "reconstruction"):
@@ -214,6 +220,25 @@ def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray
             found=f"{bad} such values in the {split_name} split",
             todo="replace or remove them in the data",
         )
+
+
+def _of_columns(x: np.ndarray, name: str, columns: tuple[str, ...]) -> tuple[Input, tuple[str, ...]]:
+    """Return an input whose columns have ranges of their own, those of the training split, and what to say of it.
+
+    Args:
+        x: training samples [n, columns].
+        columns: their names.
+    """
+    lows, highs = x.min(axis=0).astype(float).tolist(), x.max(axis=0).astype(float).tolist()
+    flat = [place for place, low in enumerate(lows) if low == highs[place]]
+    for place in flat:  # nothing to be learned from; whatever comes later, comes as a difference
+        highs[place] = lows[place] + 1
+    ranges = tuple(zip(lows, highs, strict=True))
+    notes = ["data.value_range is not given: each column has a range of its own, the training split's"]
+    if flat:
+        named = ", ".join(columns[place] for place in flat[:10]) + (", ..." if len(flat) > 10 else "")
+        notes.append(f"columns that are the same in all training samples: {len(flat)} of {len(columns)}: {named}")
+    return Input(name, x.shape[1:], (min(lows), max(highs)), None, columns, ranges), tuple(notes)
 
 
 def _value_range(x: np.ndarray, config: DataConfig, name: str) -> tuple[tuple[float, float], tuple[str, ...]]:

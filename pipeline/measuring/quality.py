@@ -57,5 +57,6 @@ def _in_its_units(head: Head, spec: Spec, answers: Mapping[str, np.ndarray]) -> 
     found = answers[head.end]
     if head.task != "reconstruction":
         return found
-    low, high = spec.input.value_range
-    return (found - low) / (high - low)
+    low, high = spec.input.bounds
+    scaled: np.ndarray = (found - low) / (high - low)
+    return scaled

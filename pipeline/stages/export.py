@@ -192,11 +192,12 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     """Convert the stages' models to every artifact of the plan.
 
     The folder gets the files under their artifacts' names, and artifacts.json with their sizes or errors; where the
-    data has texts, what makes their token ids too (`formats/vocabulary_file.py`).
+    data has texts, what makes their token ids too (`formats/vocabulary_file.py`), and where it is a table, what its
+    columns are (`formats/columns_file.py`).
     """
     from pipeline import data as sources
     from pipeline.attempt import Attempts
-    from pipeline.formats import vocabulary_file
+    from pipeline.formats import columns_file, vocabulary_file
     from pipeline.report import document
 
     splits = sources.load(data, job.store)
@@ -233,9 +234,11 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     for item in items:
         if item.id not in attempts.errors:
             link_all(job.work / item.filename, job.folder / item.filename)
-    beside = vocabulary_file.write(spec, job.folder)
+    tokens, columns = vocabulary_file.write(spec, job.folder), columns_file.write(spec, job.folder)
     made = [
-        item.model_copy(update={"beside": beside}) if item.path and item.format != "saved_model" else item
+        item.model_copy(update={"beside": [*(tokens if item.format != "saved_model" else ()), *columns]})
+        if item.path
+        else item
         for item in made
     ]
     document.write_artifacts(made, job.folder)

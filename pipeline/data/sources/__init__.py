@@ -4,11 +4,16 @@
     input_shapes(config)               input name -> shape of one sample, of none of them read; None: no file
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
 
-One that decodes says so with DECODES = True. A module may define a section of its own for the recipe, `data.NAME`.
+One that decodes says so with DECODES = True, one that needs data.path says with PATH what that has to be. A module may
+define a section of its own for the recipe, `data.NAME`.
 """
 
 from __future__ import annotations
 
-from pipeline.data.sources import digits, npz
+from pipeline.data.sources import digits, npz, table
 
-SOURCES = {"digits": digits, "npz": npz}
+SOURCES = {"digits": digits, "npz": npz, "table": table}
+# what data.path has to be, for those that need one
+PATHS = {name: str(source.PATH) for name, source in SOURCES.items() if hasattr(source, "PATH")}
+# section of the recipe -> the source that it is for
+SECTIONS = {"table": "table"}

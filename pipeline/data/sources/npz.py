@@ -30,6 +30,7 @@ LAYOUT = (
     "with data.task regression floats [n] or [n, values]; x_test and y_test in the same way, or neither; "
     "x_train_NAME and y_train_NAME, one for each, where there are several inputs or outputs"
 )
+PATH = "a file with the arrays x_train, y_train, x_test, y_test"
 TODO = "numpy.savez_compressed(FILE, x_train=..., y_train=..., x_test=..., y_test=...) and --set data.path=FILE"
 
 _ARRAY = re.compile(r"(?P<side>[xy])_(?P<part>train|test)(?:_(?P<name>[A-Za-z][A-Za-z0-9_]*))?")

@@ -10,6 +10,7 @@ from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import PATHS, SECTIONS
 from pipeline.data.sources.table.config import Config as TableConfig
+from pipeline.data.sources.text.config import Config as TextFileConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
 
@@ -28,9 +29,10 @@ class TextConfig(Frozen):
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz", "table"] = Field(
+    source: Literal["digits", "npz", "table", "text"] = Field(
         default="digits",
-        description="digits: 8x8 images, bundled; npz: your own arrays, in one file; table: .csv, .tsv or .parquet",
+        description="digits: 8x8 images, bundled; npz: your own arrays, in one file; table: .csv, .tsv or .parquet; "
+        "text: .tsv or .csv with texts and labels, or folders of .txt",
     )
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
@@ -63,6 +65,7 @@ class DataConfig(Frozen):
         description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range",
     )
     text: TextConfig = TextConfig()
+    text_file: TextFileConfig | None = Field(default=None, description="text: which columns are the text and its label")
     table: TableConfig | None = Field(default=None, description="table: what its columns are")
     augment: AugmentConfig | None = Field(default=None, description="random changes of training images; null: none")
     cache: Annotated[bool, NEUTRAL] = Field(

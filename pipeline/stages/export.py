@@ -262,7 +262,7 @@ def convert(
         ConversionError: a converter refuses the model.
         PromiseError: the file lacks zeros that the model has, or computes in float what the model has in int8.
     """
-    from pipeline.formats import ConversionError, onnx, recurrent, saved_model, tflite
+    from pipeline.formats import ConversionError, columns_ahead, onnx, recurrent, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
     from pipeline.report.model import read_models
@@ -276,12 +276,12 @@ def convert(
             saved_model.write(network, path, spec)
         case "tflite", precision:
             # from the SavedModel where there is one: the graph is traced once. But loops are written in another way,
-            # and a SavedModel takes texts as strings
+            # a SavedModel takes texts as strings, and the scaling of columns is cut off before int8
             twin = "fake-quant" if item.stage == QUANTIZE else "float32"
             source = folder / Planned(item.stage, "saved_model", twin).filename
-            loops = recurrent.loops(network)
+            apart = recurrent.loops(network) or spec.takes_text or columns_ahead.of(network, spec) is not None
             tflite.write(
-                source if source.exists() and not loops and not spec.takes_text else network, path, spec, precision,  # type: ignore[arg-type]
+                source if source.exists() and not apart else network, path, spec, precision,  # type: ignore[arg-type]
                 calibration, fake_quant=item.stage == QUANTIZE, unrolled_steps=unrolled_steps,
             )  # fmt: skip
         case "onnx", "int8":

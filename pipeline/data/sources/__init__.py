@@ -10,10 +10,10 @@ define a section of its own for the recipe, `data.NAME`.
 
 from __future__ import annotations
 
-from pipeline.data.sources import digits, npz, table
+from pipeline.data.sources import digits, npz, table, text
 
-SOURCES = {"digits": digits, "npz": npz, "table": table}
+SOURCES = {"digits": digits, "npz": npz, "table": table, "text": text}
 # what data.path has to be, for those that need one
 PATHS = {name: str(source.PATH) for name, source in SOURCES.items() if hasattr(source, "PATH")}
 # section of the recipe -> the source that it is for
-SECTIONS = {"table": "table"}
+SECTIONS = {"table": "table", "text_file": "text"}

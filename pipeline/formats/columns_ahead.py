@@ -30,14 +30,37 @@ class Ahead:
     def scaled(self, samples: Samples) -> Samples:
         """Return raw samples of the one input as `rest` takes them."""
         assert isinstance(samples, np.ndarray)
-        return (samples * self.scale + self.offset).astype(np.float32)
+        scaled: np.ndarray = (samples * self.scale + self.offset).astype(np.float32)
+        return scaled
 
 
-def of(model: Any, spec: Spec) -> Ahead | None:
-    """Return the parts of a Keras model that begins by scaling the columns of a table; None for any other.
+def scales(model: Any, spec: Spec) -> bool:
+    """Return whether a Keras model begins by scaling the columns of a table, and can be taken apart there.
 
     What is added behind a reconstruction needs the raw input once more, so such a model stays whole.
     """
+    return _first(model, spec) is not None
+
+
+def of(model: Any, spec: Spec) -> Ahead:
+    """Return the parts of a Keras model that `scales`; it is left as it is."""
+    from pipeline.legacy_keras import load as load_keras
+
+    keras = load_keras()
+    found = _first(model, spec)
+    assert found is not None
+    layer, scale, offset = found
+    copy = keras.models.clone_model(model)  # a model of the layers themselves would leave its calls in them
+    copy.set_weights(model.get_weights())
+    for one in copy.layers:
+        if hasattr(one, "finalize_state"):  # Normalization computes with constants that it makes of its weights
+            one.finalize_state()
+    rest = keras.Model(copy.get_layer(layer.name).output, copy.outputs, name=model.name)
+    return Ahead(rest, scale, offset)
+
+
+def _first(model: Any, spec: Spec) -> tuple[Any, np.ndarray, np.ndarray] | None:
+    """Return the layer that scales the columns, and by what; None where there is none."""
     if len(spec.inputs) > 1 or len(spec.input.shape) != 1 or any(head.task not in _ENDS for head in spec.heads):
         return None
     behind = [node.layer for layer in model.layers if _is_input(layer) for node in layer._outbound_nodes]
@@ -45,10 +68,7 @@ def of(model: Any, spec: Spec) -> Ahead | None:
     numbers = _numbers(behind[0], spec.input.shape) if len(behind) == 1 else None
     if numbers is None or len(behind[0]._inbound_nodes) != 1:
         return None
-    from pipeline.legacy_keras import load as load_keras
-
-    scale, offset = numbers
-    return Ahead(load_keras().Model(behind[0].output, model.outputs, name=model.name), scale, offset)
+    return behind[0], *numbers
 
 
 def _is_input(layer: Any) -> bool:

@@ -26,7 +26,7 @@ def write(
 
     Args:
         source: a Keras model, or, where that has no recurrent layers (`recurrent.loops`), takes no texts and scales no
-            columns (`columns_ahead.of`), the folder of a SavedModel that holds `1/` (several precisions then share it).
+            columns (`columns_ahead`), the folder of a SavedModel that holds `1/` (several precisions then share it).
         path: the file to write.
         spec: names and shapes.
         precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
@@ -47,13 +47,13 @@ def write(
             found="none",
             todo="set data.split.calibration above 0",
         )
-    if precision in ("int8", "dynamic-int8") and not fake_quant and not isinstance(source, Path):
+    integer = precision in ("int8", "dynamic-int8") and not fake_quant
+    if integer and not isinstance(source, Path) and columns_ahead.scales(source, spec):
         ahead = columns_ahead.of(source, spec)
-        if ahead is not None:
-            scaled = None if calibration is None else ahead.scaled(calibration)
-            _write(ahead.rest, path, spec, precision, scaled, fake_quant, unrolled_steps)
-            columns_ahead.prepend(path, ahead)
-            return
+        scaled = None if calibration is None else ahead.scaled(calibration)
+        _write(ahead.rest, path, spec, precision, scaled, fake_quant, unrolled_steps)
+        columns_ahead.prepend(path, ahead)
+        return
     _write(source, path, spec, precision, calibration, fake_quant, unrolled_steps)
 
 

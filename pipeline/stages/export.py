@@ -279,7 +279,7 @@ def convert(
             # a SavedModel takes texts as strings, and the scaling of columns is cut off before int8
             twin = "fake-quant" if item.stage == QUANTIZE else "float32"
             source = folder / Planned(item.stage, "saved_model", twin).filename
-            apart = recurrent.loops(network) or spec.takes_text or columns_ahead.of(network, spec) is not None
+            apart = recurrent.loops(network) or spec.takes_text or columns_ahead.scales(network, spec)
             tflite.write(
                 source if source.exists() and not apart else network, path, spec, precision,  # type: ignore[arg-type]
                 calibration, fake_quant=item.stage == QUANTIZE, unrolled_steps=unrolled_steps,

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.artifact import Artifact
 from pipeline.compress.distillation import Teaching
-from pipeline.data.batches import arrays
+from pipeline.data.batches import predict
 from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
@@ -96,7 +96,7 @@ def tune(
 
 def quality(model: Any, splits: Splits) -> float:
     """Return a model's accuracy or R2 on the validation split, at most 1."""
-    answers = model.predict(arrays(splits.validation.x), batch_size=EVALUATION_BATCH, verbose=0)
+    answers = predict(model, splits.validation.x, batch_size=EVALUATION_BATCH)
     return quality_of(tasks.only_head(splits.spec), np.asarray(splits.validation.y), answers)
 
 

@@ -67,6 +67,11 @@ class DataConfig(Frozen):
     text: TextConfig = TextConfig()
     text_file: TextFileConfig | None = Field(default=None, description="text: which columns are the text and its label")
     table: TableConfig | None = Field(default=None, description="table: what its columns are")
+    memory_mb: Annotated[int, NEUTRAL] = Field(
+        default=1024,
+        ge=1,
+        description="samples that would take more, as float32, stay on the disk and are read batch by batch",
+    )
     augment: AugmentConfig | None = Field(default=None, description="random changes of training images; null: none")
     cache: Annotated[bool, NEUTRAL] = Field(
         default=True, description="hold the training samples as one tensor; false: gather from the array"

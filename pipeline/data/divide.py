@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.data import same
 from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, split
 from pipeline.errors import InputError
-from pipeline.predictor import Head, Input, Samples, Spec, count
+from pipeline.predictor import Head, Input, Samples, Spec, Stored, count
+from pipeline.rows import Rows
 from pipeline.vectorizer import learned
 
 if TYPE_CHECKING:
@@ -21,18 +23,23 @@ if TYPE_CHECKING:
     from pipeline.data.sources.source import Source
 
 
+T = TypeVar("T")
+
+_CALIBRATION_BYTES = 64 << 20
+
+
 @dataclass(frozen=True)
 class Split:
     """Samples of one split.
 
     Attributes:
         x: raw values float32 [n, *shape] of the one input, or of each by name; of a text token ids int32 [n, length],
-            or strings [n] (objects).
+            or strings [n] (objects). On the disk where they are larger than the recipe's memory.
         y: what is to be answered, of the one head, or of each by name: labels int64 [n]; float32 [n, k] for a
             regression; for a reconstruction x scaled to [0, 1], float32 [n, *shape].
     """
 
-    x: Samples
+    x: Stored
     y: Samples
 
     def __len__(self) -> int:
@@ -76,7 +83,7 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         if array.dtype.kind == "O":
             inputs.append(_text(array[positions["train"]], config, name))
             continue
-        train, of = array[positions["train"]], name if len(source.x) > 1 else ""
+        train, of = Rows(array, positions["train"]), name if len(source.x) > 1 else ""
         columns = source.columns.get(name, ())
         if columns and config.value_range is None:
             one, said = _of_columns(train, name, columns)
@@ -87,14 +94,19 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         notes += said
     heads = _heads(targets, config, inputs, positions["train"])
     parts = {}
+    large = 4 * sum(array.size for array in source.x.values()) > config.memory_mb << 20
+    if large:
+        positions["calibration"], said = _fewer(positions["calibration"], inputs)
+        notes += said
     for name in NAMES:
-        x = {one.name: _given(one, source.x[one.name][positions[name]], strings=strings) for one in inputs}
+        stays = large and name != "calibration"
+        x = {one.name: _given(one, source.x[one.name], positions[name], strings, stays=stays) for one in inputs}
         y = {end: _wanted(target, positions[name]) for end, target in targets.items()}
         _require_finite(config, name, [*x.values(), *y.values()])
         if config.task == "reconstruction":
             (end,) = inputs
             low, high = (np.asarray(bound, np.float64) for bound in end.bounds)
-            y = {"": (x[end.name] - low.astype(np.float32)) / (high - low).astype(np.float32)}
+            y = {"": (x[end.name][:] - low.astype(np.float32)) / (high - low).astype(np.float32)}
         parts[name] = Split(_alone(x), _alone(y))
     spec = Spec(tuple(inputs), heads)
     if config.augment and (len(inputs) > 1 or config.task == "reconstruction"):
@@ -143,7 +155,7 @@ def _require_single(source: Source, config: DataConfig) -> None:
         )  # fmt: skip
 
 
-def _alone(arrays: dict[str, np.ndarray]) -> Samples:
+def _alone(arrays: Mapping[str, T]) -> T | Mapping[str, T]:
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 
@@ -201,18 +213,41 @@ def _text(texts: np.ndarray, config: DataConfig, name: str) -> Input:
     return Input(name, (config.text.length,), (0.0, found.size - 1.0), found)
 
 
-def _given(one: Input, array: np.ndarray, *, strings: bool) -> np.ndarray:
+def _given(
+    one: Input, array: np.ndarray, positions: np.ndarray, strings: bool, *, stays: bool
+) -> np.ndarray | Rows:  # fmt: skip
+    """Return samples in memory, or, where they may stay there, on the disk."""
     import numpy as np
 
+    if stays and isinstance(array, np.memmap):
+        return Rows(array, positions)
+    chosen: np.ndarray = array[positions]
     if one.vectorizer is None:
-        return array.astype(np.float32)
-    return array if strings else one.vectorizer.ids(array)
+        return chosen.astype(np.float32)
+    return chosen if strings else one.vectorizer.ids(chosen)
 
 
-def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray]) -> None:
+def _fewer(positions: np.ndarray, inputs: list[Input]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return as many calibration samples as fit into memory beside all else, and what to say of it."""
+    sample = 4 * sum(math.prod(one.shape) for one in inputs)
+    most = max(1, _CALIBRATION_BYTES // sample)
+    if len(positions) <= most:
+        return positions, ()
+    chosen = positions[:: -(-len(positions) // most)]  # evenly, from the first to the last
+    said = f"{len(chosen)} of {len(positions)} calibration samples are used: more would not fit into memory"
+    return chosen, (said,)
+
+
+def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray | Rows]) -> None:
     import numpy as np
 
-    bad = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays if array.dtype.kind == "f")
+    bad = 0
+    for array in arrays:
+        if isinstance(array, Rows):
+            pieces = map(array.__getitem__, array.pieces()) if array.stored.kind == "f" else iter(())
+        else:
+            pieces = iter([array] if array.dtype.kind == "f" else [])
+        bad += sum(int(np.count_nonzero(~np.isfinite(piece))) for piece in pieces)
     if bad:
         raise InputError(
             f"the data source {config.source!r} holds values that are not finite",
@@ -222,14 +257,16 @@ def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray
         )
 
 
-def _of_columns(x: np.ndarray, name: str, columns: tuple[str, ...]) -> tuple[Input, tuple[str, ...]]:
+def _of_columns(x: Rows, name: str, columns: tuple[str, ...]) -> tuple[Input, tuple[str, ...]]:
     """Return an input whose columns have ranges of their own, those of the training split, and what to say of it.
 
     Args:
         x: training samples [n, columns].
         columns: their names.
     """
-    lows, highs = x.min(axis=0).astype(float).tolist(), x.max(axis=0).astype(float).tolist()
+    pieces = [(piece.min(axis=0), piece.max(axis=0)) for piece in map(x.as_stored, x.pieces())]
+    lows = [float(min(column)) for column in zip(*(low for low, _ in pieces), strict=True)]
+    highs = [float(max(column)) for column in zip(*(high for _, high in pieces), strict=True)]
     flat = [place for place, low in enumerate(lows) if low == highs[place]]
     for place in flat:  # nothing to be learned from; whatever comes later, comes as a difference
         highs[place] = lows[place] + 1
@@ -241,10 +278,13 @@ def _of_columns(x: np.ndarray, name: str, columns: tuple[str, ...]) -> tuple[Inp
     return Input(name, x.shape[1:], (min(lows), max(highs)), None, columns, ranges), tuple(notes)
 
 
-def _value_range(x: np.ndarray, config: DataConfig, name: str) -> tuple[tuple[float, float], tuple[str, ...]]:
+def _value_range(x: Rows, config: DataConfig, name: str) -> tuple[tuple[float, float], tuple[str, ...]]:
     """Return the range of one input's raw values, and what to say of it; `name` is empty where it is the only one."""
-    low, high = float(x.min()), float(x.max())
     of = f" of {name}" if name else ""
+    if config.value_range is None and x.stored.name == "uint8":
+        return (0.0, 255.0), (f"data.value_range{of} is not given: 0..255 is taken, because the values are uint8",)
+    ends = [(float(piece.min()), float(piece.max())) for piece in map(x.as_stored, x.pieces())]
+    low, high = min(one for one, _ in ends), max(one for _, one in ends)
     if config.value_range is not None:
         stated_low, stated_high = config.value_range
         if low < stated_low or high > stated_high:
@@ -253,8 +293,6 @@ def _value_range(x: np.ndarray, config: DataConfig, name: str) -> tuple[tuple[fl
             )
             return config.value_range, (note,)
         return config.value_range, ()
-    if x.dtype.name == "uint8":
-        return (0.0, 255.0), (f"data.value_range{of} is not given: 0..255 is taken, because the values are uint8",)
     if not low < high:
         raise InputError(
             f"data.value_range{of} cannot be inferred",

@@ -50,6 +50,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/stages/distill.py",
     "pipeline/vectorizer.py",
 )

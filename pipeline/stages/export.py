@@ -44,9 +44,8 @@ CODE = (
     "pipeline/compress/kernels.py",
     "pipeline/compress/pruning.py",
     "pipeline/compress/support.py",
-    "pipeline/ending.py",
-    "pipeline/stages/export.py",
     "pipeline/data",
+    "pipeline/ending.py",
     "pipeline/formats",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
@@ -62,6 +61,8 @@ CODE = (
     "pipeline/report/answers.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
+    "pipeline/stages/export.py",
     "pipeline/vectorizer.py",
 )
 LIBRARIES = (
@@ -198,10 +199,11 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     from pipeline import data as sources
     from pipeline.attempt import Attempts
     from pipeline.formats import columns_file, vocabulary_file
+    from pipeline.predictor import rows
     from pipeline.report import document
 
     splits = sources.load(data, job.store)
-    calibration, spec = splits.calibration.x, splits.spec
+    calibration, spec = rows(splits.calibration.x, slice(None)), splits.spec
     attempts = Attempts(NAME, "converter", job.emit)
     items = plan(export, list(job.inputs))
     parts = Parts(job.work)

@@ -39,6 +39,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/stages/import_model.py",
     "pipeline/vectorizer.py",
 )

@@ -66,10 +66,11 @@ CODE = (
     "pipeline/report/answers.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/stages/measure.py",
     "pipeline/students_t.py",
-    "serving",
     "pipeline/vectorizer.py",
+    "serving",
 )
 LIBRARIES = (
     "tensorflow", "tf_keras", "tensorflow-model-optimization", "tensorflow-serving-api", "grpcio", "httpx",

@@ -43,6 +43,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/stages/prune.py",
     "pipeline/vectorizer.py",
 )

@@ -39,6 +39,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/stages/quantize.py",
     "pipeline/vectorizer.py",
 )

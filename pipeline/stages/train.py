@@ -41,6 +41,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/several.py",
     "pipeline/stages/train.py",
     "pipeline/vectorizer.py",

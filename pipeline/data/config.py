@@ -29,16 +29,17 @@ class TextConfig(Frozen):
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz", "table", "text"] = Field(
+    source: Literal["digits", "npz", "npy", "table", "text"] = Field(
         default="digits",
-        description="digits: 8x8 images, bundled; npz: your own arrays, in one file; table: .csv, .tsv or .parquet; "
+        description="digits: 8x8 images, bundled; npz: your own arrays, in one file; "
+        "npy: in a folder, read where they lie; table: .csv, .tsv or .parquet; "
         "text: .tsv or .csv with texts and labels, or folders of .txt",
     )
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
         min_length=1,
-        description="npz: file with x_train, y_train and, if you like, x_test, y_test; table: the file; from the "
-        "working directory",
+        description="npz: file with x_train, y_train and, if you like, x_test, y_test; npy: folder with these; "
+        "table, text: the file; from the working directory",
     )
     input_name: str | None = Field(
         default=None,

@@ -11,7 +11,7 @@ from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, split
 from pipeline.errors import InputError
 from pipeline.predictor import Head, Input, Samples, Spec, Stored, count
-from pipeline.rows import Rows
+from pipeline.rows import Joined, Rows
 from pipeline.vectorizer import learned
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _given(
     """Return samples in memory, or, where they may stay there, on the disk."""
     import numpy as np
 
-    if stays and isinstance(array, np.memmap):
+    if stays and isinstance(array, (np.memmap, Joined)):
         return Rows(array, positions)
     chosen: np.ndarray = array[positions]
     if one.vectorizer is None:

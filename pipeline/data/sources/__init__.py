@@ -10,9 +10,9 @@ define a section of its own for the recipe, `data.NAME`.
 
 from __future__ import annotations
 
-from pipeline.data.sources import digits, npz, table, text
+from pipeline.data.sources import digits, npy, npz, table, text
 
-SOURCES = {"digits": digits, "npz": npz, "table": table, "text": text}
+SOURCES = {"digits": digits, "npz": npz, "npy": npy, "table": table, "text": text}
 # what data.path has to be, for those that need one
 PATHS = {name: str(source.PATH) for name, source in SOURCES.items() if hasattr(source, "PATH")}
 # section of the recipe -> the source that it is for

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
@@ -29,17 +29,19 @@ class TextConfig(Frozen):
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz", "npy", "table", "text"] = Field(
+    source: Literal["digits", "npz", "npy", "table", "text", "builder"] = Field(
         default="digits",
         description="digits: 8x8 images, bundled; npz: your own arrays, in one file; "
         "npy: in a folder, read where they lie; table: .csv, .tsv or .parquet; "
-        "text: .tsv or .csv with texts and labels, or folders of .txt",
+        "text: .tsv or .csv with texts and labels, or folders of .txt; "
+        "builder: what a function of yours returns",
     )
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
         min_length=1,
         description="npz: file with x_train, y_train and, if you like, x_test, y_test; npy: folder with these; "
-        "table, text: the file; from the working directory",
+        "table, text: the file; "
+        "builder: what the function gets as `path`, if it wants one; from the working directory",
     )
     input_name: str | None = Field(
         default=None,
@@ -66,6 +68,15 @@ class DataConfig(Frozen):
         description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range",
     )
     text: TextConfig = TextConfig()
+    # what decides is the code: see `sources/builder.py`
+    builder: Annotated[str | None, NEUTRAL] = Field(
+        default=None,
+        pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$",
+        description="builder: path/to/file.py:function, called with builder_options; it returns {'x': ..., 'y': ...}, "
+        "arrays as in an .npz, also x_test, y_test, classes, groups, columns. The file's code runs here, with your "
+        "rights; a change of it, and of what it imports from beside it, is noticed, and of the data only below `path`",
+    )
+    builder_options: dict[str, JsonValue] = Field(default={}, description="builder: keyword arguments of the function")
     text_file: TextFileConfig | None = Field(default=None, description="text: which columns are the text and its label")
     table: TableConfig | None = Field(default=None, description="table: what its columns are")
     memory_mb: Annotated[int, NEUTRAL] = Field(
@@ -86,12 +97,22 @@ class DataConfig(Frozen):
         default=None, ge=0, description="batches prepared ahead; null: TensorFlow decides"
     )
 
+    def decisive(self) -> dict[str, Any]:
+        """Return what a result depends on: the name of the builder's function, wherever its file lies."""
+        function = {} if self.builder is None else {"builder_function": self.builder.rpartition(":")[2]}
+        return super().decisive() | function
+
     @model_validator(mode="after")
     def _keys_are_of_the_source(self) -> DataConfig:
         given = [key for key in ("path", "input_name", "classes") if getattr(self, key) is not None]
         if self.source in PATHS and "path" not in given:
             raise ValueError(f"the source {self.source} needs path, {PATHS[self.source]}")
-        if self.source not in PATHS and given:
+        if self.source == "builder":
+            if self.builder is None:
+                raise ValueError("the source builder needs builder, path/to/file.py:function")
+        elif self.builder_options:
+            raise ValueError(f"builder_options are for the source builder, but source is {self.source}")
+        elif self.source not in PATHS and given:
             raise ValueError(
                 f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
             )

@@ -25,7 +25,7 @@ LAYOUT = (
     "x_train_NAME and y_train_NAME, one for each, where there are several inputs or outputs"
 )
 
-_ARRAY = re.compile(r"(?P<side>[xy])_(?P<part>train|test)(?:_(?P<name>[A-Za-z][A-Za-z0-9_]*))?")
+ARRAY = re.compile(r"(?P<side>[xy])_(?P<part>train|test)(?:_(?P<name>[A-Za-z][A-Za-z0-9_]*))?")
 # dtype's kinds: integers and floats
 _NUMBERS = "iuf"
 # texts: Unicode, and bytes in UTF-8
@@ -139,7 +139,7 @@ def _joined_as(train: np.ndarray, test: np.ndarray, join: Join | None, side: str
 
 def _split(name: str) -> tuple[str, str, str]:
     """Return side, part and name of an end of an array's name: x_train_left -> x, train, left."""
-    found = _ARRAY.fullmatch(name)
+    found = ARRAY.fullmatch(name)
     assert found is not None, name
     return found["side"], found["part"], found["name"] or ""
 
@@ -187,7 +187,7 @@ def _predicts_numbers(name: str, dtype: np.dtype, config: DataConfig) -> bool:
 
 def _wanted(stored: Sequence[str], config: DataConfig) -> list[str]:
     """Return the arrays that there have to be, by those that there are; a reconstruction wants its inputs alone."""
-    found = [_split(name) for name in stored if _ARRAY.fullmatch(name)]
+    found = [_split(name) for name in stored if ARRAY.fullmatch(name)]
     tested = any(part == "test" for _, part, _ in found)
     wanted = []
     for part in ("train", "test") if tested else ("train",):

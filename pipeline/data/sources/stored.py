@@ -70,7 +70,7 @@ class Texts:
 
 def describe(
     folder: Path, inputs: Sequence[str], classes: Mapping[str, Sequence[str] | None], *,
-    given: Mapping[str, Any] | None = None, groups: Any = None, notes: Sequence[str] = (),
+    given: Mapping[Any, Any] | None = None, groups: Any = None, notes: Sequence[str] = (),
     columns: Mapping[str, Sequence[str]] | None = None,
 ) -> None:  # fmt: skip
     """Write what the arrays in a folder are; the last step.
@@ -96,6 +96,23 @@ def describe(
         "columns": {name: list(names) for name, names in (columns or {}).items()},
     }  # fmt: skip
     write_json(folder / _DESCRIPTION, described)
+
+
+def keep(folder: Path, source: Source) -> None:
+    """Write a source that is in memory into a folder, as it is."""
+    for name, x in source.x.items():
+        if x.dtype.kind == "O":
+            with Texts(folder, name) as texts:
+                for text in x:
+                    texts.append(text)
+        else:
+            samples(folder, name, x.shape, x.dtype)[:] = x
+    for name, target in source.targets.items():
+        answers(folder, target.y.shape, target.y.dtype, name)[:] = target.y
+    describe(
+        folder, list(source.x), {name: target.classes for name, target in source.targets.items()},
+        given=source.given, groups=source.groups, notes=source.notes, columns=source.columns,
+    )  # fmt: skip
 
 
 def read(folder: Path) -> Source:

@@ -11,6 +11,7 @@ from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import PATHS, SECTIONS
 from pipeline.data.sources.table.config import Config as TableConfig
 from pipeline.data.sources.text.config import Config as TextFileConfig
+from pipeline.data.sources.tfrecord.config import Config as TfrecordConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
 
@@ -29,18 +30,19 @@ class TextConfig(Frozen):
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz", "npy", "table", "text", "builder"] = Field(
+    source: Literal["digits", "npz", "npy", "table", "text", "tfrecord", "builder"] = Field(
         default="digits",
         description="digits: 8x8 images, bundled; npz: your own arrays, in one file; "
         "npy: in a folder, read where they lie; table: .csv, .tsv or .parquet; "
         "text: .tsv or .csv with texts and labels, or folders of .txt; "
+        "tfrecord: files of tf.train.Example; "
         "builder: what a function of yours returns",
     )
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
         min_length=1,
         description="npz: file with x_train, y_train and, if you like, x_test, y_test; npy: folder with these; "
-        "table, text: the file; "
+        "table, text: the file; tfrecord: file, folder or pattern; "
         "builder: what the function gets as `path`, if it wants one; from the working directory",
     )
     input_name: str | None = Field(
@@ -78,6 +80,7 @@ class DataConfig(Frozen):
     )
     builder_options: dict[str, JsonValue] = Field(default={}, description="builder: keyword arguments of the function")
     text_file: TextFileConfig | None = Field(default=None, description="text: which columns are the text and its label")
+    tfrecord: TfrecordConfig | None = Field(default=None, description="tfrecord: what is in the records")
     table: TableConfig | None = Field(default=None, description="table: what its columns are")
     memory_mb: Annotated[int, NEUTRAL] = Field(
         default=1024,
@@ -116,6 +119,8 @@ class DataConfig(Frozen):
             raise ValueError(
                 f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
             )
+        if self.source == "tfrecord" and self.tfrecord is None:
+            raise ValueError("the source tfrecord needs tfrecord, which says what is in the records")
         for key, source in SECTIONS.items():
             if getattr(self, key) is not None and self.source != source:
                 raise ValueError(f"the section {key} is for the source {source}, but source is {self.source}")

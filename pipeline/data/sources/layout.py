@@ -177,7 +177,7 @@ def _readable(array: np.ndarray, where: str) -> np.ndarray:
 def _target(y: np.ndarray, config: DataConfig, where: str) -> Target:
     if y.dtype.kind == "f" or config.task == "regression":
         return Target(y, None)
-    return Target(y, _classes(y, config, where))
+    return Target(y, classes(y, config, where))
 
 
 def _predicts_numbers(name: str, dtype: np.dtype, config: DataConfig) -> bool:
@@ -237,7 +237,7 @@ def _sample_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[1:], 1) if len(shape) == 3 else shape[1:]
 
 
-def _classes(labels: np.ndarray, config: DataConfig, where: str) -> tuple[str, ...]:
+def classes(labels: np.ndarray, config: DataConfig, where: str) -> tuple[str, ...]:
     """Return the names of the classes, those of the recipe or the labels themselves."""
     low, high = int(labels.min()), int(labels.max())
     # without names, a number above that of the samples is an id: it would cost the model as many outputs

@@ -11,6 +11,7 @@ from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import PATHS, SECTIONS
 from pipeline.data.sources.table.config import Config as TableConfig
 from pipeline.data.sources.text.config import Config as TextFileConfig
+from pipeline.data.sources.tfds.config import Config as TfdsConfig
 from pipeline.data.sources.tfrecord.config import Config as TfrecordConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
@@ -30,12 +31,12 @@ class TextConfig(Frozen):
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz", "npy", "table", "text", "tfrecord", "builder"] = Field(
+    source: Literal["digits", "npz", "npy", "table", "text", "tfrecord", "tfds", "builder"] = Field(
         default="digits",
         description="digits: 8x8 images, bundled; npz: your own arrays, in one file; "
         "npy: in a folder, read where they lie; table: .csv, .tsv or .parquet; "
         "text: .tsv or .csv with texts and labels, or folders of .txt; "
-        "tfrecord: files of tf.train.Example; "
+        "tfrecord: files of tf.train.Example; tfds: tensorflow-datasets; "
         "builder: what a function of yours returns",
     )
     path: Annotated[str | None, NEUTRAL] = Field(
@@ -81,6 +82,7 @@ class DataConfig(Frozen):
     builder_options: dict[str, JsonValue] = Field(default={}, description="builder: keyword arguments of the function")
     text_file: TextFileConfig | None = Field(default=None, description="text: which columns are the text and its label")
     tfrecord: TfrecordConfig | None = Field(default=None, description="tfrecord: what is in the records")
+    tfds: TfdsConfig | None = Field(default=None, description="tfds: which set, and what of it is taken")
     table: TableConfig | None = Field(default=None, description="table: what its columns are")
     memory_mb: Annotated[int, NEUTRAL] = Field(
         default=1024,
@@ -115,12 +117,15 @@ class DataConfig(Frozen):
                 raise ValueError("the source builder needs builder, path/to/file.py:function")
         elif self.builder_options:
             raise ValueError(f"builder_options are for the source builder, but source is {self.source}")
+        elif self.source == "tfds":
+            if self.path is not None:
+                raise ValueError("the source tfds takes no path: its sets lie in data.tfds.data_dir")
         elif self.source not in PATHS and given:
             raise ValueError(
                 f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
             )
-        if self.source == "tfrecord" and self.tfrecord is None:
-            raise ValueError("the source tfrecord needs tfrecord, which says what is in the records")
+        if self.source in ("tfrecord", "tfds") and getattr(self, self.source) is None:
+            raise ValueError(f"the source {self.source} needs a section {self.source}, which says what is taken")
         for key, source in SECTIONS.items():
             if getattr(self, key) is not None and self.source != source:
                 raise ValueError(f"the section {key} is for the source {source}, but source is {self.source}")

@@ -10,7 +10,7 @@ define a section of its own for the recipe, `data.NAME`.
 
 from __future__ import annotations
 
-from pipeline.data.sources import builder, digits, npy, npz, table, text, tfrecord
+from pipeline.data.sources import builder, digits, npy, npz, table, text, tfds, tfrecord
 
 SOURCES = {
     "digits": digits,
@@ -19,9 +19,10 @@ SOURCES = {
     "table": table,
     "text": text,
     "tfrecord": tfrecord,
+    "tfds": tfds,
     "builder": builder,
 }
 # what data.path has to be, for those that need one
 PATHS = {name: str(source.PATH) for name, source in SOURCES.items() if hasattr(source, "PATH")}
 # section of the recipe -> the source that it is for
-SECTIONS = {"table": "table", "text_file": "text", "tfrecord": "tfrecord", "builder": "builder"}
+SECTIONS = {"table": "table", "text_file": "text", "tfrecord": "tfrecord", "tfds": "tfds", "builder": "builder"}

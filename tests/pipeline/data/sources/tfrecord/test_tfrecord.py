@@ -168,5 +168,5 @@ def test_labels_of_different_kinds_and_absent_files_are_refused(tmp_path: Path, 
 def test_features_that_cannot_be_are_refused(feature: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         _config(Path("a.tfrecord"), {"x": feature})
-    with pytest.raises(ValidationError, match="the source tfrecord needs tfrecord"):
+    with pytest.raises(ValidationError, match="the source tfrecord needs a section tfrecord"):
         DataConfig(source="tfrecord", path="a.tfrecord")

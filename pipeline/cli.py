@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
+from pipeline.recipes import DEFAULT, OWN_MODEL
 from pipeline.stages import NAMES
 from pipeline.stopping import interruptible
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from pipeline.run_folder import RunFolder
 
 # each command imports what it needs: --help needs none of it
-
-DEFAULT = "digits"
 
 EXIT_CODES = (
     "Exit codes: 0 all gates pass; 1 it ran and a gate failed; 2 the input is wrong; 3 the environment lacks something "
@@ -42,10 +41,14 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )  # fmt: skip
 
-RecipeArgument = typer.Argument(
-    metavar="[RECIPE]", help="A YAML file, or a built-in recipe (`modelmill recipes` lists them)."
-)
-RecipeName = Annotated[str, RecipeArgument]
+RecipeName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RECIPE]",
+        help=f"A YAML file, or a built-in recipe (`modelmill recipes` lists them). Default: {DEFAULT}; with --set "
+        f"model.path=FILE {OWN_MODEL}.",
+    ),
+]
 ModelPath = Annotated[
     Path | None,
     typer.Option("--model", metavar="FILE", help="A .keras or .h5 file, or a SavedModel folder, instead of a recipe."),
@@ -58,7 +61,10 @@ CustomCode = Annotated[
     ),
 ]
 DataName = Annotated[
-    str | None, typer.Option("--data", metavar="DATA", help="What it is for: digits, or an .npz in the Keras layout.")
+    str | None,
+    typer.Option(
+        "--data", metavar="DATA", help="What it is for: digits or another bundled set, an .npz, a folder of images."
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
@@ -150,7 +156,7 @@ def _show(report: Report, folder: RunFolder) -> None:
 
 @app.command(epilog=EXIT_CODES)
 def run(
-    recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
+    recipe: RecipeName = None, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
     first: First = None, until: Until = None, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run a whole recipe: train, distill, prune, quantize, export, measure, judge, report.
@@ -160,7 +166,7 @@ def run(
     _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
 
 
-def _recipe(source: str, assignments: list[str] | None, trust: bool) -> Callable[[], Recipe]:
+def _recipe(source: str | None, assignments: list[str] | None, trust: bool) -> Callable[[], Recipe]:
     def load() -> Recipe:
         from pipeline import recipe as recipes
 
@@ -191,7 +197,7 @@ def _step(
 
 def _verb(name: str, until: str | None, text: str) -> None:
     def command(
-        recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None,
+        recipe: RecipeName = None, set_: Assignments = None, out: Out = None,
         store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False, as_json: AsJson = False,
         quiet: Quiet = False,
     ) -> None:  # fmt: skip
@@ -202,7 +208,7 @@ def _verb(name: str, until: str | None, text: str) -> None:
 
 def _verb_on_a_file(name: str, until: str, text: str) -> None:
     def command(
-        recipe: Annotated[str | None, RecipeArgument] = None, model: ModelPath = None, data: DataName = None,
+        recipe: RecipeName = None, model: ModelPath = None, data: DataName = None,
         custom_code: CustomCode = False, set_: Assignments = None, out: Out = None,
         store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False,
         as_json: AsJson = False, quiet: Quiet = False,
@@ -213,7 +219,7 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
                 todo="in a recipe it is the key model.allow_custom_code",
             )  # fmt: skip
         if model is None and data is None:
-            found, last = _recipe(recipe or DEFAULT, set_, trust), until
+            found, last = _recipe(recipe, set_, trust), until
         elif recipe is not None:
             raise InputError(
                 f"{name} takes a recipe, or --model and --data", found=f"both, the recipe being {recipe}",

@@ -52,7 +52,9 @@ def content_hash(config: DataConfig) -> str:
         InputError: the file cannot be read.
         MissingError: the source is not installed.
     """
-    return content.digest(SOURCES[config.source].files(config))
+    source = SOURCES[config.source]
+    below = Path(str(config.path)) if getattr(source, "PLACES", False) else None
+    return content.digest(source.files(config), below)
 
 
 def decoded(config: DataConfig, store: Path) -> Path | None:

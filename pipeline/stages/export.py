@@ -25,6 +25,7 @@ from pipeline.files import link_all
 from pipeline.formats.recurrent import UNROLLED_STEPS
 from pipeline.parts import Parts
 from pipeline.plan import Planned
+from pipeline.predictor import GIVING_BACK
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ CODE = (
     "pipeline/legacy_keras.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
     "pipeline/own_code/__init__.py",
     "pipeline/own_code/config.py",
     "pipeline/own_code/package.py",
@@ -59,6 +61,8 @@ CODE = (
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
+    "pipeline/report/data.py",
+    "pipeline/report/baseline.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
@@ -321,7 +325,7 @@ def _require_promises(
         plain, _ = keras_file.read(folder)
         pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
-    added = any(head.task == "reconstruction" for head in spec.heads)
+    added = any(head.task in GIVING_BACK for head in spec.heads)
     whole = all(layer.precision != "float32" for layer in model.layers) and not added
     if item.stage == QUANTIZE and item.format == "tflite":
         wanted = sum(layer.precision != "float32" and layer.histogram is not None for layer in model.layers)

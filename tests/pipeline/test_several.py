@@ -49,13 +49,13 @@ def fitted(name: str, quality: float | None, parameters: int = 1, error: str = "
 def test_best_on_validation_is_chosen_then_the_smaller_then_the_first(
     entries: list[Fitted], best: int, said: str
 ) -> None:
-    assert several.choose(entries) == best
+    assert several.choose(entries, "accuracy") == best
     assert several.reason(entries, best, "accuracy").startswith(said)
 
 
 def test_choice_among_none_that_can_be_used_is_refused_with_the_reason_of_each() -> None:
     with pytest.raises(DivergedError) as refused:
-        several.choose([fitted("a", None, error="nan"), fitted("b", None, error="inf")])
+        several.choose([fitted("a", None, error="nan"), fitted("b", None, error="inf")], "accuracy")
     assert refused.value.found == "a: nan; b: inf"
 
 

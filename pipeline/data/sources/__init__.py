@@ -1,8 +1,9 @@
-"""Where samples come from: one module a source, all with the same face.
+"""Where samples come from: one module a source, or for several that are alike, all with the same face.
 
     load(config, prepare) -> Source    reads the content; what has to be decoded is written once, through `prepare`
     input_shapes(config)               input name -> shape of one sample, of none of them read; None: no file
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
+    PLACES                             True: where a file lies below data.path is content too (its folder is its label)
 
 One that decodes says so with DECODES = True, one that needs data.path says with PATH what that has to be. A module may
 define a section of its own for the recipe, `data.NAME`.
@@ -10,12 +11,25 @@ define a section of its own for the recipe, `data.NAME`.
 
 from __future__ import annotations
 
-from pipeline.data.sources import builder, digits, npy, npz, table, text, tfds, tfrecord
+from pipeline.data.sources import (
+    builder,
+    bundled,
+    image_folder,
+    keras_datasets,
+    npy,
+    npz,
+    table,
+    text,
+    tfds,
+    tfrecord,
+)  # fmt: skip
 
 SOURCES = {
-    "digits": digits,
+    **dict.fromkeys(bundled.SETS, bundled),
+    **dict.fromkeys(keras_datasets.SETS, keras_datasets),
     "npz": npz,
     "npy": npy,
+    "image_folder": image_folder,
     "table": table,
     "text": text,
     "tfrecord": tfrecord,
@@ -25,4 +39,9 @@ SOURCES = {
 # what data.path has to be, for those that need one
 PATHS = {name: str(source.PATH) for name, source in SOURCES.items() if hasattr(source, "PATH")}
 # section of the recipe -> the source that it is for
-SECTIONS = {"table": "table", "text_file": "text", "tfrecord": "tfrecord", "tfds": "tfds", "builder": "builder"}
+SECTIONS = {
+    "image_folder": "image_folder", "table": "table", "text_file": "text", "tfrecord": "tfrecord", "tfds": "tfds",
+    "builder": "builder",
+}  # fmt: skip
+# whose values are no classes: they are predicted
+NUMBERS = frozenset(name for name, known in bundled.SETS.items() if known.numbers)

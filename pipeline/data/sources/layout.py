@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 LAYOUT = (
     "numbers x_train [n, height, width], [n, height, width, channels] or [n, features], or strings [n], and integers "
     "y_train [n], or "
-    "with data.task regression floats [n] or [n, values]; x_test and y_test in the same way, or neither; "
+    "with data.task regression floats [n] or [n, values], with data.task multilabel 0 or 1 [n, labels]; "
+    "x_test and y_test in the same way, or neither; "
     "x_train_NAME and y_train_NAME, one for each, where there are several inputs or outputs"
 )
 
@@ -100,6 +101,8 @@ def source(
     import numpy as np
 
     arrays = {name: _shaped(name, array) for name, array in arrays.items()}
+    if config.task == "anomaly" and "y_train" not in arrays:  # none of them is one
+        arrays["y_train"] = np.zeros(len(arrays["x_train"]), np.int64)
     given: dict[Given, np.ndarray] = {}
     joined = {}
     for name, array in arrays.items():
@@ -175,6 +178,8 @@ def _readable(array: np.ndarray, where: str) -> np.ndarray:
 
 
 def _target(y: np.ndarray, config: DataConfig, where: str) -> Target:
+    if config.task == "multilabel":
+        return Target(y, config.classes)
     if y.dtype.kind == "f" or config.task == "regression":
         return Target(y, None)
     return Target(y, classes(y, config, where))
@@ -186,15 +191,24 @@ def _predicts_numbers(name: str, dtype: np.dtype, config: DataConfig) -> bool:
 
 
 def _wanted(stored: Sequence[str], config: DataConfig) -> list[str]:
-    """Return the arrays that there have to be, by those that there are; a reconstruction wants its inputs alone."""
+    """Return the arrays that there have to be, by those that there are.
+
+    A reconstruction wants its inputs alone, and normal samples to learn from need no labels.
+    """
     found = [_split(name) for name in stored if ARRAY.fullmatch(name)]
     tested = any(part == "test" for _, part, _ in found)
     wanted = []
     for part in ("train", "test") if tested else ("train",):
         for side in "x" if config.task == "reconstruction" else "xy":
+            if config.task == "anomaly" and (part, side) == ("train", "y") and _tested_alone(stored):
+                continue
             names = sorted({end for kind, _, end in found if kind == side}) or [""]
             wanted += [_joined(side, part, end) for end in names]
     return wanted
+
+
+def _tested_alone(stored: Sequence[str]) -> bool:
+    return "y_test" in stored and "y_train" not in stored
 
 
 def _problems(found: Headers, config: DataConfig) -> Iterator[str]:
@@ -209,10 +223,14 @@ def _problems(found: Headers, config: DataConfig) -> Iterator[str]:
         if dtype.hasobject:
             yield f"{name} holds Python objects, which are never loaded"
         text = side == "x" and len(shape) == 1 and dtype.kind in _STRINGS
-        if not (dtype.hasobject or text) and dtype.kind not in (_NUMBERS if side == "x" or numbers else "iu"):
+        table = side == "y" and config.task == "multilabel"
+        kinds = _NUMBERS + "b" if table else _NUMBERS if side == "x" or numbers else "iu"
+        if not (dtype.hasobject or text) and dtype.kind not in kinds:
             yield f"{name} holds {dtype}"
         if side == "x":
             fits = text or len(shape) in (2, 3, 4)
+        elif table:
+            fits = len(shape) == 2 and shape[1] > 1
         else:
             fits = len(shape) in (1, 2) if numbers else len(shape) == 1 or shape[1:] == (1,)
         if not fits:
@@ -223,11 +241,11 @@ def _problems(found: Headers, config: DataConfig) -> Iterator[str]:
         if name != other and shape[:1] != found[other][0][:1]:
             yield f"{other} and {name} differ in length: {list(found[other][0])} and {list(shape)}"
         train = _joined(side, "train", end)
-        if part == "test":
+        if part == "test" and train in found:
             before, before_dtype = found[train]
             if (_sample_shape(before) if side == "x" else before[1:]) != (
                 _sample_shape(shape) if side == "x" else shape[1:]
-            ) and (side == "x" or numbers):
+            ) and (side == "x" or numbers or table):
                 yield f"{train} and {name} differ in the shape of a sample: {list(before[1:])} and {list(shape[1:])}"
             if side == "x" and before_dtype != dtype and not (text and before_dtype.kind == dtype.kind):
                 yield f"{train} and {name} differ in type: {before_dtype} and {dtype}"

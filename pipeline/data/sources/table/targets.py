@@ -52,7 +52,7 @@ def of(data: DataConfig, roles: Roles, found: Survey, place: str, path: Path) ->
         checks.require_numbers(found.columns, names, place, path, "numbers to predict (data.task regression)")
         return Answers(None, len(names), "float64", float)
     if data.task == "multilabel":
-        return _labels(names, found, path)
+        return _labels(data, names, found, path)
     if len(names) > 1:
         raise InputError(
             "data.table.target names several columns", expected="one column of classes, or another task",
@@ -61,7 +61,7 @@ def of(data: DataConfig, roles: Roles, found: Survey, place: str, path: Path) ->
     return _classes(data, names[0], found.columns[names[0]], path)
 
 
-def _labels(names: tuple[str, ...], found: Survey, path: Path) -> Answers:
+def _labels(data: DataConfig, names: tuple[str, ...], found: Survey, path: Path) -> Answers:
     strange = {
         name: [cell for cell in found.columns[name].distinct if number(cell) not in (0, 1)][:SHOWN] for name in names
     }
@@ -74,7 +74,7 @@ def _labels(names: tuple[str, ...], found: Survey, path: Path) -> Answers:
             or f"the one column {names[0]}",
             todo="correct data.table.target or data.task",
         )  # fmt: skip
-    return Answers(names, len(names), "float32", float)
+    return Answers(data.classes or names, len(names), "float32", float)
 
 
 def _classes(data: DataConfig, name: str, column: Column, path: Path) -> Answers:

@@ -1,6 +1,6 @@
 """Trains an epoch on a folder of arrays in this process, and prints how much memory that took beyond TensorFlow's own.
 
-    python -m tests.pipeline.data.larger FOLDER MEMORY_MB WORK
+python -m tests.pipeline.data.larger FOLDER MEMORY_MB WORK
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ def main(folder: str, memory_mb: str, work: str) -> None:
     splits = data.load(config, look=True)
     model = models.build(cnn.Config(filters=(4,), convolutions=1, head="average"), splits.spec, seed=0)
     training = FitConfig(epochs=1, batch_size=256, tensorboard=False)
-    history = fit(
-        model, splits, training, data=config, seed=0, stage="train", work=Path(work), emit=lambda _: None
-    )
+    history = fit(model, splits, training, data=config, seed=0, stage="train", work=Path(work), emit=lambda _: None)
     done.set()
     watching.join()
     print(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.artifact import Artifact
 from pipeline.compress.distillation import Teaching
-from pipeline.data.batches import arrays
+from pipeline.data.batches import predict
 from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
@@ -96,7 +96,7 @@ def tune(
 def quality(model: Any, splits: Splits) -> float:
     """Return what a model is worth on the validation split, by what it is judged by."""
     tasks.only_head(splits.spec)
-    answers = model.predict(arrays(splits.validation.x), batch_size=EVALUATION_BATCH, verbose=0)
+    answers = predict(model, splits.validation.x, batch_size=EVALUATION_BATCH)
     return of_model(splits.spec, splits.validation, answers)
 
 

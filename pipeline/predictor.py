@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard
 
 from pipeline import metric as metrics
 from pipeline.errors import InputError, RunError
+from pipeline.rows import Rows
 from pipeline.vectorizer import Vectorizer
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ OUTPUTS = frozenset({*ENDS.values(), *(name for names in ADDED.values() for name
 # some samples: [n, *shape] of the one input, or name -> that where there are several; texts are strings [n], or their
 # token ids int32 [n, length]
 Samples: TypeAlias = "np.ndarray | Mapping[str, np.ndarray]"
+# the same, some of it on the disk where it is larger than memory; `rows` reads from it
+Stored: TypeAlias = "np.ndarray | Rows | Mapping[str, np.ndarray | Rows]"
 
 
 @dataclass(frozen=True)
@@ -202,17 +205,23 @@ def classifier(
     return Spec((Input(input_name, shape, value_range),), (Head("classification", (len(classes),), tuple(classes)),))
 
 
-def count(samples: Samples) -> int:
+def count(samples: Stored) -> int:
     """Return the number of samples."""
     return len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)
 
 
-def rows(samples: Samples, index: Any) -> Samples:
-    """Return some samples; `index` is a slice or an array of positions."""
+def rows(samples: Stored, index: Any) -> Samples:
+    """Return some samples, in memory; `index` is a slice or an array of positions."""
     if isinstance(samples, Mapping):
         return {name: array[index] for name, array in samples.items()}
     found: np.ndarray = samples[index]
     return found
+
+
+def in_memory(samples: Stored) -> TypeGuard[Samples]:
+    """Return whether nothing of some samples is on the disk."""
+    every = samples.values() if isinstance(samples, Mapping) else [samples]
+    return not any(isinstance(one, Rows) for one in every)
 
 
 def heads(spec: Spec, wanted: Samples) -> list[tuple[Head, np.ndarray]]:

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.predictor import rows
 
 if TYPE_CHECKING:
     from pipeline.data import Split
-    from pipeline.predictor import Head, Input, Spec
+    from pipeline.predictor import Head, Input, Spec, Stored
+
+
+_AT_ONCE = 1024  # samples that are read at once, as they may be larger than memory
 
 
 def quality(head: Head, wanted: np.ndarray, answered: np.ndarray, name: str = "") -> float:
@@ -51,11 +55,11 @@ def of_model(spec: Spec, split: Split, answered: np.ndarray) -> float:
         answered: by its Keras model: the head's `end`, but a reconstruction as the model learns it, in [0, 1].
     """
     if spec.head.task == "anomaly":
-        answered = scores(spec.input, np.asarray(split.x), answered)
+        answered = scores(spec.input, split.x, answered)
     return quality(spec.head, np.asarray(split.y), answered)
 
 
-def scores(one: Input, x: np.ndarray, reconstructed: np.ndarray) -> np.ndarray:
+def scores(one: Input, x: Stored, reconstructed: np.ndarray) -> np.ndarray:
     """Return the mean squared error of each sample in units of its value range, float64 [n].
 
     Args:
@@ -63,9 +67,12 @@ def scores(one: Input, x: np.ndarray, reconstructed: np.ndarray) -> np.ndarray:
         x: raw values [n, *shape]. reconstructed: [n, *shape] in [0, 1].
     """
     low, high = one.value_range
-    errors = (np.asarray(x, np.float64) - low) / (high - low) - reconstructed
-    found: np.ndarray = np.square(errors).reshape(len(x), -1).mean(axis=1)
-    return found
+    found = []
+    for start in range(0, len(reconstructed), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        errors = (np.asarray(rows(x, part), np.float64) - low) / (high - low) - reconstructed[part]
+        found.append(np.square(errors).reshape(len(errors), -1).mean(axis=1))
+    return np.concatenate(found)
 
 
 def _r2(head: Head, wanted: np.ndarray, answered: np.ndarray) -> float:

@@ -19,6 +19,7 @@ from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Damaged, Manifest, Store
 from pipeline.bought import bought, explained
 from pipeline.config import Frozen
+from pipeline.data import prepared
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
 from pipeline.files import sha256
@@ -26,6 +27,7 @@ from pipeline.plan import final, reference, to_serve
 from pipeline.recipe import Recipe, dump, risks
 from pipeline.report import document
 from pipeline.report.answers import read_answers
+from pipeline.report.data import read_data
 from pipeline.report.model import Model, read_models
 from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
@@ -133,6 +135,7 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
     elif folder.artifacts.exists():
         text = f"{folder.artifacts} stays what an earlier run made: this one stops before {fills}"
         emit(Note(str(until), text, level="warning"))
+    folder.unlink([prepared.NAME])
     forced = False
     for stage in STAGES:
         walk.at = stage.NAME
@@ -166,6 +169,8 @@ def _reuse_or_run(
     chosen = _sections(recipe, stage.run)
     around = walk.around[name]
     basis = _basis(stage, chosen, inputs, around)
+    if "data" in chosen:
+        _keep_decoded(chosen["data"], store, folder)
     key = artifacts.fingerprint(basis)
 
     told = False
@@ -197,7 +202,8 @@ def _reuse_or_run(
         made, work = store.begin(name, key, afresh=afresh)
         again.begin(entry.name)
         _start_ahead(stage, recipe, walk)
-        result = stage.run(Job(made, work, inputs, emit, around.found, walk.children.pop(name, None)), **chosen)
+        job = Job(made, work, inputs, emit, around.found, walk.children.pop(name, None), store.root)
+        result = stage.run(job, **chosen)
         # what rests on a failure of the moment is itself not to be kept
         inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
         stored = store.commit(
@@ -251,6 +257,13 @@ def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact], ar
     if "data" in chosen:
         basis["content"] = {"data": data.content_hash(chosen["data"])}
     return basis
+
+
+def _keep_decoded(config: data.DataConfig, store: Store, folder: RunFolder) -> None:
+    """Note that the run uses decoded data, before there is any, so that `gc` keeps it."""
+    if entry := data.decoded(config, store.root):
+        folder.link(prepared.NAME, entry)
+        store.refer(prepared.NAME, entry.name.rpartition("-")[2], folder.path)
 
 
 @functools.cache
@@ -354,6 +367,7 @@ def _report(
             "artifacts": found,
             "gates": gates or [],
             "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
+            "data": next((known for item in walk.done.values() if (known := read_data(item.folder))), None),
             "folder": str(folder.path),
             "store": str(store.relative_to(here) if store.is_relative_to(here) else store),
             "settings": (settings := recipe.model_dump(mode="json")),

@@ -56,6 +56,7 @@ class Job:
         emit: takes what the user should see meanwhile.
         found: what the stage's `surroundings` found.
         child: what its `ahead` started, where the stage before was one that worked.
+        store: where decoded data lies, shared by all stages; None: each decodes its own.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Job:
     emit: Emit
     found: Any = None
     child: Child | None = None
+    store: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,18 @@ epoch 7 sees what a run that was never interrupted saw, and parallel threads cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data import augment
+from pipeline.predictor import count, in_memory
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.data import DataConfig, Split
-    from pipeline.predictor import Samples, Spec
+    from pipeline.data.config import DataConfig
+    from pipeline.data.divide import Split
+    from pipeline.predictor import Spec, Stored
 
 
 def epoch_order(count: int, seed: int, epoch: int, shuffle_buffer: int | None) -> np.ndarray:
@@ -53,20 +55,20 @@ def training(
     import numpy as np
     import tensorflow as tf
 
-    count = len(part)
+    total = len(part)
     if config.augment is not None:
         augment.check(config.augment, spec.input.shape)
 
     def plan(epoch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        order = epoch_order(count, seed, int(epoch), config.shuffle_buffer)
+        order = epoch_order(total, seed, int(epoch), config.shuffle_buffer)
         if config.augment is None:
-            return order, np.zeros((count, 0), np.float32)
+            return order, np.zeros((total, 0), np.float32)
         height, width = spec.input.shape[:2]
-        return order, epoch_maps(count, seed, int(epoch), config.augment, (height, width))[order]
+        return order, epoch_maps(total, seed, int(epoch), config.augment, (height, width))[order]
 
     def one_epoch(epoch: Any) -> Any:
         order, maps = tf.numpy_function(plan, [epoch], (tf.int64, tf.float32), stateful=False)
-        order, maps = tf.ensure_shape(order, [count]), tf.ensure_shape(maps, [count, 8 if config.augment else 0])
+        order, maps = tf.ensure_shape(order, [total]), tf.ensure_shape(maps, [total, 8 if config.augment else 0])
         return tf.data.Dataset.from_tensor_slices((order, maps)).batch(batch_size)
 
     def gather(order: Any, maps: Any) -> Any:
@@ -75,7 +77,7 @@ def training(
             x = augment.apply(x, maps, spec.input.value_range[0])
         return x, y
 
-    samples = _cached(part) if config.cache else _uncached(part)
+    samples = _cached(part) if config.cache and in_memory(part.x) else _uncached((part.x, part.y))
     epochs = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
     batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return _prefetched(batches, config)
@@ -89,7 +91,7 @@ def _prefetched(batches: Any, config: DataConfig) -> Any:
     return batches.prefetch(tf.data.AUTOTUNE if config.prefetch is None else config.prefetch)
 
 
-def arrays(samples: Samples) -> Any:
+def arrays(samples: Stored) -> Any:
     """Return samples as Keras takes them: an array, or a tuple in the order of the model's inputs or outputs."""
     return tuple(samples.values()) if isinstance(samples, Mapping) else samples
 
@@ -101,10 +103,10 @@ def _cached(part: Split) -> Any:
     return lambda order: tf.nest.map_structure(lambda tensor: tf.gather(tensor, order), held)
 
 
-def _uncached(part: Split) -> Any:
+def _uncached(sides: Sequence[Stored]) -> Any:
     import tensorflow as tf
 
-    held = arrays(part.x), arrays(part.y)
+    held = tuple(map(arrays, sides))
     flat = tf.nest.flatten(held)
 
     def read(order: Any) -> Any:
@@ -120,7 +122,24 @@ def evaluation(part: Split, config: DataConfig, *, batch_size: int) -> Any:
     """Return a dataset of (x, y) batches in the split's own order, never augmented."""
     import tensorflow as tf
 
+    if not in_memory(part.x):
+        return _prefetched(_in_order(len(part), batch_size).map(_uncached((part.x, part.y))), config)
     batches = tf.data.Dataset.from_tensor_slices((arrays(part.x), arrays(part.y))).batch(batch_size)
     if config.cache:
         batches = batches.cache()
     return _prefetched(batches, config)
+
+
+def predict(model: Any, samples: Stored, *, batch_size: int) -> Any:
+    """Return what a Keras model answers, float32 [n, ...], or a list of that where it has several outputs."""
+    if in_memory(samples):
+        return model.predict(arrays(samples), batch_size=batch_size, verbose=0)
+    # a tuple of one, as Keras takes a tuple of two for samples and labels
+    given = _in_order(count(samples), batch_size).map(_uncached((samples,)))
+    return model.predict(given, verbose=0)
+
+
+def _in_order(samples: int, batch_size: int) -> Any:
+    import tensorflow as tf
+
+    return tf.data.Dataset.range(samples).batch(batch_size)

@@ -118,7 +118,10 @@ def fit(
                 splits.validation, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
             )
             if judged not in counted:
-                loop.judge = lambda: of_model(splits.spec, splits.validation, model.predict(validation, verbose=0))
+                part = splits.validation
+                loop.judge = lambda: of_model(
+                    splits.spec, part, batches.predict(model, part.x, batch_size=EVALUATION_BATCH)
+                )
             model.fit(
                 training,
                 validation_data=validation,

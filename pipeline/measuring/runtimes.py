@@ -13,7 +13,7 @@ from pipeline.errors import RunError
 from pipeline.measuring import checks, guard, latency
 from pipeline.measuring.guard import Guard
 from pipeline.measuring.latency_config import LatencyConfig
-from pipeline.predictor import Predictor, Samples, Spec, count, rows
+from pipeline.predictor import Predictor, Spec, Stored, count, in_memory, rows
 from serving.client.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # samples that are also answered one by one: a file that only works at one batch size is broken
 _SINGLES = 16
+# samples of those on the disk that are read to be timed with
+_TIMED = 256
 # logit units; kernels for one sample and for many sum in another order
 _TOLERANCE = 1e-2
 
@@ -71,7 +73,7 @@ def _load(source: Source, spec: Spec, threads: int) -> Predictor:
             return onnx.load(source.path, spec, threads)
 
 
-def answer_as_keras(model: Path, samples: Samples, threads: int, batch_size: int) -> dict[str, np.ndarray]:
+def answer_as_keras(model: Path, samples: Stored, threads: int, batch_size: int) -> dict[str, np.ndarray]:
     """Return the ends of a stage's Keras model: what the exported files are compared with.
 
     Args:
@@ -85,11 +87,11 @@ def answer_as_keras(model: Path, samples: Samples, threads: int, batch_size: int
 
     saved_model.pin_threads(threads)
     network, spec = fake_quant_file.read(model)
-    return _in_batches(keras_file.KerasPredictor(network, spec), spec, spec.tokens(samples), batch_size)
+    return _in_batches(keras_file.KerasPredictor(network, spec), spec, _tokens(spec, samples), batch_size)
 
 
 def answer(
-    sources: Mapping[str, Source], spec: Spec, samples: Samples, threads: int, batch_size: int
+    sources: Mapping[str, Source], spec: Spec, samples: Stored, threads: int, batch_size: int
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return the spec's ends of each source for every sample, float32 [n, ...].
 
@@ -102,7 +104,7 @@ def answer(
     return {name: _answer(source, spec, samples, threads, batch_size) for name, source in sources.items()}
 
 
-def _answer(source: Source, spec: Spec, samples: Samples, threads: int, batch_size: int) -> dict[str, np.ndarray]:
+def _answer(source: Source, spec: Spec, samples: Stored, threads: int, batch_size: int) -> dict[str, np.ndarray]:
     predictor, samples = load(source, spec, threads), _given(source, spec, samples)
     found = _in_batches(predictor, spec, samples, batch_size)
     singles = _in_batches(predictor, spec, rows(samples, slice(_SINGLES)), 1)
@@ -119,13 +121,17 @@ def _answer(source: Source, spec: Spec, samples: Samples, threads: int, batch_si
     return found
 
 
-def _given(source: Source, spec: Spec, samples: Samples) -> Samples:
+def _given(source: Source, spec: Spec, samples: Stored) -> Stored:
     """Return samples as a source takes them: only a SavedModel, served or not, takes texts as strings."""
     strings = isinstance(source, Endpoint) or source.form == "saved_model"
-    return samples if strings else spec.tokens(samples)
+    return samples if strings else _tokens(spec, samples)
 
 
-def _in_batches(predictor: Predictor, spec: Spec, samples: Samples, batch_size: int) -> dict[str, np.ndarray]:
+def _tokens(spec: Spec, samples: Stored) -> Stored:
+    return spec.tokens(samples) if in_memory(samples) else samples  # texts always are
+
+
+def _in_batches(predictor: Predictor, spec: Spec, samples: Stored, batch_size: int) -> dict[str, np.ndarray]:
     parts = []
     for start in range(0, count(samples), batch_size):
         parts.append(predictor.predict(rows(samples, slice(start, start + batch_size))))
@@ -133,16 +139,18 @@ def _in_batches(predictor: Predictor, spec: Spec, samples: Samples, batch_size: 
 
 
 def time(
-    sources: Mapping[str, Source], spec: Spec, samples: Samples, threads: int, config: LatencyConfig, batch: int
+    sources: Mapping[str, Source], spec: Spec, samples: Stored, threads: int, config: LatencyConfig, batch: int
 ) -> dict[str, Latency]:
     """Return the latencies of artifacts of one runtime that take turns; see `latency.measure`."""
     predictors = {name: load(source, spec, threads) for name, source in sources.items()}
     # all of one runtime; token ids are made before the clock starts
     given = _given(next(iter(sources.values())), spec, samples)
+    if not in_memory(given):  # nobody's disk is to be timed
+        given = rows(given, slice(max(batch, _TIMED)))
     return latency.measure(predictors, given, config, batch=batch, ends=spec.ends)
 
 
-def survive(sources: Mapping[str, Source], spec: Spec, samples: Samples, threads: int) -> dict[str, Guard]:
+def survive(sources: Mapping[str, Source], spec: Spec, samples: Stored, threads: int) -> dict[str, Guard]:
     """Return how served models take malformed requests; see `guard.check`."""
     return {
         name: guard.check(load(source, spec, threads), spec, rows(samples, slice(1)), source.protocol)

@@ -17,6 +17,7 @@ from pipeline.formats.model_file import load
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code import objective, package
 from pipeline.own_code.source import Source, look
+from pipeline.predictor import rows
 
 if TYPE_CHECKING:
     from pipeline.data import Splits
@@ -63,7 +64,8 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
         made = function(*arguments, **config.options)  # type: ignore[misc]
     _require_model(made, name, source)
     model = _ending_in_logits(made, name, spec, source, stage, emit)
-    samples, labels = (np.asarray(side)[:_SAMPLES] for side in (splits.validation.x, splits.validation.y))
+    few = slice(_SAMPLES)
+    samples, labels = (np.asarray(rows(side, few)) for side in (splits.validation.x, splits.validation.y))
     with package.told(source, f"the model of {name} cannot be called"):
         answers = model(samples, training=False).numpy()
     if head.task == "classification" and answers.any():  # a last layer may start at zero

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 from pipeline.config import Frozen
 from pipeline.files import write_json
 from pipeline.report.answers import SplitAnswers
+from pipeline.report.data import Data
 from pipeline.report.model import Interval, Model
 
 ARTIFACTS = "artifacts.json"
@@ -287,6 +288,7 @@ class Report(Frozen):
     artifacts: list[Artifact] = Field(default_factory=list)
     gates: list[Gate] = Field(default_factory=list)
     tested: SplitAnswers | None = None
+    data: Data | None = None
     folder: str | None = None
     store: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)

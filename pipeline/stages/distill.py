@@ -51,6 +51,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/distill.py",
     "pipeline/vectorizer.py",
@@ -120,7 +121,7 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     from pipeline.predictor import require_numbers
     from pipeline.report.model import write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store)
     if distill.teachers:
         require_numbers(splits.spec)
     more = []

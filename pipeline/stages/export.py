@@ -60,8 +60,10 @@ CODE = (
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
+    "pipeline/report/data.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/stages/export.py",
     "pipeline/vectorizer.py",
 )
@@ -198,10 +200,11 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     from pipeline import data as sources
     from pipeline.attempt import Attempts
     from pipeline.formats import vocabulary_file
+    from pipeline.predictor import rows
     from pipeline.report import document
 
-    splits = sources.load(data)
-    calibration, spec = splits.calibration.x, splits.spec
+    splits = sources.load(data, job.store)
+    calibration, spec = rows(splits.calibration.x, slice(None)), splits.spec
     attempts = Attempts(NAME, "converter", job.emit)
     items = plan(export, list(job.inputs))
     parts = Parts(job.work)

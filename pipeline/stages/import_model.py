@@ -39,7 +39,9 @@ CODE = (
     "pipeline/own_code/source.py",
     "pipeline/predictor.py",
     "pipeline/quality.py",
+    "pipeline/report/data.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/import_model.py",
     "pipeline/vectorizer.py",
@@ -80,19 +82,20 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         InputError: it is no model for this data, or holds code that is not allowed.
         RunError: the imported model is not the file's, or the file changed since the run began.
     """
-    import numpy as np
-
     from pipeline import data as sources
+    from pipeline.data.summary import summary
     from pipeline.formats.keras_config import shown
     from pipeline.formats.model_file import importing
     from pipeline.formats.plain import folder
     from pipeline.formats.plain import importing as graphs
     from pipeline.predictor import heads, require_numbers
     from pipeline.quality import quality, scores
+    from pipeline.report.data import write_data
     from pipeline.report.model import write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store, look=not job.inputs)
     require_numbers(splits.spec)
+    write_data(summary(splits, data), job.folder)
     for note in splits.notes:
         job.emit(Note(NAME, note))
     if model.allow_custom_code:
@@ -111,7 +114,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     for head, wanted in heads(splits.spec, splits.validation.y):
         answered = found.answers[head.name]
         if head.task == "anomaly":
-            answered = scores(splits.spec.input, np.asarray(splits.validation.x), answered)
+            answered = scores(splits.spec.input, splits.validation.x, answered)
         qualities[head.metric] = quality(head, wanted, answered)
         if head.task in ("multilabel", "anomaly"):
             continue

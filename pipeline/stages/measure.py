@@ -65,8 +65,10 @@ CODE = (
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
+    "pipeline/report/data.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/measure.py",
     "pipeline/students_t.py",
@@ -159,7 +161,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.report.answers import write_answers
     from pipeline.report.model import read_models, write_models
 
-    splits = sources.load(data, strings=True)
+    splits = sources.load(data, job.store, strings=True)
     exports = job.inputs.get("export")
     exported = document.read_artifacts(exports.folder) if exports else []
     files = {item.id: exports.file(Path(item.path).name) for item in exported if item.path} if exports else {}

@@ -44,6 +44,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/prune.py",
     "pipeline/vectorizer.py",
@@ -132,7 +133,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     from pipeline.measuring import anatomy
     from pipeline.report.model import write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store)
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     before = fine_tune.quality(model, splits)
     aims = pruning.targets(model, prune.final_sparsity, prune.layers)

@@ -40,6 +40,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/quality.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/quantize.py",
     "pipeline/vectorizer.py",
@@ -83,7 +84,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     from pipeline.measuring import anatomy
     from pipeline.report.model import read_models, write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store)
     came = fine_tune.last(job.inputs).folder
     model, _ = keras_file.read(came)
     aims = {layer.name: layer.target for layer in read_models(came)[0].layers if layer.target is not None}

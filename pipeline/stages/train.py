@@ -41,7 +41,9 @@ CODE = (
     "pipeline/own_code",
     "pipeline/predictor.py",
     "pipeline/quality.py",
+    "pipeline/report/data.py",
     "pipeline/report/model.py",
+    "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/several.py",
     "pipeline/stages/train.py",
@@ -72,14 +74,18 @@ def run(
     import models
     from pipeline import data as sources
     from pipeline import fine_tune, several
+    from pipeline.data.summary import summary
     from pipeline.fit import tasks
     from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.own_code import build, objective
+    from pipeline.report.data import write_data
     from pipeline.report.model import write_models
 
-    splits = sources.load(data)
+    splits = sources.load(data, job.store, look=not job.inputs)
+    if not job.inputs:
+        write_data(summary(splits, data), job.folder)
     for note in splits.notes:
         job.emit(Note(NAME, note))
     if isinstance(model, (Selection, Ensemble)):

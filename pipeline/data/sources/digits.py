@@ -13,12 +13,13 @@ from pipeline.data.sources.source import Source, Target
 from pipeline.errors import MissingError
 
 if TYPE_CHECKING:
-    from pipeline.data import DataConfig
+    from pipeline.data.config import DataConfig
+    from pipeline.data.prepared import Prepare
 
 CLASSES = tuple("0123456789")
 
 
-def load(config: DataConfig) -> Source:  # noqa: ARG001 - every source has the same face
+def load(config: DataConfig, prepare: Prepare) -> Source:  # noqa: ARG001 - every source has the same face
     """Return all samples: x float64 [1797, 8, 8, 1], y int64 [1797]."""
     from sklearn.datasets import load_digits
 

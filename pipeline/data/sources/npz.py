@@ -21,7 +21,8 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.data import DataConfig
+    from pipeline.data.config import DataConfig
+    from pipeline.data.prepared import Prepare
 
 LAYOUT = (
     "numbers x_train [n, height, width], [n, height, width, channels] or [n, features], or strings [n], and integers "
@@ -43,7 +44,7 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def load(config: DataConfig) -> Source:
+def load(config: DataConfig, prepare: Prepare) -> Source:  # noqa: ARG001 - every source has the same face
     """Return all samples, those of x_test behind those of x_train.
 
     Returns:

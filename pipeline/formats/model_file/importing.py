@@ -20,7 +20,7 @@ from pipeline.predictor import rows
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.predictor import Samples, Spec
+    from pipeline.predictor import Samples, Spec, Stored
     from pipeline.report.model import Model
 
 P = ParamSpec("P")
@@ -53,7 +53,7 @@ class Imported:
 
 
 def bring_in(
-    path: Path, spec: Spec, samples: Samples, folder: Path, stage: str, *, allow_custom_code: bool = False,
+    path: Path, spec: Spec, samples: Stored, folder: Path, stage: str, *, allow_custom_code: bool = False,
     digest: str | None = None, todo: str = scan.YOUR_CODE,
 ) -> Imported:  # fmt: skip
     """Store a user's model as an artifact's (`formats/keras_file.py`), and prove that it is the file's.
@@ -119,15 +119,15 @@ def _agree(scanned: scan.Scanned, wanted: reference.Reference) -> agreement.Agre
 
 
 def _store(
-    scanned: scan.Scanned, spec: Spec, samples: Samples, folder: Path, stage: str
+    scanned: scan.Scanned, spec: Spec, samples: Stored, folder: Path, stage: str
 ) -> tuple[tuple[str, ...], Mapping[str, np.ndarray], Model]:
     """Load a file and write it as an artifact; runs in the child."""
-    from pipeline.data.batches import arrays
+    from pipeline.data.batches import predict
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
 
     model, notes = load.logits(scanned, spec)
-    found = model.predict(arrays(samples), batch_size=256, verbose=0)
+    found = predict(model, samples, batch_size=256)
     answers = {head.name: found if len(spec.heads) == 1 else found[place] for place, head in enumerate(spec.heads)}
     for head in spec.heads:
         if head.task == "classification":

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from pipeline.report.model import Model
 
 if TYPE_CHECKING:
     from pipeline.formats.model_file.importing import Imported
-    from pipeline.predictor import Samples, Spec
+    from pipeline.predictor import Spec, Stored
 
 _BATCH = 256
 # what the sum of probabilities may be off by
@@ -37,7 +38,7 @@ _SUM = 1e-3
 
 
 def bring_in(
-    path: Path, spec: Spec, samples: Samples, folder: Path, stage: str, *, digest: str, allow_custom_code: bool
+    path: Path, spec: Spec, samples: Stored, folder: Path, stage: str, *, digest: str, allow_custom_code: bool
 ) -> Imported:
     """Store a SavedModel folder of the user's as an artifact's model, and prove that it is the folder's.
 
@@ -62,7 +63,7 @@ def bring_in(
             why = _asked(path, _translate, copy, path, translated, allow_custom_code=allow_custom_code)
             if not why:
                 return _from_keras(path, copy, translated, spec, samples, folder, stage, allow_custom_code)
-        if not isinstance(samples, np.ndarray) or len(spec.heads) > 1:
+        if isinstance(samples, Mapping) or len(spec.heads) > 1:
             raise _several(path, spec)
         notes, answers, model = _asked(path, _store, copy, path, spec, samples, folder, stage)
         proof = _asked(path, _prove, folder, path, samples[: importing.PROVEN_SAMPLES], answers)
@@ -76,7 +77,7 @@ def bring_in(
 
 
 def _from_keras(
-    path: Path, copy: Path, translated: Path, spec: Spec, samples: Samples, folder: Path, stage: str, code: bool
+    path: Path, copy: Path, translated: Path, spec: Spec, samples: Stored, folder: Path, stage: str, code: bool
 ) -> Imported:
     """Import the Keras file that a folder was translated to, and hold it to the folder's own graph."""
     try:
@@ -87,7 +88,7 @@ def _from_keras(
             text.replace(str(translated), str(path)) for text in fields
         )
         raise
-    if not isinstance(samples, np.ndarray) or len(spec.heads) > 1:
+    if isinstance(samples, Mapping) or len(spec.heads) > 1:
         compared = (
             f"the graph in {path} was not run, and its answers are not compared: it has several inputs or outputs"
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline.data.split import NAMES, SplitConfig, split
+from pipeline.data.split import NAMES, Fold, SplitConfig, split
 from pipeline.errors import InputError
 
 SHARES = SplitConfig().shares()
@@ -72,3 +72,76 @@ def test_shares_are_refused_with_their_sum_when_it_is_not_one() -> None:
 def test_shares_are_refused_when_one_is_out_of_range(share: float) -> None:
     with pytest.raises(ValidationError, match="calibration"):
         SplitConfig(calibration=share)
+
+
+def _groups(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return groups and labels [count * size], mixed: a group's samples are of one class."""
+    mixed = np.random.default_rng(1).permutation(np.repeat(np.arange(count), size))
+    return mixed, mixed % 3
+
+
+def test_groups_stay_together_and_classes_keep_their_shares() -> None:
+    groups, labels = _groups(200, 5)
+    parts = split(labels, SHARES, seed=0, groups=groups)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(1000))
+    homes = [set(groups[parts[name]]) for name in NAMES]
+    assert sum(map(len, homes)) == 200
+    for name, share in SHARES.items():
+        assert len(parts[name]) == pytest.approx(1000 * share, abs=15)
+        assert np.bincount(labels[parts[name]], minlength=3) / len(parts[name]) == pytest.approx([1 / 3] * 3, abs=0.1)
+
+
+def test_a_group_that_is_a_third_of_all_goes_where_there_is_room() -> None:
+    groups = np.array([0] * 100 + list(range(1, 201)))
+    parts = split(np.zeros(300, np.int64), SHARES, seed=0, groups=groups)
+    assert set(range(100)) <= set(parts["train"])
+    assert len(parts["calibration"]) == pytest.approx(15, abs=2)
+
+
+def test_samples_of_a_given_splits_groups_are_in_no_other() -> None:
+    groups, labels = _groups(100, 4)
+    own = np.flatnonzero(groups < 10)[::2]
+    parts = split(labels, SHARES, seed=0, given={"test": own}, groups=groups)
+    assert np.array_equal(parts["test"], own)
+    others = np.concatenate([parts[name] for name in NAMES if name != "test"])
+    assert not set(groups[others]) & set(groups[own])
+    assert len(others) == 400 - 4 * len(set(groups[own]))
+
+
+def test_too_few_groups_are_refused() -> None:
+    with pytest.raises(InputError, match="too few groups") as refused:
+        split(np.zeros(30, np.int64), SHARES, seed=0, groups=np.arange(30) % 3)
+    assert (refused.value.expected, refused.value.found) == ("at least 4, one for each split", "3")
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["samples", "groups"])
+def test_folds_are_disjoint_and_together_all_samples(grouped: bool) -> None:
+    groups, labels = _groups(100, 4)
+    found = [
+        split(labels, SHARES, seed=0, groups=groups if grouped else None, fold=Fold(index=index, of=5))
+        for index in range(5)
+    ]
+    assert sorted(np.concatenate([parts["test"] for parts in found])) == list(range(400))
+    for parts in found:
+        assert len(parts["test"]) == pytest.approx(80, abs=4)
+        assert sorted(np.concatenate(list(parts.values()))) == list(range(400))
+        assert len(parts["train"]) / len(parts["validation"]) == pytest.approx(4, abs=0.5)
+        if grouped:
+            assert not set(groups[parts["test"]]) & set(groups[parts["train"]])
+
+
+def test_a_test_split_of_the_sources_own_stays_out_of_folds() -> None:
+    own = np.arange(900, 997)
+    parts = split(LABELS, SHARES, seed=0, given={"test": own}, fold=Fold(index=1, of=3))
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(900))
+
+
+def test_a_fold_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"index must be less than of \(3\)"):
+        Fold(index=3, of=3)
+
+
+def test_an_empty_split_is_refused_with_the_sizes_of_all() -> None:
+    with pytest.raises(InputError, match="the test split is empty") as refused:
+        split(LABELS, SHARES, seed=0, given={"test": np.zeros(0, np.int64)})
+    assert refused.value.found.endswith("test 0")

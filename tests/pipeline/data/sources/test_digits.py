@@ -10,10 +10,12 @@ from pydantic import ValidationError
 
 from pipeline import data
 from pipeline.data import DataConfig, Splits
+from pipeline.data.divide import divide
 from pipeline.data.sources import digits
 from pipeline.data.sources.source import Source, Target
 from pipeline.data.split import NAMES
 from pipeline.errors import InputError, MissingError
+from tests.pipeline.data.sources.preparing import no_need
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def test_digits_have_raw_pixels_ten_classes_and_default_sizes(splits: Splits) ->
 def test_no_digit_is_in_two_splits() -> None:
     from pipeline.data.split import split
 
-    parts = split(digits.load(DataConfig()).targets[""].y, DataConfig().split.shares(), 0)
+    parts = split(digits.load(DataConfig(), no_need).targets[""].y, DataConfig().split.shares(), 0)
     assert len(np.unique(np.concatenate(list(parts.values())))) == 1797
 
 
@@ -64,7 +66,7 @@ def _source(x: np.ndarray) -> Source:
 
 
 def test_range_of_bytes_is_0_to_255() -> None:
-    splits = data.divide(_source(np.full((100, 2, 2, 1), 7, np.uint8)), DataConfig())
+    splits = divide(_source(np.full((100, 2, 2, 1), 7, np.uint8)), DataConfig())
     assert splits.spec.input.value_range == (0, 255)
     assert splits.notes == ("data.value_range is not given: 0..255 is taken, because the values are uint8",)
     assert len(splits.test.y) == 10
@@ -72,7 +74,7 @@ def test_range_of_bytes_is_0_to_255() -> None:
 
 def test_range_is_not_inferred_when_all_values_are_equal() -> None:
     with pytest.raises(InputError, match="cannot be inferred") as refused:
-        data.divide(_source(np.full((100, 2), 7.0)), DataConfig())
+        divide(_source(np.full((100, 2), 7.0)), DataConfig())
     assert refused.value.found == "the value 7 everywhere"
 
 
@@ -80,7 +82,7 @@ def test_values_that_are_not_finite_are_refused_with_their_split() -> None:
     x = np.random.default_rng(0).random((100, 2))
     x[95, 1] = np.nan
     with pytest.raises(InputError, match="not finite") as refused:
-        data.divide(_source(x), DataConfig())
+        divide(_source(x), DataConfig())
     assert refused.value.found == "1 such values in the test split"
 
 

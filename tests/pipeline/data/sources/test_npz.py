@@ -18,6 +18,7 @@ from pipeline.data import DataConfig
 from pipeline.data.sources import npz
 from pipeline.errors import InputError
 from tests.end_to_end.command import modelmill, options
+from tests.pipeline.data.sources.preparing import no_need
 
 Arrays = dict[str, Any]
 
@@ -86,7 +87,7 @@ def test_all_four_splits_are_shares_when_there_are_no_test_arrays(write: Callabl
 
 
 def test_stored_type_decides_the_range(write: Callable[..., DataConfig]) -> None:
-    assert npz.load(write(_arrays())).x["image"].dtype == np.uint8
+    assert npz.load(write(_arrays()), no_need).x["image"].dtype == np.uint8
     assert data.load(write(_arrays())).spec.input.value_range == (0, 255)
     arrays = _arrays()
     arrays |= {name: arrays[name].astype(np.float32) for name in ("x_train", "x_test")}
@@ -96,7 +97,7 @@ def test_stored_type_decides_the_range(write: Callable[..., DataConfig]) -> None
 def test_labels_may_be_a_column_of_any_integer_type(write: Callable[..., DataConfig]) -> None:
     arrays = _arrays()
     arrays |= {"y_train": arrays["y_train"][:, None].astype(np.uint64), "y_test": arrays["y_test"].astype(np.int8)}
-    target = npz.load(write(arrays)).targets[""]
+    target = npz.load(write(arrays), no_need).targets[""]
     assert (target.y.shape, target.y.dtype) == ((80,), np.int64)
 
 

@@ -1,0 +1,84 @@
+"""Data that had to be decoded (images, tables, records) as arrays on the disk: made once, read by every stage.
+
+ROOT/data-KEY/   the arrays, .npy files that are memory-mapped; whole or not there. The key is a hash of the content and
+                 of the settings that decide what becomes of it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.files import canonical
+from pipeline.lock import Lock
+
+NAME = "data"
+
+# write(folder) fills an empty folder
+Write = Callable[[Path], None]
+# prepare(write) returns the folder that `write` has filled, in this call or in an earlier one
+Prepare = Callable[[Write], Path]
+
+_temporary: dict[str, Path] = {}
+
+
+def key(basis: Mapping[str, Any]) -> str:
+    """Return the fingerprint of decoded data: the hash of all that decides it."""
+    return hashlib.sha256(canonical(basis).encode()).hexdigest()[:24]
+
+
+def folder(root: Path, key: str) -> Path:
+    """Return where decoded data is or will be."""
+    return root / f"{NAME}-{key}"
+
+
+def prepare(root: Path | None, key: str, write: Write) -> Path:
+    """Return the folder of decoded data, filled by `write` where it is not there yet.
+
+    Two processes never decode the same at once: who comes second waits for it.
+
+    Args:
+        root: the store; None: a folder that goes with this process.
+        write: fills an empty folder; what it raises leaves nothing behind.
+    """
+    if root is None:
+        return _in_passing(key, write)
+    root.mkdir(parents=True, exist_ok=True)
+    found = folder(root, key)
+    with Lock(Path(f"{found}.lock")) as lock:
+        lock.share(_patiently)
+        if found.is_dir():
+            return found
+        lock.own(_patiently)
+        if not found.is_dir():
+            _fill(Path(f"{found}.partial"), found, write)
+    return found
+
+
+def _patiently() -> None:
+    """Wait without a word: what is waited for is about to be ready."""
+
+
+def _fill(partial: Path, found: Path, write: Write) -> None:
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+    partial.mkdir()
+    try:
+        write(partial)
+        partial.replace(found)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _in_passing(key: str, write: Write) -> Path:
+    if key not in _temporary:
+        here = Path(tempfile.mkdtemp(prefix="modelmill-data-"))
+        atexit.register(shutil.rmtree, here, ignore_errors=True)
+        write(here)
+        _temporary[key] = here
+    return _temporary[key]

@@ -1,0 +1,76 @@
+"""Samples that stay on the disk: read where and when they are asked for, so that data may be larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PIECE_BYTES = 32 << 20
+
+
+class Rows:
+    """Some samples of a memory-mapped array, float32 [n, *shape]; `rows[index]` reads, as numpy's indexing would.
+
+    Another process that gets one opens the file itself.
+
+    Args:
+        array: [all, *shape] of any type; mapped from a file, for other processes and for data larger than memory.
+        positions: of these samples in it, int64 [n].
+    """
+
+    def __init__(self, array: np.ndarray, positions: np.ndarray) -> None:
+        self._array, self._positions = array, positions
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self._positions), *self._array.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        import numpy as np
+
+        return np.dtype(np.float32)
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The type on the disk."""
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.as_stored(index).astype(self.dtype)
+
+    def as_stored(self, index: Any) -> np.ndarray:
+        """Return some samples in their type on the disk."""
+        import numpy as np
+
+        return np.asarray(self._array[self._positions[index]])
+
+    def pieces(self) -> Iterator[slice]:
+        """Yield the parts of all samples, in their order, that are small enough to be read at once."""
+        size = max(1, PIECE_BYTES // (4 * max(1, self._array[:1].size)))
+        for start in range(0, len(self), size):
+            yield slice(start, start + size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import numpy as np
+
+        array = self._array
+        assert isinstance(array, np.memmap), "only what is in a file can be opened by another process"
+        return _opened, (Path(str(array.filename)), array.dtype, array.shape, array.offset, self._positions)
+
+
+def _opened(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, positions: np.ndarray) -> Rows:
+    import numpy as np
+
+    return Rows(np.memmap(path, dtype, "r", offset, shape), positions)

@@ -47,3 +47,11 @@ def measured(
     todo = dataclasses.replace(job(folder, events, train=trained, export=exported), found=found)
     result = measure.run(todo, data=DATA, measure=MEASURE, serving=serving)
     return by_id(folder), result, events
+
+
+# of a classifier of ten digits
+METRICS = frozenset(
+    {"accuracy", "balanced_accuracy", "precision", "recall", "f1", "precision_weighted", "recall_weighted",
+     "f1_weighted", "roc_auc", "top_5_accuracy", "calibration_error", "log_loss"}
+    | {f"{name}.{digit}" for name in ("precision", "recall", "f1") for digit in range(10)}
+)  # fmt: skip

@@ -23,7 +23,7 @@ from pipeline.stage import Result
 from pipeline.stages import export, measure
 from serving.config import ServingConfig
 from tests.pipeline.stages import crashing
-from tests.pipeline.stages.small import DATA, MEASURE, SMALL, by_id, job, measured, warnings
+from tests.pipeline.stages.small import DATA, MEASURE, METRICS, SMALL, by_id, job, measured, warnings
 
 
 def export_with(
@@ -100,7 +100,8 @@ def test_models_of_the_stages_are_measured_in_keras_when_nothing_was_exported(tr
         job(tmp_path / "m", [], train=trained, distill=student), data=DATA, measure=MEASURE, serving=None
     )
     first, second = read_models(tmp_path / "m")
-    assert set(first.metrics) == {"accuracy", "precision", "recall", "f1"}
+    assert set(first.metrics) == METRICS
+    assert first.judged == ["accuracy"]
     assert first.metrics["accuracy"].low <= first.metrics["accuracy"].value <= first.metrics["accuracy"].high
     for name in ("accuracy_drop", "accuracy_drop_against_previous"):
         assert second.metrics[name].value == 0  # the same network twice
@@ -214,7 +215,7 @@ def test_failed_reference_leaves_the_others_measured_without_a_drop(
     (damaged / "train.saved_model.float32/1/saved_model.pb").write_bytes(b"")
     found, _, _ = measured(trained, damaged, tmp_path / "m")
     assert found["train.saved_model.float32"].error
-    assert set(found["train.tflite.float32"].runs[0].metrics) == {"accuracy", "precision", "recall", "f1"}
+    assert set(found["train.tflite.float32"].runs[0].metrics) == METRICS
 
 
 SERVED = ServingConfig(target="embedded")

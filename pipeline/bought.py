@@ -49,7 +49,7 @@ def _bought(before: Model, after: Model, artifacts: Sequence[Artifact]) -> Bough
     sizes = (sized[0].id, sized[1].id) if sized else (WEIGHTS, WEIGHTS)
     old_bytes, new_bytes = (sized or (before, after))[0].gzip_bytes, (sized or (before, after))[1].gzip_bytes
     faster = [one for old, new in pairs for one in _faster(old, new)]
-    size, drop = _over(old_bytes, new_bytes), change(after.metrics, "drop_against_previous")
+    size, drop = _over(old_bytes, new_bytes), change(after, "drop_against_previous")
     macs = _over(before.macs, after.macs)
     unsound = [where(*place) for old, new in pairs for place in _unsound(old, new)]
     return Bought(
@@ -123,11 +123,17 @@ def _verdict(size: float, faster: Sequence[Faster], unsound: Sequence[str], lost
     text = " and ".join(words) if both else ", ".join(words)
     if lost is None:
         return text
-    drop, of = lost.found, "" if lost.noun == "accuracy" else f" of {lost.noun}"
-    points = f"{abs(100 * drop.value):.1f} points{of}"
-    if drop.low > 0:
-        return f"{text}; less accurate ({points})"
-    if drop.high < 0:
-        return f"{text}; more accurate ({points})"
-    low, high = 100 * drop.low, 100 * drop.high
-    return f"{text}; no loss of {lost.noun} proven ({100 * drop.value:.1f} points, 95 % {low:.1f} to {high:.1f})"
+    return f"{text}; {_still_right(lost)}"
+
+
+def _still_right(lost: Quality) -> str:
+    drop, metric = lost.found, lost.metric
+    accurate = metric.name == "accuracy"
+    if drop.low > 0 or drop.high < 0:
+        worse = drop.low > 0
+        word = ("less accurate" if worse else "more accurate") if accurate else "worse" if worse else "better"
+        by = f"{metric.noun} {lost.points} {'higher' if worse else 'lower'}" if metric.lower else lost.points
+        return f"{word} ({by})" if accurate or metric.lower else f"{word} ({by} of {metric.noun})"
+    value, low, high = (metric.difference(edge) for edge in (drop.value, drop.low, drop.high))
+    what = f"rise of the {metric.noun}" if metric.lower else f"loss of {metric.noun}"
+    return f"no {what} proven ({value}{metric.step}, 95 % {low} to {high})"

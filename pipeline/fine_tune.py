@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.artifact import Artifact
 from pipeline.compress.distillation import Teaching
 from pipeline.data.batches import predict
@@ -18,8 +16,9 @@ from pipeline.fit import tasks
 from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning
 from pipeline.fit.loop import EVALUATION_BATCH, History, fit
 from pipeline.formats import keras_file
+from pipeline.metric import Metric, of_key
 from pipeline.own_code import objective as objectives
-from pipeline.quality import quality as quality_of
+from pipeline.quality import of_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +33,7 @@ class Tuned:
 
     Attributes:
         epoch: whose weights the model has, counted from 1.
-        metric: what the model is judged by, accuracy or r2.
+        metric: the key of what the model is judged by.
     """
 
     history: History
@@ -43,7 +42,7 @@ class Tuned:
 
     @property
     def quality(self) -> float:
-        """Accuracy or R2 of these weights on the validation split, at most 1."""
+        """What these weights are worth on the validation split, by that metric."""
         return self.history.at(self.epoch)[f"val_{self.metric}"]
 
 
@@ -95,53 +94,81 @@ def tune(
 
 
 def quality(model: Any, splits: Splits) -> float:
-    """Return a model's accuracy or R2 on the validation split, at most 1."""
+    """Return what a model is worth on the validation split, by what it is judged by."""
+    tasks.only_head(splits.spec)
     answers = predict(model, splits.validation.x, batch_size=EVALUATION_BATCH)
-    return quality_of(tasks.only_head(splits.spec), np.asarray(splits.validation.y), answers)
+    return of_model(splits.spec, splits.validation, answers)
 
 
 def metrics(splits: Splits, after: float, before: float | None = None, prefix: str = "") -> dict[str, float]:
-    """Return a stage's metrics of the validation split: val_accuracy or val_r2, and that of the model that came in."""
+    """Return a stage's metrics of the validation split: val_METRIC, and that of the model that came in."""
     key = f"{prefix}val_{splits.spec.head.metric}"
     return {key: after} | ({} if before is None else {f"{key}_before": before})
 
 
-def shown(value: float, metric: str) -> str:
-    """Return accuracy or R2 in words."""
-    return f"{value:.2%}" if metric == "accuracy" else f"R2 {value:.4f}"
+def shown(value: float, key: str) -> str:
+    """Return in words what a model is worth by the metric of a key."""
+    return of_key(key)[1].shown(value)
 
 
-def compared(metrics: Mapping[str, float], came: str = "the model that came in") -> tuple[float, float | None, str]:
-    """Return a stage's quality on the validation split, that of the model that came in, and both in words."""
-    metric = "accuracy" if "val_accuracy" in metrics else "r2"
-    after, before = metrics[f"val_{metric}"], metrics.get(f"val_{metric}_before")
-    beside = "" if before is None else f", {came} had {shown(before, metric)}"
-    return after, before, f"{shown(after, metric)} on the validation split{beside}"
+@dataclass(frozen=True)
+class Compared:
+    """What a stage's model is worth on the validation split, and the model that came in.
+
+    Attributes:
+        metric: that both are judged by.
+        lost: how much worse it got, in the metric's own unit.
+        said: both in words.
+    """
+
+    metric: Metric
+    lost: float
+    said: str
+
+
+def compared(metrics: Mapping[str, float], came: str = "the model that came in") -> Compared | None:
+    """Return what a stage lost on the validation split by its metrics; None where no model came in."""
+    key = next((name for name in metrics if name.startswith("val_") and name.endswith("_before")), None)
+    if key is None:
+        return None
+    _, metric = of_key(key.removeprefix("val_").removesuffix("_before"))
+    after, before = metrics[key.removesuffix("_before")], metrics[key]
+    said = f"{metric.shown(after)} on the validation split, {came} had {metric.shown(before)}"
+    return Compared(metric, metric.lost(before, after), said)
 
 
 def require_accuracy(metrics: Mapping[str, float], config: FineTuning, *, stage: str, emit: Emit) -> None:
     """Hold a stage to what it may lose on the validation split against the model that came in.
 
     Args:
-        metrics: the stage's, with `val_accuracy` (or `val_r2`), the same of the model that came in, and `epoch`.
+        metrics: the stage's, with `val_METRIC`, the same of the model that came in, and `epoch`.
 
     Raises:
         PromiseError: more was lost, and the recipe says `stop`. The result is kept: with another bound the run goes on.
     """
-    after, before, said = compared(metrics)
-    if before is None or before - after <= config.max_accuracy_loss + 1e-9:
-        if before is not None and after < before:
-            bound = f"within {stage}.max_accuracy_loss of {100 * config.max_accuracy_loss:g} points"
+    found = compared(metrics)
+    if found is None:
+        return
+    allowed = f"{found.metric.scale * config.max_accuracy_loss:g}{found.metric.step}"
+    if found.lost <= config.max_accuracy_loss + 1e-9:
+        if found.lost > 0:
+            bound = f"within {stage}.max_accuracy_loss of {allowed}"
             hint = f"a lower {stage}.optimizer.learning_rate or {stage}.early_stopping may keep more"
-            emit(Note(stage, f"{said}: {bound}; {hint}"))
+            emit(Note(stage, f"{found.said}: {bound}; {hint}"))
         return
     if config.on_regression == "stop":
         raise PromiseError(
-            f"{stage}: more accuracy is lost than the recipe allows",
-            expected=f"at most {100 * config.max_accuracy_loss:g} points ({stage}.max_accuracy_loss)",
-            found=said,
+            f"{stage}: {_too_much(found.metric)} than the recipe allows",
+            expected=f"at most {allowed} ({stage}.max_accuracy_loss)",
+            found=found.said,
             todo=f"a milder {stage}, {stage}.teach or more {stage}.epochs; or take it as it is, trained already: "
             f"{stage}.max_accuracy_loss or {stage}.on_regression=continue",
         )  # fmt: skip
     which = f"with epoch {metrics['epoch']:.0f}, the best" if config.on_regression == "keep_best" else "all the same"
-    emit(Note(stage, f"goes on {which}: {said}", level="warning"))
+    emit(Note(stage, f"goes on {which}: {found.said}", level="warning"))
+
+
+def _too_much(metric: Metric) -> str:
+    if metric.lower:
+        return f"the {metric.noun} rose by more"
+    return f"more {metric.noun} is lost"

@@ -59,7 +59,7 @@ def _parity(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
 
 
 def _drop(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
-    return [one.found for one in qualities(run.metrics, "drop")]
+    return [one.found for one in qualities(run, "drop")]
 
 
 def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Sequence[Interval]:
@@ -69,8 +69,9 @@ def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Sequence[Int
     return [Interval(value=ratio, low=ratio, high=ratio)]
 
 
+DROP = "max_accuracy_drop"
 _RULES = {
-    "max_accuracy_drop": _Rule(
+    DROP: _Rule(
         True, "", _drop,
         "a lower prune.final_sparsity, more epochs in the stage that lost it (see what each stage bought), "
         "more calibration samples (data.split.calibration), a precision that keeps more (float16, dynamic-int8)",
@@ -121,7 +122,10 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
     worst, run = (max if rule.upper else min)(missed or values, key=lambda pair: pair[0].value)
     problems = list(dict.fromkeys(problem for run in artifact.runs for problem in rule.problems(run)))
     place = f" over {run.protocol}" if len(artifact.runs) > 1 and run.protocol else ""
-    text, todo = f"{_found(rule, worst)}{place}, limit {_bound(rule, limit)}", ""
+    # what is lost where it is no accuracy, which the name of the limit speaks of
+    lost = [one.noun for one in qualities(run, "drop") if one.found is worst and one.metric.name != "accuracy"]
+    of = f" of {lost[0]}" if name == DROP and lost else ""
+    text, todo = f"{_found(rule, worst)}{of}{place}, limit {_bound(rule, limit)}", ""
     if missed:
         todo = f"{rule.todo}; the limit that would pass is {_bound(rule, passing(missed, upper=rule.upper))}"
         text += f": the whole interval misses it; try {todo}"

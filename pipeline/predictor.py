@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard
 
+from pipeline import metric as metrics
 from pipeline.errors import InputError, RunError
 from pipeline.rows import Rows
-from pipeline.vectorizer import Vectorizer
+from pipeline.vectorizer import Rules, Vectorizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,9 @@ ADDED: Mapping[Task, tuple[str, ...]] = {
     "classification": (PROBABILITIES,), "multilabel": (PROBABILITIES,), "regression": (), "reconstruction": (SCORE,),
     "anomaly": (SCORE,),
 }  # fmt: skip
+
+# what learns to give its input back, whatever it is judged by
+GIVING_BACK: frozenset[Task] = frozenset({"reconstruction", "anomaly"})
 
 OUTPUTS = frozenset({*ENDS.values(), *(name for names in ADDED.values() for name in names)})
 
@@ -82,6 +86,7 @@ class Head:
         shape: of one sample's output.
         classes: the label names, in the order of the logits; empty for other tasks.
         mean, deviation: of the values to predict in the training split, one for each; empty for other tasks.
+        judged: the name of the metric that the recipe chose; empty: the task's own (`pipeline.metric.DEFAULTS`).
     """
 
     task: Task
@@ -90,6 +95,7 @@ class Head:
     name: str = ""
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
+    judged: str = ""
 
     @property
     def end(self) -> str:
@@ -108,8 +114,16 @@ class Head:
 
     @property
     def metric(self) -> str:
-        """What it is judged by: a number of at most 1, and more is better."""
-        return self._named("accuracy" if self.task == "classification" else "r2")
+        """The key of what it is judged by: the metric's name, after the head's where there are several."""
+        return self._named(self.criterion.name)
+
+    @property
+    def criterion(self) -> metrics.Metric:
+        """The metric that it is judged by."""
+        name = self.judged or metrics.DEFAULTS[self.task]
+        found = metrics.find(name)
+        assert found is not None, name  # `data` takes no other
+        return found
 
     def _named(self, what: str) -> str:
         return f"{self.name}_{what}" if self.name else what
@@ -138,6 +152,11 @@ class Spec:
     def ends(self) -> tuple[str, ...]:
         """The outputs that parity compares, one a head."""
         return tuple(head.end for head in self.heads)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The outputs that are kept of each sample: what parity compares, and what metrics are computed from."""
+        return tuple(dict.fromkeys(name for head in self.heads for name in (head.end, head.answer)))
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -184,7 +203,9 @@ class Spec:
 
 
 def _vectorizer(fields: Mapping[str, Any] | None) -> Vectorizer | None:
-    return None if fields is None else Vectorizer(tuple(fields["words"]), fields["length"])
+    if fields is None:
+        return None
+    return Vectorizer(tuple(fields["words"]), fields["length"], Rules(**fields["rules"]))
 
 
 def classifier(

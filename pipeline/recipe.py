@@ -21,7 +21,9 @@ from pipeline import implied, single_step
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
+from pipeline.fit import problems as fit_problems
 from pipeline.fit.config import FitConfig
+from pipeline.metric import find
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
 from pipeline.plan import Planned
@@ -112,10 +114,7 @@ class Recipe(Frozen):
             yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
         if not isinstance(self.model, ModelFile) and not self.train:
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
-        if self.data.task in ("regression", "reconstruction") and self.train and self.train.label_smoothing:
-            yield f"train.label_smoothing is for labels, which a {self.data.task} has not: leave it out"
-        if isinstance(self.model, Builder) and self.model.loss and self.train and self.train.label_smoothing:
-            yield "train.label_smoothing is for the cross-entropy: leave it out, or leave out model.loss"
+        yield from self._fit_problems()
         if isinstance(self.model, ModelFile):
             from pipeline.formats.plain.folder import (
                 conflicts as graph_conflicts,  # what few recipes need, few wait for
@@ -127,8 +126,38 @@ class Recipe(Frozen):
         if self.export:
             yield from export_conflicts(self.export, self.models())
         yield from self._batch_problems()
+        yield from self._bound_problems()
         if self.export and self.measure and self.judge:
             yield from conflicts(self.judge, self.plan(), self.measure.latency.percentile)
+
+    def _fit_problems(self) -> Iterator[str]:
+        """Yield what the sections that train ask for and cannot have."""
+        own = isinstance(self.model, Builder) and self.model.loss is not None
+        for name in ("train", "distill", "prune", "quantize"):
+            section: FitConfig | None = getattr(self, name)
+            if section is None:
+                continue
+            if name == "distill" and self.distill and isinstance(self.distill.student, Builder):
+                own = own or self.distill.student.loss is not None
+            yield from fit_problems.of_task(name, section, self.data.task)
+            if self.data.classes:
+                yield from fit_problems.of_names(name, section, self.data.classes)
+            if own:  # which all that trains on later uses too
+                yield from fit_problems.beside_own_loss(name, section)
+
+    def _bound_problems(self) -> Iterator[str]:
+        """Yield the bounds that are not in the unit of what models are judged by."""
+        judged = find(self.data.metric) if self.data.metric else None
+        if judged and judged.most is None:
+            return
+        limits = [("gates", self.judge.gates), *self.judge.artifacts.items()] if self.judge else []
+        bounds = {f"judge.{name}.max_accuracy_drop": one.max_accuracy_drop for name, one in limits}
+        tuning = {"distill": self.distill, "prune": self.prune, "quantize": self.quantize}
+        bounds |= {f"{name}.max_accuracy_loss": one.max_accuracy_loss for name, one in tuning.items() if one}
+        for key, bound in bounds.items():
+            if bound is not None and abs(bound) > 1:
+                noun = judged.noun if judged else "accuracy"
+                yield f"{key} is {bound:g}, but {noun} is at most 1: 0.01 is one point"
 
     def _batch_problems(self) -> Iterator[str]:
         """Yield the batches that are measured, but that the server would refuse."""

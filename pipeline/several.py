@@ -25,6 +25,7 @@ from pipeline.fit.config import TENSORBOARD, FitConfig
 from pipeline.fit.loop import fit
 from pipeline.formats import keras_file
 from pipeline.measuring import anatomy, footprint
+from pipeline.metric import of_key
 from pipeline.report.model import Fitted, Several, write_models
 from pipeline.stage import Result
 
@@ -66,13 +67,19 @@ def run(
     return Result(metrics | fine_tune.metrics(splits, found.quality))
 
 
-def choose(fitted: Sequence[Fitted]) -> int:
+def choose(fitted: Sequence[Fitted], metric: str) -> int:
     """Return the index of the best on the validation split; of equals the one with the fewest parameters, or the first.
+
+    Args:
+        metric: the key of what they are judged by.
 
     Raises:
         DivergedError: none of them can be used.
     """
-    usable = [(one.quality, -one.parameters, -place) for place, one in enumerate(fitted) if one.quality is not None]
+    worth = of_key(metric)[1].worth
+    usable = [
+        (worth(one.quality), -one.parameters, -place) for place, one in enumerate(fitted) if one.quality is not None
+    ]
     if not usable:
         raise DivergedError(
             "none of the candidates learned anything", expected="one whose loss is finite to the end",
@@ -95,13 +102,16 @@ def reason(fitted: Sequence[Fitted], best: int, metric: str) -> str:
         )
     if not others:
         return f"{said}; no other could be used"
-    return f"{said}, the next best had {fine_tune.shown(max(map(_quality, others)), metric)}"
+    return (
+        f"{said}, the next best had {fine_tune.shown(max(map(_quality, others), key=of_key(metric)[1].worth), metric)}"
+    )
 
 
 def worth(fitted: Sequence[Fitted], best: int, metric: str, reached: float) -> str:
     """Return in a sentence whether an ensemble is better than its best member."""
     single = _quality(fitted[best])
-    word = "better than" if reached > single else "as good as" if reached == single else "worse than"
+    lost = of_key(metric)[1].lost(single, reached)
+    word = "better than" if lost < 0 else "as good as" if lost == 0 else "worse than"
     return (
         f"on the validation split the ensemble is {word} its best member: {fine_tune.shown(reached, metric)}, member "
         f"{best + 1} ({fitted[best].name}) had {fine_tune.shown(single, metric)}"
@@ -181,9 +191,9 @@ def _select(each: _Each, model: Selection, seed: int) -> tuple[Any, Several]:
     best, done = None, []
     for network, entry in each("candidate", [(one, seed) for one in model.candidates]):
         done.append(entry)
-        if entry.quality is not None and choose(done) == len(done) - 1:
+        if entry.quality is not None and choose(done, each.metric) == len(done) - 1:
             best = network
-    chosen = choose(done)
+    chosen = choose(done, each.metric)
     return best, Several(
         role="candidate", metric=each.metric, fitted=done, best=chosen, quality=_quality(done[chosen]),
         reason=reason(done, chosen, each.metric),
@@ -195,7 +205,7 @@ def _average(each: _Each, model: Ensemble, seed: int) -> tuple[Any, Several]:
     todo = list(zip(model.members, member_seeds(seed, len(model.members)), strict=True))
     networks, done = zip(*each("member", todo), strict=True)
     whole = ensemble.join(networks, each.splits.spec)
-    best, reached = choose(done), fine_tune.quality(whole, each.splits)
+    best, reached = choose(done, each.metric), fine_tune.quality(whole, each.splits)
     return whole, Several(
         role="member", metric=each.metric, fitted=list(done), best=best, quality=reached,
         reason=worth(done, best, each.metric, reached),

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline import metric as metrics
+from pipeline import vectorizer
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import NUMBERS, PATHS, SECTIONS
@@ -15,7 +17,7 @@ from pipeline.predictor import OUTPUTS, Task
 
 
 class TextConfig(Frozen):
-    """How texts become token ids: lower case, no punctuation, split at whitespace, as Keras' TextVectorization."""
+    """How texts become token ids: without other keys as Keras' TextVectorization does it."""
 
     vocabulary: int = Field(
         default=10_000,
@@ -23,6 +25,31 @@ class TextConfig(Frozen):
         description="most token ids, by the frequency of words in the training split; 0 is padding, 1 any other word",
     )
     length: int = Field(default=64, ge=1, description="words of a text that count; shorter texts are padded")
+    standardize: vectorizer.Standardize = Field(
+        default="lower_and_strip_punctuation",
+        description="what becomes of a text first: lower_and_strip_punctuation, lower, strip_punctuation, none",
+    )
+    split: vectorizer.Split = Field(
+        default="whitespace",
+        description="where words end: whitespace; or punctuation: there, and each punctuation mark is a word",
+    )
+    digits: vectorizer.Digits = Field(
+        default="keep", description="keep; or shape: each digit becomes a 0, so that of a number its length counts"
+    )
+
+    @model_validator(mode="after")
+    def _marks_are_there_to_split_at(self) -> TextConfig:
+        if self.split == "punctuation" and self.rules.strips:
+            raise ValueError(
+                f"split is punctuation, which standardize {self.standardize} takes away: set standardize to lower or "
+                "none"
+            )
+        return self
+
+    @property
+    def rules(self) -> vectorizer.Rules:
+        """How a text becomes words."""
+        return vectorizer.Rules(self.standardize, self.split, self.digits)
 
 
 class DataConfig(Frozen):
@@ -53,8 +80,16 @@ class DataConfig(Frozen):
     )
     task: Task | None = Field(
         default=None,
-        description="classification: labels are classes; regression: they are numbers to predict; reconstruction: the "
-        "model gives its input back (autoencoder); null: classification, and of several outputs each by its type",
+        description="classification: labels are classes; multilabel: each sample has any number of labels, 0 or 1 in a "
+        "column each; regression: they are numbers to predict; reconstruction: the model gives its input back "
+        "(autoencoder); anomaly: it learns to give normal samples back, and what it gives back badly is an anomaly; "
+        "null: classification, and of several outputs each by its type",
+    )
+    anomaly: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="task anomaly: classes of the data that count as anomalies, which are not trained with; null: the "
+        "second of two",
     )
     classes: tuple[str, ...] | None = Field(
         default=None,
@@ -64,6 +99,12 @@ class DataConfig(Frozen):
     )
     image_folder: ImageFolderConfig | None = Field(
         default=None, description="the source image_folder: {size: [height, width], color, unreadable}; null: defaults"
+    )
+    metric: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what models are judged by: accuracy f1 roc_auc top_5_accuracy r2 mae ..., f1.CLASS of one class; "
+        "null: accuracy, of several labels f1, of values r2, of anomalies roc_auc",
     )
     split_seed: int = Field(
         default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
@@ -125,6 +166,23 @@ class DataConfig(Frozen):
     def _classes_are_of_a_classification(self) -> DataConfig:
         if self.classes is not None and self.task in ("regression", "reconstruction"):
             raise ValueError(f"classes names labels, which a {self.task} has not: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _anomalies_are_classes(self) -> DataConfig:
+        if self.anomaly is not None and self.task != "anomaly":
+            raise ValueError(f"anomaly names classes for the task anomaly, but task is {self.task or 'null'}")
+        unknown = [name for name in self.anomaly or () if self.classes and name not in self.classes]
+        if unknown:
+            raise ValueError(f"anomaly names {', '.join(unknown)}, but classes has {', '.join(self.classes or ())}")
+        return self
+
+    @model_validator(mode="after")
+    def _metric_is_of_the_task(self) -> DataConfig:
+        # without a task the labels decide it, which are not loaded yet
+        task = self.task or ("classification" if self.classes is not None else None)
+        if self.metric is not None and (wrong := metrics.problem(self.metric, task, self.classes)):
+            raise ValueError(f"metric: {wrong}")
         return self
 
     @model_validator(mode="after")

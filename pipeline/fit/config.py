@@ -12,7 +12,7 @@ from pipeline.config import NEUTRAL, Frozen
 # folder of the TensorBoard logs, beside the checkpoints
 TENSORBOARD = "tensorboard"
 
-# val_accuracy stands for what the task is judged by: of values it is val_r2
+# val_accuracy stands for what models are judged by (data.metric), whichever way is better
 Monitor = Literal["val_loss", "val_accuracy"]
 
 
@@ -125,7 +125,7 @@ class Plateau(_Schedule):
 
     name: Literal["plateau"] = "plateau"
     monitor: Monitor = Field(
-        default="val_loss", description="what has to get better; val_accuracy: R2 where values are predicted"
+        default="val_loss", description="what has to get better; val_accuracy: data.metric, whatever that is"
     )
     factor: float = Field(default=0.5, gt=0, lt=1, description="what the rate is multiplied by")
     patience: int = Field(default=5, ge=1, description="epochs without improvement before it falls")
@@ -140,7 +140,7 @@ class EarlyStopping(Frozen):
     """Stop when the validation stops getting better; the best epoch's weights are restored, also at the last epoch."""
 
     monitor: Monitor = Field(
-        default="val_loss", description="what has to get better; val_accuracy: R2 where values are predicted"
+        default="val_loss", description="what has to get better; val_accuracy: data.metric, whatever that is"
     )
     patience: int = Field(default=10, ge=1, description="epochs without improvement before it stops")
     min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement: more than this")
@@ -158,6 +158,9 @@ class Clip(Frozen):
     limit: float = Field(default=1.0, gt=0, description="largest norm or absolute value that stays as it is")
 
 
+ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]]
+
+
 class FitConfig(Frozen):
     """How a model is fitted to the training split."""
 
@@ -165,6 +168,19 @@ class FitConfig(Frozen):
     batch_size: int = Field(default=32, ge=1, description="samples a step")
     optimizer: Optimizer = Field(default=Adam(), description="one of sgd momentum nesterov adagrad rmsprop adam adamw")
     schedule: Schedule = Field(default=Constant(), description="one of constant step cosine exponential plateau")
+    loss: Literal["mse", "mae", "huber"] | None = Field(
+        default=None,
+        description="of values, standardized: mean squared or absolute error, or Huber's; null: mse, and of labels "
+        "their cross-entropy",
+    )
+    huber_delta: float = Field(
+        default=1.0, gt=0, description="huber: up to here errors are squared; in standard deviations of the values"
+    )
+    class_weights: ClassWeights | None = Field(
+        default=None,
+        description="how much a class counts in the loss, validation loss included: balanced (n / (k count), by the "
+        "training split; multilabel: samples without the label for one that has it), or {NAME: weight}, others 1",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each label spread over all classes")
     early_stopping: EarlyStopping | None = Field(
         default=None, description="null: train all epochs, keep the last weights"
@@ -208,8 +224,8 @@ class FineTuning(FitConfig):
     max_accuracy_loss: Annotated[float, NEUTRAL] = Field(
         default=0.02,
         ge=0,
-        le=1,
-        description="most that may be lost on the validation split against the model that came in; 0.02 is two points",
+        description="most that may be lost of data.metric on the validation split against the model that came in; 0.02 "
+        "is two points, or 0.02 of an error's own unit",
     )
     on_regression: Annotated[Literal["stop", "keep_best", "continue"], NEUTRAL] = Field(
         default="stop",

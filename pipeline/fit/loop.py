@@ -19,16 +19,17 @@ import numpy as np
 
 from pipeline.compress.distillation import Teaching, taught
 from pipeline.data import batches
-from pipeline.errors import DivergedError
+from pipeline.errors import DivergedError, InputError
 from pipeline.events import Emit, Note, Progress
 from pipeline.files import DamagedError
-from pipeline.fit import checkpoint, tasks
+from pipeline.fit import checkpoint, losses, problems, tasks
 from pipeline.fit.config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
 from pipeline.fit.curves import Curves
 from pipeline.fit.random import Chance, controlled
 from pipeline.fit.schedule import Watch, rates
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code.objective import Objective
+from pipeline.quality import of_model
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -40,7 +41,9 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class History:
-    """One value an epoch of each metric: losses and qualities (`fit/tasks.py`), and the rate of the last step.
+    """One value an epoch of each metric: losses, what Keras counts (`fit/tasks.py`), the rate of the last step.
+
+    And, where it is another one, what the model is judged by, on the validation split.
 
     Attributes:
         best_epoch: the best on validation, counted from 1; with early stopping the model has this epoch's weights.
@@ -84,26 +87,25 @@ def fit(
 
     Raises:
         DivergedError: a loss is not finite; the last whole checkpoint is that of the epoch before.
-        InputError: augmentation that is impossible for these inputs, or several outputs.
+        InputError: augmentation that is impossible for these inputs, several outputs, or keys that are not for the
+            task, the classes or a loss of the user's own.
         DiskError: `work` cannot be written to.
     """
     head = tasks.only_head(splits.spec)
     steps = math.ceil(len(splits.train) / config.batch_size)
     table = rates(config, steps)
-    with controlled(model) as chance, taught(model, teaching, head):
+    loss, own = _own(objective, config, stage)
+    loss = loss if loss is not None else losses.of(head, config, splits.train.y, stage=stage)
+    with controlled(model) as chance, taught(model, teaching, head, losses.distance(config)):
         optimizer = _optimizer(config)
-        loss, own = objective.made() if objective else (None, [])
-        model.compile(
-            optimizer=optimizer,
-            loss=loss if loss is not None else tasks.loss(head, config.label_smoothing),
-            metrics=[tasks.metric(head), *own],
-        )
+        watched = tasks.metric(head)
+        model.compile(optimizer=optimizer, loss=loss, metrics=[watched, *own])
         optimizer.build(model.trainable_variables)
-        names = (
-            *(name.replace("accuracy", head.metric) for name in METRICS),
-            *(f"{part}{one.name}" for one in own for part in ("", "val_")),
-        )
+        judged = f"val_{head.metric}"
+        counted = [name.replace("accuracy", watched.name) for name in METRICS]
+        names = (*dict.fromkeys((*counted, judged)), *(f"{part}{one.name}" for one in own for part in ("", "val_")))
         loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
+        loop.judged, loop.worth = judged, head.criterion.worth
         loop.resume()
         if not loop.finished:
             training = batches.training(
@@ -111,8 +113,14 @@ def fit(
                 first_epoch=loop.epoch, last_epoch=config.epochs,
             )  # fmt: skip
             validation = batches.evaluation(
-                splits.validation, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
+                splits.validation, splits.spec, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
             )
+            if judged not in counted:
+                # of all its samples, also of anomalies, which the loss leaves out
+                loop.judge = lambda: of_model(
+                    splits.spec, splits.validation,
+                    batches.predict(model, splits.validation.x, batch_size=EVALUATION_BATCH),
+                )  # fmt: skip
             model.fit(
                 training,
                 validation_data=validation,
@@ -129,6 +137,21 @@ def fit(
     return loop.history()
 
 
+def _own(objective: Objective | None, config: FitConfig, stage: str) -> tuple[Any | None, list[Any]]:
+    """Return the loss, or None, and the metrics of the user's own.
+
+    Raises:
+        InputError: the section would change a loss that is the user's.
+    """
+    if objective is None:
+        return None, []
+    wrong = list(problems.beside_own_loss(stage, config)) if objective.loss else []
+    if wrong:
+        what, _, todo = wrong[0].partition(": ")
+        raise InputError(what, expected="a loss of ours", found=f"the loss {objective.loss}", todo=todo)
+    return objective.made()
+
+
 class _Loop:
     """What happens around Keras' epochs; all its state is in the checkpoint."""
 
@@ -142,6 +165,10 @@ class _Loop:
         self.epoch = 0
         self.watch = Watch()
         self.names = names
+        # the key of what the model is judged by, and of which more is better; what computes it where Keras does not
+        self.judged = "val_accuracy"
+        self.worth: Callable[[float], float] = float
+        self.judge: Callable[[], float] | None = None
         self.metrics: dict[str, list[float]] = {name: [] for name in names}
         self.best: list[np.ndarray] = []
         self._curves: Curves | None = None
@@ -211,12 +238,15 @@ class _Loop:
 
     def _end(self, _epoch: int, logs: dict[str, float]) -> None:
         latest = {name: float(logs[name]) for name in self.names if name in logs} | {"learning_rate": self._rates[-1]}
+        if self.judge and math.isfinite(latest["val_loss"]):
+            latest[self.judged] = self.judge()
         if not math.isfinite(latest["val_loss"]):
             self._diverged(f"on the validation split after epoch {self.epoch + 1}", latest["val_loss"])
         self.epoch += 1
         for name in self.names:
             self.metrics[name].append(latest[name])
-        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": latest[self.names[3]]}, self.config)
+        worth = self.worth(latest[self.judged])
+        self.watch = self.watch.after(self.epoch, latest | {"val_accuracy": worth}, self.config)
         weights = self.model.get_weights()
         if self.watch.best_epoch in (0, self.epoch):
             self.best = weights

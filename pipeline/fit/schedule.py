@@ -42,7 +42,12 @@ class Watch:
     wait: int = field(default=0)
 
     def after(self, epoch: int, metrics: dict[str, float], config: FitConfig) -> Watch:
-        """Return what is remembered after `epoch` with these validation metrics."""
+        """Return what is remembered after `epoch`.
+
+        Args:
+            metrics: of the validation split, by what the config can name as `monitor`: less of val_loss is better, more
+                of all else.
+        """
         rule = config.early_stopping or EarlyStopping(patience=config.epochs)
         new = self
         if epoch >= rule.from_epoch:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.measuring import checks
 from pipeline.measuring.interval import Interval, percentile_bootstrap
+from pipeline.scoring.values import r2
 
 METRICS = ("r2", "mse", "mae")
 
@@ -37,14 +38,18 @@ def metrics(
     draws = np.concatenate(
         [
             np.stack(
-                [_r2(weights, truth, squared, together), (weights @ squared.mean(axis=1)), (weights @ absolute)[:, 0]],
+                [
+                    r2(weights, truth, squared, together=together),
+                    (weights @ squared.mean(axis=1)),
+                    (weights @ absolute)[:, 0],
+                ],
                 axis=1,
             )
             for weights in _weights(len(truth), resamples, seed)
         ]
     )
     once = np.full((1, len(truth)), 1 / len(truth))
-    values = (_r2(once, truth, squared, together)[0], squared.mean(), absolute.mean())
+    values = (r2(once, truth, squared, together=together)[0], squared.mean(), absolute.mean())
     return {
         name: percentile_bootstrap(float(value), draws[:, place])
         for place, (name, value) in enumerate(zip(METRICS, values, strict=True))
@@ -64,7 +69,7 @@ def drop(
     old, new = np.square(truth - first), np.square(truth - second)
 
     def lost(weights: np.ndarray) -> np.ndarray:
-        less: np.ndarray = _r2(weights, truth, old, together) - _r2(weights, truth, new, together)
+        less: np.ndarray = r2(weights, truth, old, together=together) - r2(weights, truth, new, together=together)
         return less
 
     draws = np.concatenate([lost(weights) for weights in _weights(len(truth), resamples, seed)])
@@ -78,21 +83,6 @@ def _flat(wanted: np.ndarray, answered: np.ndarray) -> tuple[np.ndarray, np.ndar
     truth = np.asarray(wanted, np.float64).reshape(len(wanted), -1)
     centre = truth.mean(axis=0)  # so that values far from zero keep their differences when they are squared
     return truth - centre, found - centre
-
-
-def _r2(weights: np.ndarray, truth: np.ndarray, squared: np.ndarray, together: bool) -> np.ndarray:
-    """Return R2 for each row of weights [resamples, n], which add up to 1.
-
-    As scikit-learn has it: values that never differ count as right where they are met, and as 0 elsewhere.
-    """
-    errors = weights @ squared
-    spread = weights @ np.square(truth) - np.square(weights @ truth)
-    if together:
-        errors, spread = errors.sum(axis=1, keepdims=True), spread.sum(axis=1, keepdims=True)
-    none = 1e-15 * np.square(truth).mean(axis=0).max()  # what rounding leaves of a spread that is none
-    share = np.divide(errors, spread, out=(errors > none).astype(np.float64), where=spread > none)
-    answer: np.ndarray = 1 - share.mean(axis=1)
-    return answer
 
 
 def _weights(samples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

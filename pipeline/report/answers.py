@@ -37,20 +37,31 @@ class Answers(Frozen):
 
     `of` is an artifact's id, or STAGE.keras for a stage's Keras model. `cells` is its confusion matrix, as (class,
     answer, samples) for every cell that is not zero, by class and answer. `hardest` are the samples with the smallest
-    margin between the label's probability and the best other one's: the most confidently wrong first.
+    margin between the label's probability and the best other one's: the most confidently wrong first. `reliability` has
+    (mean confidence, accuracy, samples) of each of 15 bins of equal width that has samples. `roc` is the ROC curve of a
+    model of two classes, or of an anomaly score: (false positive rate, true positive rate) from (0, 0) to (1, 1). What
+    the task has not is empty.
     """
 
     of: str
-    cells: list[tuple[int, int, int]]
+    cells: list[tuple[int, int, int]] = Field(default_factory=list)
     hardest: list[Example] = Field(default_factory=list)
+    reliability: list[tuple[float, float, int]] = Field(default_factory=list)
+    roc: list[tuple[float, float]] = Field(default_factory=list)
 
 
 class SplitAnswers(Frozen):
-    """The test split's number of samples and names of classes, and what each model answered to it."""
+    """The test split's number of samples and names of classes, and what each model answered to it.
+
+    `support` counts the samples of each class, or with each label; of an anomaly score those that are normal and those
+    that are not. `undefined` says of the metrics that these samples leave undefined why; no model has them.
+    """
 
     samples: int
     classes: list[str]
     answers: list[Answers]
+    support: list[int] = Field(default_factory=list)
+    undefined: dict[str, str] = Field(default_factory=dict)
 
     def of(self, name: str | None) -> Answers | None:
         """Return what an artifact or a stage's model answered; None where it is not known."""

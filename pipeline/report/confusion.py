@@ -61,7 +61,7 @@ def shown(report: Report) -> Answers | None:
     if report.tested is None:
         return None
     names = [report.final, report.to_serve, *(model.key for model in reversed(report.models) if not model.variant)]
-    return next((found for name in names if (found := report.tested.of(name))), None)
+    return next((found for name in names if (found := report.tested.of(name)) and found.cells), None)
 
 
 def confusion(answers: Answers, tested: SplitAnswers) -> Confusion:

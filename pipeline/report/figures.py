@@ -12,11 +12,11 @@ from pipeline.report import several
 from pipeline.report.axis import Axis, Tick, linear, logarithmic
 from pipeline.report.document import Report
 from pipeline.report.model import Histogram, Model
-from pipeline.report.quality import NAMES
-from pipeline.report.words import number
+from pipeline.report.words import noun, number
 
 WIDTH, HEIGHT = 256.0, 140.0  # of the area of the curves, in the units of the SVG
 _POINTS = 300  # of a curve at most: more are narrower than a pixel, and a page holds many curves
+_USUAL = ("accuracy", "r2")  # what Keras counts in every fit
 _LOG_FROM = 20  # a loss that falls by more than this is drawn in equal ratios
 
 
@@ -75,15 +75,15 @@ def _epochs(count: int) -> Axis:
 
 
 def training(history: Mapping[str, Sequence[float]]) -> list[Chart]:
-    """Return the charts of loss and of accuracy or R2, each with a curve for training and one for validation.
+    """Return the charts of loss, then of accuracy or R2, each with a curve for training and one for validation.
 
     Args:
-        history: metric -> one value per epoch; those that have a `val_` twin are drawn.
+        history: metric -> one value per epoch; those with a `val_` twin are drawn, and what has validation alone.
     """
-    first = ("loss", *NAMES)
+    watched = (name.removeprefix("val_") for name in history if name.startswith("val_"))
     charts = [
         lines(metric, {"training": history.get(metric), "validation": history.get(f"val_{metric}")})
-        for metric in dict.fromkeys((*first, *(name for name in history if f"val_{name}" in history)))
+        for metric in dict.fromkeys(("loss", *_USUAL, *watched))
     ]
     return [chart for chart in charts if chart]
 
@@ -95,10 +95,10 @@ def histories(report: Report) -> dict[str, Mapping[str, list[float]]]:
 
 
 def taught(student: Model, alone: Model) -> Chart | None:
-    """Return the validation accuracy or R2 of a student with a teacher and of the one trained alone, in one chart."""
-    metric = next((name for name in NAMES if f"val_{name}" in student.training), "accuracy")
+    """Return what a student with a teacher and the one trained alone are judged by on validation, in one chart."""
+    metric = next((name for name in (*student.judged, *_USUAL) if f"val_{name}" in student.training), "accuracy")
     values = {"taught": student.training.get(f"val_{metric}"), "alone": alone.training.get(f"val_{metric}")}
-    return lines(f"validation {NAMES[metric]}", values)
+    return lines(f"validation {noun(metric)}", values)
 
 
 def outline(histogram: Histogram, width: float, height: float) -> str:

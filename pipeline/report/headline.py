@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import InputError
+from pipeline.metric import Metric
 from pipeline.report.document import Artifact, Report, Run
 from pipeline.report.model import Interval, Model
-from pipeline.report.quality import Quality, change, quality
+from pipeline.report.quality import Judged, Quality, change, quality
 from pipeline.report.words import kilobytes, milliseconds, number, ratio, where
 
 _DROP = "max_accuracy_drop"
@@ -98,9 +98,9 @@ def answers(report: Report) -> list[Answer]:
         found.append(_smaller(reference, final))
         found.append(_faster(run) if run else None)
     if run:
-        basis = quality(reference.runs[0].metrics) if reference.runs else None
+        basis = quality(reference.runs[0]) if reference.runs else None
         allowed = any(gate.passed for gate in report.gates if (gate.name, gate.artifact) == (_DROP, final.id))
-        found.append(_right(run.metrics, basis, allowed=allowed))
+        found.append(_right(run, basis, allowed=allowed))
     return [one for one in found if one]
 
 
@@ -132,42 +132,42 @@ def _faster(run: Run) -> Answer | None:
     return Answer("Faster?", word, said, ratio(faster.value), details)
 
 
-def _right(metrics: Mapping[str, Interval], basis: Quality | None, *, allowed: bool = False) -> Answer | None:
-    found, lost = quality(metrics), change(metrics, "drop")
+def _right(of: Judged, basis: Quality | None, *, allowed: bool = False) -> Answer | None:
+    found, lost = quality(of), change(of, "drop")
     if found is None:
         return None
     drop = lost.found if lost else None
-    word, said = _loss(drop, found.noun, allowed=allowed)
-    what = "right" if found.noun == "accuracy" else found.noun
-    details = [f"{what} on the test split, 95 % {found.low} to {found.high}"]
-    if drop:
-        before = f"from {basis.text}: " if basis else ""
-        details.append(f"{before}{_points(-drop.value)} points, 95 % {_points(-drop.high)} to {_points(-drop.low)}")
+    word, said = _loss(drop, found.metric, allowed=allowed)
+    better = ", lower is better" if found.metric.lower else ""
+    details = [f"{found.what} on the test split{better}, 95 % {found.low} to {found.high}"]
+    if lost:
+        before, metric, risen = f"from {basis.text}: " if basis else "", lost.metric, lost.risen
+        value, low, high = (metric.difference(edge, signed=True) for edge in (risen.value, risen.low, risen.high))
+        details.append(f"{before}{value}{metric.step}, 95 % {low} to {high}")
     return Answer("Still right?" if drop else "Right?", word, said, found.text, tuple(details))
 
 
-def _points(change: float) -> str:
-    return f"{round(100 * change, 1) + 0.0:+.1f}"  # -0.0 + 0.0 is 0.0
-
-
-def _loss(drop: Interval | None, noun: str, *, allowed: bool) -> tuple[Word, str]:
+def _loss(drop: Interval | None, metric: Metric, *, allowed: bool) -> tuple[Word, str]:
     if drop is None:
         return "open", "nothing to compare with"
+    accurate = metric.name == "accuracy"
     if drop.low > 0:
-        return ("open", "less accurate, within the limit") if allowed else ("no", f"{noun} is lost")
+        if allowed:
+            return "open", f"{'less accurate' if accurate else 'worse'}, within the limit"
+        return "no", f"the {metric.noun} rose" if metric.lower else f"{metric.noun} is lost"
     if drop.high < 0:
-        return "yes", "more accurate"
+        return "yes", "more accurate" if accurate else "better"
     # one that may be there is a yes only where it looks like none, or a limit says that it may
     if drop.value <= 0:
         return "yes", "no loss found"
-    return "yes" if allowed else "open", "a little less, which may be chance"
+    return "yes" if allowed else "open", f"a little {'more' if metric.lower else 'less'}, which may be chance"
 
 
 def _of_models(line: list[Model]) -> list[Answer]:
     if not line:
         return []
     first, last = line[0], line[-1]
-    found = [_right(last.metrics, quality(first.metrics))]
+    found = [_right(last, quality(first))]
     if last is not first:
         found.insert(0, _smaller(first, last, "of weights, gzipped"))
         times = first.macs / last.macs if first.macs and last.macs else 1.0
@@ -200,6 +200,6 @@ def served(report: Report) -> str:
             else:
                 claim = "slower" if faster.high < 1 else "no faster"
                 parts.append(f"{claim} {place} ({ratio(faster.value)}, 95 % {faster.low:.2f} to {faster.high:.2f})")
-    if found := quality(chosen.runs[0].metrics):
+    if found := quality(chosen.runs[0]):
         parts.append(found.said)
     return ", ".join(parts)

@@ -57,8 +57,8 @@ class Fitted(Frozen):
     """One of several models that were trained on the same budget.
 
     `model` is its section of the recipe and `name` the same in short, `seed` decided its weights and its order of
-    samples. `quality` is its accuracy or R2 on the validation split, at most 1, with the weights after `epoch`; both
-    are null where `error` says why it cannot be used.
+    samples. `quality` is what it is judged by on the validation split, with the weights after `epoch`; both are null
+    where `error` says why it cannot be used.
     """
 
     name: str
@@ -76,9 +76,8 @@ class Several(Frozen):
     """The models of which train chose one, or which it averaged.
 
     `best` is the index of the one that is best on the validation split: the candidate that went on, or the best member
-    of the ensemble. `quality` is that of the model that went on, as the
-    `metric` (accuracy or r2) says. `reason` says in words what was chosen and why, or
-    what the ensemble is worth.
+    of the ensemble. `quality` is that of the model that went on, by the `metric` that they are judged by. `reason` says
+    in words what was chosen and why, or what the ensemble is worth.
     """
 
     role: Literal["candidate", "member"]
@@ -95,8 +94,9 @@ class Model(Frozen):
     `variant` is "" or "alone": the student that distill trained without a teacher, on the same budget. `sparsity` is
     the share of zeros in all kernels, `bytes` and `gzip_bytes` are those of its weights alone: float32 arrays, kernels
     of int8 layers as int8. `metrics` are over the test split; the drops are paired, both models see the same samples:
-    `accuracy_drop` against the first model, `accuracy_drop_against_previous` against the stage before,
-    `accuracy_gain_by_teaching` of the student over the one that learned alone. Empty where nothing was measured.
+    `METRIC_drop` against the first model, `METRIC_drop_against_previous` against the stage before,
+    `METRIC_gain_by_teaching` of the student over the one that learned alone. Empty where nothing was measured.
+    `judged` are the keys of those that it is judged by, one for each output.
     `training` has a value per epoch. `several`: what it was chosen from, or what it is the mean of. `macs` is null
     where nobody can count them: in a graph without layers.
     """
@@ -110,6 +110,7 @@ class Model(Frozen):
     bytes: int
     gzip_bytes: int
     metrics: dict[str, Interval] = Field(default_factory=dict)
+    judged: list[str] = Field(default_factory=list)
     layers: list[Layer] = Field(default_factory=list)
     training: dict[str, list[float]] = Field(default_factory=dict)
     several: Several | None = None

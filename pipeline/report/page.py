@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.report import (
+    beside,
     commands,
     confusion,
     distribution,
@@ -19,6 +20,7 @@ from pipeline.report import (
     gauge,
     headline,
     layers,
+    metrics,
     several,
     tradeoff,
     words,
@@ -30,7 +32,10 @@ from pipeline.report.waterfall import waterfall
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page, in a template of its own; `id` is the template's name and the link's."""
+    """A part of the page, in a template of its own; `id` is the template's name and the link's.
+
+    {judged} in `title` is what models are judged by.
+    """
 
     id: str
     title: str
@@ -42,11 +47,14 @@ SECTIONS = (
     Section("artifacts", "Artifacts", lambda report: bool(report.artifacts)),
     Section("bought", "What each stage bought", lambda report: bool(report.bought)),
     Section("model", "The model", lambda report: bool(report.models) and not report.bought),
-    Section("tradeoffs", "Accuracy against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
+    Section("baseline", "Against a simple model", lambda report: bool(beside.rows(report))),
+    Section("tradeoffs", "{judged} against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
+    Section("metrics", "All metrics", lambda report: len(metrics.rows(report)) > 1),
     Section("latencies", "Latency distributions", lambda report: bool(distribution.distributions(report))),
     Section("training", "Training", lambda report: bool(figures.histories(report))),
     Section("layers", "Sparsity per layer", lambda report: any(model.layers for model in report.models)),
     Section("confusion", "Confusion", lambda report: confusion.shown(report) is not None),
+    Section("data", "The data", lambda report: report.data is not None),
     Section("gates", "Gates", lambda report: bool(report.gates)),
     Section("stages", "Stages", lambda report: bool(report.stages)),
     Section("machine", "Machine and versions", lambda _: True),
@@ -54,9 +62,9 @@ SECTIONS = (
 )
 
 ROOMS = {
-    "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge,
-    "headline": headline, "layers": layers, "several": several, "tradeoff": tradeoff, "words": words,
-    "waterfall": waterfall,
+    "beside": beside, "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures,
+    "gauge": gauge, "headline": headline, "layers": layers, "metrics": metrics, "several": several,
+    "tradeoff": tradeoff, "waterfall": waterfall, "words": words,
 }  # fmt: skip
 
 
@@ -69,18 +77,21 @@ def render(report: Report, folder: Path | None = None) -> str:
     Raises:
         OSError: a picture cannot be read.
     """
-    sections = [section for section in SECTIONS if section.shown(report)]
+    judged = words.judged_by(report)
+    titles = {section.id: section.title.format(judged=f"{judged[0].upper()}{judged[1:]}") for section in SECTIONS}
+    sections = [replace(section, title=titles[section.id]) for section in SECTIONS if section.shown(report)]
     answers = confusion.shown(report)
     settings = yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True, width=100)
     return (
-        _templates()
+        templates()
         .get_template("report.html")
         .render(report=report, sections=sections, pictures=_pictures(answers, folder), settings=settings, **ROOMS)
     )
 
 
 @functools.cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Return the templates of pages; everything that comes from outside is escaped."""
     return Environment(
         loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,

@@ -1,13 +1,27 @@
-"""Which of a model's metrics say whether it is right, and how they are written: accuracy for classes, R2 for values."""
+"""Which of a model's metrics it is judged by, and how they and their changes are written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from pipeline.metric import Metric, of_key
 from pipeline.report.model import Interval
 
-NAMES = {"accuracy": "accuracy", "r2": "R2"}
+CHANGES = ("drop", "drop_against_previous", "gain_by_teaching")
+# what models are judged by in a report of an earlier version, which does not say
+_UNSAID = ("accuracy", "r2")
+
+
+class Judged(Protocol):
+    """A run of an artifact, or a stage's model."""
+
+    @property
+    def metrics(self) -> Mapping[str, Interval]: ...
+
+    @property
+    def judged(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -16,72 +30,96 @@ class Quality:
 
     Attributes:
         head: its name where a model has several, else empty.
-        noun: "accuracy" or "R2".
-        found: at most 1, more is better.
+        found: of the metric, or of how it changed.
     """
 
     head: str
-    noun: str
+    metric: Metric
     found: Interval
 
-    def written(self, value: float) -> str:
-        """Return a value of it without a unit: a number of per cent, or R2 itself."""
-        return f"{100 * value:.1f}" if self.noun == "accuracy" else f"{value:.4f}"
-
     @property
-    def unit(self) -> str:
-        return " %" if self.noun == "accuracy" else ""
+    def noun(self) -> str:
+        return self.metric.noun
 
     @property
     def text(self) -> str:
         """The value with its unit, and of which head it is."""
-        value = f"{self.written(self.found.value)}{self.unit}"
+        value = self.metric.text(self.found.value)
         return f"{self.head} {value}" if self.head else value
 
     @property
     def low(self) -> str:
-        return self.written(self.found.low)
+        return self.metric.written(self.found.low)
 
     @property
     def high(self) -> str:
-        return self.written(self.found.high)
+        return self.metric.written(self.found.high)
 
     @property
     def said(self) -> str:
         """The value as part of a sentence: "right on 97.2 %", "R2 0.4312"."""
-        value = f"right on {self.written(self.found.value)} %" if self.noun == "accuracy" else f"R2 {self.text}"
-        return f"{self.head} {value}" if self.head and self.noun == "accuracy" else value
+        if self.metric.name != "accuracy":
+            return f"{self.noun} {self.text}"
+        value = f"right on {self.metric.text(self.found.value)}"
+        return f"{self.head} {value}" if self.head else value
+
+    @property
+    def what(self) -> str:
+        """What stands beside the value: "right" or the noun."""
+        return "right" if self.metric.name == "accuracy" else self.noun
+
+    @property
+    def points(self) -> str:
+        """A change and its size without the sign: "2.0 points", "0.03"."""
+        return f"{self.metric.difference(abs(self.found.value))}{self.metric.step}"
+
+    @property
+    def risen(self) -> Interval:
+        """A loss as the change of the value: from what it was, to what it is."""
+        drop = self.found
+        if self.metric.lower:
+            return drop
+        return Interval(value=-drop.value, low=-drop.high, high=-drop.low)
 
 
-def qualities(metrics: Mapping[str, Interval], suffix: str = "") -> list[Quality]:
+def qualities(of: Judged, suffix: str = "") -> list[Quality]:
     """Return what a model's heads are judged by, in their order.
 
     Args:
-        suffix: "" for the values themselves; "drop", "drop_against_previous", "gain_by_teaching" for changes of them.
+        suffix: "" for the values themselves, or one of CHANGES of them.
     """
-    return list(_qualities(metrics, f"_{suffix}" if suffix else ""))
+    ending = f"_{suffix}" if suffix else ""
+    return [
+        Quality(*of_key(key), of.metrics[key + ending])
+        for key in of.judged or _unsaid(of)
+        if key + ending in of.metrics
+    ]
 
 
-def _qualities(metrics: Mapping[str, Interval], suffix: str) -> Iterator[Quality]:
-    for key, found in metrics.items():
-        for metric, noun in NAMES.items():
-            if key == metric + suffix:
-                yield Quality("", noun, found)
-            elif key.endswith(f"_{metric}{suffix}"):
-                yield Quality(key.removesuffix(f"_{metric}{suffix}"), noun, found)
+def _unsaid(of: Judged) -> list[str]:
+    found: dict[str, None] = {}
+    for key in of.metrics:
+        for change in CHANGES:
+            key = key.removesuffix(f"_{change}")
+        try:
+            _, metric = of_key(key)
+        except KeyError:
+            continue
+        if metric.name in _UNSAID:
+            found[key] = None
+    return list(found)
 
 
-def quality(metrics: Mapping[str, Interval]) -> Quality | None:
+def quality(of: Judged) -> Quality | None:
     """Return what a model is judged by; of several heads the first."""
-    return next(_qualities(metrics, ""), None)
+    return next(iter(qualities(of)), None)
 
 
-def change(metrics: Mapping[str, Interval], suffix: str) -> Quality | None:
+def change(of: Judged, suffix: str) -> Quality | None:
     """Return how what a model is judged by changed, see `qualities`; of several heads the one that changed most."""
-    return max(_qualities(metrics, f"_{suffix}"), key=lambda one: one.found.value, default=None)
+    return max(qualities(of, suffix), key=lambda one: one.found.value, default=None)
 
 
-def nouns(every: Iterable[Mapping[str, Interval]]) -> str:
-    """Return what some models are judged by, in a word or two: the head of a column."""
-    found = dict.fromkeys(one.noun for metrics in every for one in qualities(metrics))
-    return ", ".join(found) or "accuracy"
+def metrics_of(every: Iterable[Judged]) -> list[Metric]:
+    """Return what some models are judged by, each once."""
+    return list(dict.fromkeys(one.metric for of in every for one in qualities(of)))

@@ -15,7 +15,7 @@ def found(report: Report) -> Several | None:
 
 
 def quality(one: Fitted, of: Several) -> str:
-    """Return a model's accuracy or R2 on the validation split, or why it has none."""
+    """Return what a model is worth on the validation split, or why it has none."""
     return one.error if one.quality is None else metric(of.metric, one.quality)
 
 

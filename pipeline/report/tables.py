@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import headline, layers, several, words
+from pipeline.report import beside, headline, layers, several, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
-from pipeline.report.quality import change, qualities
+from pipeline.report.quality import Judged, change, qualities
 from pipeline.report.words import kilobytes, number
 
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
@@ -45,8 +43,13 @@ def _spread(interval: Interval | Speedup | None, form: str, unit: str, scale: fl
     return _pair(value + unit, f"{low}..{high}")
 
 
-def _right(metrics: Mapping[str, Interval]) -> Text:
-    found = [_pair(one.text, f"{one.low}..{one.high}") for one in qualities(metrics)]
+def _judged_by(report: Report) -> str:
+    """Return the head of a narrow column."""
+    return words.judged_by(report).replace(" ", "\n") + "\n95 %"
+
+
+def _right(of: Judged) -> Text:
+    found = [_pair(one.text, f"{one.low}..{one.high}") for one in qualities(of)]
     return Text("\n").join(found) if found else Text("-")
 
 
@@ -56,7 +59,7 @@ def artifacts(report: Report) -> RenderableType:
         "Artifacts",
         "artifact\nruntime",
         "gzip kB\nratio",
-        f"{words.judged_by(report)}\n95 %",
+        _judged_by(report),
         "as\nKeras",
         "p50 ms\np99",
         "faster\n95 %",
@@ -74,7 +77,7 @@ def artifacts(report: Report) -> RenderableType:
                 latency.append("\nINVALID", "red")
             table.add_row(
                 _pair(artifact.id, ", ".join([words.place(run), *said])), sizes,
-                _right(run.metrics), f"{words.percent(run.parity.agreement().value)} %",
+                _right(run), f"{words.percent(run.parity.agreement().value)} %",
                 latency,
                 _spread(one.speedup if one else None, ".2f", "x"),
             )  # fmt: skip
@@ -97,7 +100,7 @@ def bought(report: Report) -> RenderableType:
         "MACs",
         "zeros",
         "gzip kB",
-        f"{words.judged_by(report)}\n95 %",
+        _judged_by(report),
         "p50 ms",
     )
     for model in report.models:
@@ -111,7 +114,7 @@ def bought(report: Report) -> RenderableType:
             _pair(
                 kilobytes(words.packed(model, report)), words.ratio(one.size_ratio) if one and one.size_ratio else ""
             ),
-            _right(model.metrics),
+            _right(model),
             times or "-",
         )
     trained = [Text(line) for line in several.lines(report)]
@@ -133,8 +136,8 @@ def _verdicts(report: Report) -> list[Text]:
 
 def _student(report: Report) -> list[Text]:
     pair = words.taught(report)
-    gain = change(pair[0].metrics, "gain_by_teaching") if pair else None
-    return [Text(words.gained(gain.found, gain.noun))] if gain else []
+    gain = change(pair[0], "gain_by_teaching") if pair else None
+    return [Text(words.gained(gain.found, gain.metric))] if gain else []
 
 
 def _left_out(report: Report) -> list[Text]:
@@ -169,6 +172,8 @@ def show(report: Report, console: Console) -> None:
         console.print(bought(report))
     if report.artifacts:
         console.print(artifacts(report))
+    for line in beside.lines(report):
+        console.print(Text(line))
     if report.gates:
         console.print(gates(report))
     if report.failure:

@@ -1,4 +1,4 @@
-"""Accuracy against size and against latency: the Pareto points, and where marks and their numbers stand."""
+"""Quality against size and against latency: the Pareto points, and where marks and their numbers stand."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline.metric import Metric
 from pipeline.report.axis import Axis, linear, logarithmic
 from pipeline.report.document import Artifact, Report, Run
 from pipeline.report.model import Interval
 from pipeline.report.quality import quality
-from pipeline.report.words import judged_by, kilobytes, milliseconds, where
+from pipeline.report.words import judging, kilobytes, milliseconds, where
 
 WIDTH, HEIGHT = 256.0, 170.0  # of the area of the marks, in the units of the SVG
 RADIUS = 5.0
@@ -26,7 +27,7 @@ class Mark:
     Attributes:
         number: of the artifact in the report, from 1.
         form: its format, which decides the shape.
-        low, high: y of the ends of the accuracy's interval.
+        low, high: y of the ends of the interval of what it is judged by.
         label: where the middle of its number stands.
         far: whether the number stands so far off that a line has to lead to it.
         best: whether no other is both as good and as cheap.
@@ -64,7 +65,7 @@ class _Point:
     number: int
     artifact: Artifact
     cost: float
-    accuracy: Interval
+    quality: Interval
     said: str
 
 
@@ -82,9 +83,9 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def tradeoffs(report: Report) -> list[Tradeoff]:
-    """Return the charts: accuracy against gzipped size, then against latency, one for each place that timed some.
+    """Return the charts: quality against gzipped size, then against latency, one for each place that timed some.
 
-    What has no accuracy, no size or no valid latency is in none; so is a chart of a single artifact.
+    What has no quality, no size or no valid latency is in none; so is a chart of a single artifact.
     """
     sizes: list[_Point] = []
     places: dict[str, list[_Point]] = {}
@@ -92,26 +93,26 @@ def tradeoffs(report: Report) -> list[Tradeoff]:
         if artifact.error:
             continue
         for place, run in enumerate(artifact.runs):
-            right_is = quality(run.metrics)
+            right_is = quality(run)
             if right_is is None:
                 continue
-            accuracy = right_is.found
             right = f"{right_is.text} (95 % {right_is.low} to {right_is.high})"
             if place == 0 and artifact.gzip_bytes:
                 said = f"{right} at {kilobytes(artifact.gzip_bytes)} kB"
-                sizes.append(_Point(number, artifact, artifact.gzip_bytes / 1000, accuracy, said))
+                sizes.append(_Point(number, artifact, artifact.gzip_bytes / 1000, right_is.found, said))
             timed = run.single_stream()
             if timed and timed.valid:
                 said = f"{right} at {milliseconds(timed.p50_ms)} ms"
-                places.setdefault(_place(run), []).append(_Point(number, artifact, timed.p50_ms, accuracy, said))
+                places.setdefault(_place(run), []).append(_Point(number, artifact, timed.p50_ms, right_is.found, said))
     found = [("size", "size", "gzip kB", sizes)]
     found += [(f"latency-{i}", place, "p50 ms, one sample", points) for i, (place, points) in enumerate(places.items())]
-    every = [edge for *_, points in found for point in points for edge in (point.accuracy.low, point.accuracy.high)]
+    every = [edge for *_, points in found for point in points for edge in (point.quality.low, point.quality.high)]
     if not every:
         return []
-    shares = judged_by(report).startswith("accuracy")
-    accuracies = linear(every, lambda share: f"{100 * share:g} %" if shares else f"{share:g}", ticks=5, most=1.0)
-    return [_chart(*facts, accuracies) for facts in found if len(facts[-1]) > 1]
+    metric = judging(report)[0]
+    shares = metric.form == "percent"
+    values = linear(every, lambda share: f"{100 * share:g} %" if shares else f"{share:g}", ticks=5, most=metric.most)
+    return [_chart(*facts, values, metric) for facts in found if len(facts[-1]) > 1]
 
 
 def _place(run: Run) -> str:
@@ -119,28 +120,28 @@ def _place(run: Run) -> str:
     return f"{name} ({run.target})" if run.protocol else name
 
 
-def _chart(key: str, title: str, unit: str, points: Sequence[_Point], accuracies: Axis) -> Tradeoff:
+def _chart(key: str, title: str, unit: str, points: Sequence[_Point], values: Axis, metric: Metric) -> Tradeoff:
     costs = logarithmic((point.cost for point in points), room=1.25, ticks=6)
 
-    def up(accuracy: float) -> float:
-        return HEIGHT * (1 - accuracies.at(accuracy))
+    def up(value: float) -> float:
+        return HEIGHT * (1 - values.at(value))
 
-    spots = [(WIDTH * costs.at(point.cost), up(point.accuracy.value)) for point in points]
-    front = pareto([(point.cost, point.accuracy.value) for point in points])
+    spots = [(WIDTH * costs.at(point.cost), up(point.quality.value)) for point in points]
+    front = pareto([(point.cost, metric.worth(point.quality.value)) for point in points])
     labels = place(spots, [len(str(point.number)) * _LABEL[0] for point in points])
     marks = tuple(
         Mark(
             number=point.number, name=point.artifact.id, form=point.artifact.format, x=x, y=y,
-            low=up(point.accuracy.low), high=up(point.accuracy.high), label=label,
+            low=up(point.quality.low), high=up(point.quality.high), label=label,
             far=math.dist((x, y), label) > _RINGS[0] + 1, best=i in front, said=point.said,
         )
         for i, (point, (x, y), label) in enumerate(zip(points, spots, labels, strict=True))
     )  # fmt: skip
-    return Tradeoff(key, title, unit, costs, accuracies, marks, _stairs([spots[i] for i in front]))
+    return Tradeoff(key, title, unit, costs, values, marks, _stairs([spots[i] for i in front]))
 
 
 def _stairs(corners: Sequence[tuple[float, float]]) -> str:
-    """Return a line that goes on at the same accuracy until the next point that is better."""
+    """Return a line that goes on at the same quality until the next point that is better."""
     line: list[tuple[float, float]] = []
     for x, y in corners:
         line += [(x, line[-1][1]), (x, y)] if line else [(x, y)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from pipeline.metric import METRICS, Metric, of_key
 from pipeline.report.document import Artifact, Bought, Faster, Gate, Latency, Report, Run
 from pipeline.report.model import Interval, Model
-from pipeline.report.quality import Quality, change, nouns
+from pipeline.report.quality import Quality, change, metrics_of
 from pipeline.report.quality import qualities as qualities
 
-# metrics that are no shares
-VALUES = ("r2", "mse", "mae")
 PROTOCOLS = {"grpc": "gRPC", "rest": "REST"}
 _RUNTIMES = {
     "litert": "LiteRT",
@@ -44,8 +43,8 @@ def percent(share: float) -> str:
 
 
 def metric(name: str, value: float) -> str:
-    """Return a metric's value: an error or R2 as it is, shares of samples in per cent."""
-    return f"{value:.4g}" if name.rpartition("_")[2] in VALUES else f"{percent(value)} %"
+    """Return a metric's value by its key in report.json: an error or R2 as it is, shares of samples in per cent."""
+    return of_key(name)[1].text(value)
 
 
 def size_ratio(artifact: Artifact, report: Report) -> str:
@@ -205,20 +204,36 @@ def taught(report: Report) -> tuple[Model, Model] | None:
     return (student, alone) if student else None
 
 
+def noun(name: str) -> str:
+    """Return what a metric is called, by its key in report.json: "F1", "accuracy of digit"."""
+    head, found = of_key(name)
+    return f"{found.noun} of {head}" if head else found.noun
+
+
+def judging(report: Report) -> list[Metric]:
+    """Return what models are judged by."""
+    return metrics_of([*report.models, *(run for artifact in report.artifacts for run in artifact.runs)])
+
+
 def judged_by(report: Report) -> str:
-    """Return what models are judged by: accuracy, R2 or both."""
-    runs = (run.metrics for artifact in report.artifacts for run in artifact.runs)
-    return nouns([*(model.metrics for model in report.models), *runs])
+    """Return what models are judged by in a word or two: accuracy, R2 or both."""
+    return ", ".join(dict.fromkeys(one.noun for one in judging(report))) or "accuracy"
 
 
 def taught_gain(student: Model) -> Quality | None:
     """Return what teaching gained the student; None where nothing was measured."""
-    return change(student.metrics, "gain_by_teaching")
+    return change(student, "gain_by_teaching")
 
 
-def gained(gain: Interval, noun: str = "accuracy") -> str:
-    """Return in a sentence what teaching gained."""
-    points = f"{100 * gain.value:+.1f} points of {noun}, 95 % {100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+def gained(gain: Interval, metric: Metric = METRICS["accuracy"]) -> str:
+    """Return in a sentence what teaching gained.
+
+    Args:
+        gain: how much worse the student is that was not taught.
+    """
+    value, low, high = (metric.difference(edge, signed=True) for edge in (gain.value, gain.low, gain.high))
+    of = f"{metric.noun} lower by {value}" if metric.lower else f"{value}{metric.step} of {metric.noun}"
+    points = f"{of}, 95 % {low} to {high}"
     if gain.low > 0:
         return f"The teacher helped: {points}"
     return f"The teacher did harm: {points}" if gain.high < 0 else f"No effect of the teacher is proven: {points}"

@@ -22,6 +22,7 @@ CODE = (
     "pipeline/ending.py",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
@@ -32,14 +33,17 @@ CODE = (
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
     "pipeline/own_code/__init__.py",
     "pipeline/own_code/config.py",
     "pipeline/own_code/package.py",
     "pipeline/own_code/source.py",
     "pipeline/predictor.py",
     "pipeline/quality.py",
+    "pipeline/report/data.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
+    "pipeline/scoring",
     "pipeline/stages/import_model.py",
     "pipeline/vectorizer.py",
 )
@@ -79,17 +83,21 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         InputError: it is no model for this data, or holds code that is not allowed.
         RunError: the imported model is not the file's, or the file changed since the run began.
     """
+
     from pipeline import data as sources
+    from pipeline.data.summary import summary
     from pipeline.formats.keras_config import shown
     from pipeline.formats.model_file import importing
     from pipeline.formats.plain import folder
     from pipeline.formats.plain import importing as graphs
     from pipeline.predictor import heads, require_numbers
-    from pipeline.quality import quality
+    from pipeline.quality import quality, scores
+    from pipeline.report.data import write_data
     from pipeline.report.model import write_models
 
     splits = sources.load(data, job.store, look=not job.inputs)
     require_numbers(splits.spec)
+    write_data(summary(splits, data), job.folder)
     for note in splits.notes:
         job.emit(Note(NAME, note))
     if model.allow_custom_code:
@@ -107,13 +115,18 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         job.emit(Note(NAME, note))
     if found.custom:
         job.emit(Note(NAME, f"code of its author's in the model: {', '.join(found.custom)}", level="warning"))
-    qualities = {
-        head.metric: quality(head, wanted, found.answers[head.name])
-        for head, wanted in heads(splits.spec, splits.validation.y)
-    }
-    for head in splits.spec.heads:
-        reached = qualities[head.metric]
-        if reached < (2 / len(head.classes) if head.classes else 0):
+    qualities = {}
+    for head, wanted in heads(splits.spec, splits.validation.y):
+        answered = found.answers[head.name]
+        if head.task == "anomaly":
+            answered = scores(splits.spec.input, splits.validation.x, answered)
+        qualities[head.metric] = quality(head, wanted, answered)
+        if head.task in ("multilabel", "anomaly"):
+            continue
+        # by what has a value for chance, whatever models are judged by
+        reached = quality(head, wanted, answered, "accuracy" if head.classes else "r2")
+        chance = 1 / len(head.classes) if head.classes else 0
+        if reached < chance + min(chance, (1 - chance) / 5):
             ranges = ", ".join("{:g}..{:g}".format(*one.value_range) for one in splits.spec.inputs)
             said = f"is right on {reached:.1%} of" if head.classes else f"has R2 {reached:.3f} on"
             text = (

@@ -22,9 +22,8 @@ class Limits(Frozen):
 
     max_accuracy_drop: float | None = Field(
         default=None,
-        ge=-1,
-        le=1,
-        description="accuracy (or R2) lost against the reference, as a fraction: 0.01 is one point",
+        description="accuracy (or what data.metric says) lost against the reference, as a fraction: 0.01 is one point; "
+        "of an error (mse, mae, log_loss) what it may rise, in its own unit",
     )
     min_parity: float | None = Field(
         default=None,

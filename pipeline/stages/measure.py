@@ -20,7 +20,7 @@ from pipeline import legacy_keras, machine
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import RunError
-from pipeline.events import Emit
+from pipeline.events import Emit, Note
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.parts import Parts
 from pipeline.plan import reference, to_serve
@@ -30,11 +30,12 @@ from serving.config import ServingConfig
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.data import Splits
     from pipeline.isolate import Child
     from pipeline.measuring.facts import Facts, Group
     from pipeline.measuring.interval import Interval
+    from pipeline.measuring.quality import Qualities
     from pipeline.measuring.served import Served, Supply
-    from pipeline.predictor import Samples, Spec
     from pipeline.report import document
     from pipeline.report.answers import SplitAnswers
     from pipeline.report.model import Model
@@ -56,6 +57,7 @@ CODE = (
     "pipeline/legacy_keras.py",
     "pipeline/machine.py",
     "pipeline/measuring",
+    "pipeline/metric.py",
     "pipeline/own_code/__init__.py",
     "pipeline/own_code/config.py",
     "pipeline/own_code/package.py",
@@ -64,9 +66,12 @@ CODE = (
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
+    "pipeline/report/data.py",
+    "pipeline/report/baseline.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
+    "pipeline/scoring",
     "pipeline/stages/measure.py",
     "pipeline/students_t.py",
     "pipeline/vectorizer.py",
@@ -89,6 +94,11 @@ class Config(Frozen):
     batch_size: int = Field(default=256, ge=1, description="samples per call while accuracy is measured")
     resamples: int = Field(default=1000, ge=100, le=100_000, description="bootstrap resamples of each interval")
     latency: LatencyConfig = LatencyConfig()
+    baseline: bool = Field(
+        default=False,
+        description="fit a simple model of scikit-learn's to the same training split and show it beside: TF-IDF and a "
+        "linear SVM for texts, gradient boosting for rows of numbers, else logistic or ridge regression",
+    )
     deadline_s: Annotated[float, NEUTRAL] = Field(
         default=1800,
         gt=0,
@@ -141,7 +151,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     The folder gets models.json and artifacts.json with each one's measurements or error, and logits.npz: artifact id
     (with @PROTOCOL where it is served), or STAGE.keras for a stage's model -> float32 [test samples, classes], or
     values; with #OUTPUT behind the name where there are several; and answers.json of a classification, with
-    examples/INDEX.png for the samples that it names where they are images.
+    examples/INDEX.png for the samples that it names where they are images; and baseline.json where it is asked for.
     """
     import numpy as np
 
@@ -151,6 +161,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     from pipeline.measuring import runtimes
     from pipeline.measuring.facts import Facts, group, measure_all
     from pipeline.measuring.places import Local
+    from pipeline.measuring.quality import Qualities
     from pipeline.measuring.resume import resumed
     from pipeline.measuring.served import Served, Supply
     from pipeline.report import document
@@ -203,16 +214,20 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
                 behind()
         for one in here:
             resumed(one.place.name, [one], facts, parts, partial(measure_all, [one], facts))
-        if [head.task for head in splits.spec.heads] == ["classification"]:
-            write_answers(_answers(keras, facts, child, job.folder), job.folder)
+        qualities = Qualities(splits.spec, splits.test.y, measure.resamples)
+        if [head.task for head in splits.spec.heads] in (["classification"], ["multilabel"], ["anomaly"]):
+            write_answers(_answers(keras, facts, child, job.folder, qualities), job.folder)
     groups = [*here, *there]
 
     networks = [model for folder in made.values() for model in read_models(folder)]
-    write_models(with_quality(networks, splits.spec, splits.test.y, keras, measure.resamples), job.folder)
-    measured = [_measured(item, reference(exported).id, groups, keras, facts, measure.resamples) for item in exported]
+    write_models(with_quality(networks, qualities, keras), job.folder)
+    measured = [_measured(item, reference(exported).id, groups, keras, facts, qualities) for item in exported]
     document.write_artifacts(measured, job.folder)
     named = {f"{name}@{key}" if key else name: found for (name, key), found in facts.answers.items()}
     np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **_by_output(keras | named))
+    if measure.baseline:
+        told = {name: found for (name, _), found in facts.answers.items() if name not in attempts.errors}
+        _put_beside(splits, keras | told, measure.resamples, job)
     failed = sum(item.error is not None for item in measured)
     metrics = {"artifacts": len(measured) - failed, "failed": failed, "test_samples": len(splits.test)}
     transient = list(attempts.transient)
@@ -242,6 +257,17 @@ def _served(exported: Sequence[document.Artifact], target: Target | None) -> tup
     return made if target.ours else tuple(name for name in made if name == to_serve(exported).id)
 
 
+def _put_beside(splits: Splits, answers: Mapping[str, Mapping[str, np.ndarray]], resamples: int, job: Job) -> None:
+    """Fit the baseline, and write what it is worth and how much better each model is."""
+    from pipeline.measuring import baseline
+    from pipeline.report.baseline import write_baseline
+
+    if why := baseline.why_none(splits):
+        job.emit(Note(NAME, f"measure.baseline is left out: {why}"))
+        return
+    write_baseline(baseline.compared(baseline.fit(splits), splits, answers, resamples), job.folder)
+
+
 def _by_output(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {
         name if len(ends) == 1 else f"{name}#{end}": array
@@ -250,7 +276,9 @@ def _by_output(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.
     }
 
 
-def _answers(keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child: Child, folder: Path) -> SplitAnswers:
+def _answers(
+    keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child: Child, folder: Path, qualities: Qualities
+) -> SplitAnswers:
     """Return what every model and every artifact that did not fail answered, and keep pictures of the hardest samples.
 
     An artifact that is measured in several places is told once, by its first.
@@ -261,13 +289,12 @@ def _answers(keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child:
     from pipeline.report.answers import SplitAnswers
 
     test, spec = facts.splits.test, facts.splits.spec
-    (end,) = spec.ends
-    labels = np.asarray(test.y)
-    logits = {name: found[end] for name, found in keras.items()}
+    head, wanted = spec.head, np.asarray(test.y)
+    answered = {name: found[head.answer] for name, found in keras.items()}
     for (name, _), found in facts.answers.items():
         if name not in facts.attempts.errors:
-            logits.setdefault(name, found[end])
-    told = [answers.described(name, labels, found) for name, found in logits.items()]
+            answered.setdefault(name, found[head.answer])
+    told = [answers.of_head(name, head, wanted, found) for name, found in answered.items()]
     shown = sorted({example.index for one in told for example in one.hardest})
     drawn: dict[int, str] = {}
     if shown and len(spec.inputs) == 1 and pictures.are_images(spec.input.shape):
@@ -277,22 +304,24 @@ def _answers(keras: Mapping[str, Mapping[str, np.ndarray]], facts: Facts, child:
             (folder / EXAMPLES / f"{index}.png").write_bytes(image)
             drawn[index] = f"stages/{NAME}/{EXAMPLES}/{index}.png"
     return SplitAnswers(
-        samples=len(test), classes=list(spec.head.classes), answers=[answers.pictured(one, drawn) for one in told]
-    )
+        samples=len(test), classes=list(head.classes), answers=[answers.pictured(one, drawn) for one in told],
+        support=answers.support(head, wanted), undefined=qualities.undefined(),
+    )  # fmt: skip
 
 
 def _measured(
     item: document.Artifact, reference: str, groups: Sequence[Group], keras: Mapping[str, Mapping[str, np.ndarray]],
-    facts: Facts, resamples: int,
+    facts: Facts, qualities: Qualities,
 ) -> document.Artifact:  # fmt: skip
     """Return the artifact with a run for each place where it was measured, and the error where one failed."""
-    from pipeline.measuring import parity, quality
+    from pipeline.measuring import parity
     from pipeline.report import document
 
-    spec, wanted = facts.splits.spec, facts.splits.test.y
     answers = {key: found for (name, key), found in facts.answers.items() if name == reference}
     # in process where there is such a run: what somebody else serves is not the reference
     compared_with = answers.get("", next(iter(answers.values()), None))
+    spec = facts.splits.spec
+    labels = [head.end for head in spec.heads if head.task == "multilabel"]
     error, runs = item.error or facts.attempts.errors.get(item.id), []
     passing = item.transient or item.id in facts.attempts.passing
     for group in groups:
@@ -301,12 +330,13 @@ def _measured(
             continue
         found = facts.answers[key]
         try:
-            metrics = quality.metrics(spec, wanted, found, resamples)
+            metrics = qualities.metrics(found)
             if compared_with is not None:
-                lost = quality.drops(spec, wanted, compared_with, found, resamples)
+                lost = qualities.drops(compared_with, found)
                 metrics |= {f"{name}_drop": interval for name, interval in lost.items()}
             origin = f"{item.stage}.keras"
-            agreement = parity.compare(keras[origin], found, against=origin)
+            expected = {end: keras[origin][end] for end in spec.ends}
+            agreement = parity.compare(expected, found, against=origin, labels=labels)
         except RunError as broken:
             error = str(broken)
             continue
@@ -315,6 +345,7 @@ def _measured(
             document.Run.model_validate(
                 {
                     "metrics": {name: interval.to_dict() for name, interval in metrics.items()},
+                    "judged": qualities.judged,
                     "parity": agreement.to_dict(),
                     "latency": facts.latency[key],
                 }
@@ -325,26 +356,24 @@ def _measured(
 
 
 def with_quality(
-    models: Sequence[Model], spec: Spec, wanted: Samples, answers: Mapping[str, Mapping[str, np.ndarray]],
-    resamples: int,
-) -> list[Model]:  # fmt: skip
+    models: Sequence[Model], qualities: Qualities, answers: Mapping[str, Mapping[str, np.ndarray]]
+) -> list[Model]:
     """Return the stages' models with what their answers to the test split are worth.
 
     Args:
         models: in the order of the stages; the first is the reference.
-        wanted: of the test split.
-        answers: key of a model -> end -> float32 [n, ...].
+        qualities: what answers to the test split are worth.
+        answers: key of a model -> output -> float32 [n, ...].
     """
-    from pipeline.measuring import quality
     from pipeline.report.model import Interval as Described
 
     def drops(before: Model, after: Model, name: str) -> dict[str, Interval]:
-        found = quality.drops(spec, wanted, answers[before.key], answers[after.key], resamples)
+        found = qualities.drops(answers[before.key], answers[after.key])
         return {f"{metric}_{name}": interval for metric, interval in found.items()}
 
     measured = []
     for place, model in enumerate(models):
-        metrics = quality.metrics(spec, wanted, answers[model.key], resamples)
+        metrics = qualities.metrics(answers[model.key])
         line = [other for other in models[:place] if not other.variant and other.stage != model.stage]
         if line:
             metrics |= drops(line[0], model, "drop")
@@ -354,5 +383,5 @@ def with_quality(
             # both start and learn alike but for the teacher, so what the other lacks is what it was worth
             metrics |= drops(model, alone, "gain_by_teaching")
         described = {name: Described(**interval.to_dict()) for name, interval in metrics.items()}
-        measured.append(model.model_copy(update={"metrics": described}))
+        measured.append(model.model_copy(update={"metrics": described, "judged": qualities.judged}))
     return measured

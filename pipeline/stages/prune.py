@@ -26,6 +26,7 @@ CODE = (
     "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
@@ -35,6 +36,7 @@ CODE = (
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
     "pipeline/own_code/__init__.py",
     "pipeline/own_code/config.py",
     "pipeline/own_code/objective.py",
@@ -44,6 +46,7 @@ CODE = (
     "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
+    "pipeline/scoring",
     "pipeline/stages/prune.py",
     "pipeline/vectorizer.py",
 )

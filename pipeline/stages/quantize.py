@@ -21,6 +21,7 @@ CODE = (
     "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
     "pipeline/formats/fake_quant_file.py",
     "pipeline/formats/keras_config.py",
@@ -31,6 +32,7 @@ CODE = (
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
     "pipeline/own_code/__init__.py",
     "pipeline/own_code/config.py",
     "pipeline/own_code/objective.py",
@@ -40,6 +42,7 @@ CODE = (
     "pipeline/quality.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
+    "pipeline/scoring",
     "pipeline/stages/quantize.py",
     "pipeline/vectorizer.py",
 )

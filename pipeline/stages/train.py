@@ -27,6 +27,7 @@ CODE = (
     "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
@@ -37,11 +38,14 @@ CODE = (
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
     "pipeline/own_code",
     "pipeline/predictor.py",
     "pipeline/quality.py",
+    "pipeline/report/data.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
+    "pipeline/scoring",
     "pipeline/several.py",
     "pipeline/stages/train.py",
     "pipeline/vectorizer.py",
@@ -71,14 +75,18 @@ def run(
     import models
     from pipeline import data as sources
     from pipeline import fine_tune, several
+    from pipeline.data.summary import summary
     from pipeline.fit import tasks
     from pipeline.fit.loop import fit
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.own_code import build, objective
+    from pipeline.report.data import write_data
     from pipeline.report.model import write_models
 
     splits = sources.load(data, job.store, look=not job.inputs)
+    if not job.inputs:
+        write_data(summary(splits, data), job.folder)
     for note in splits.notes:
         job.emit(Note(NAME, note))
     if isinstance(model, (Selection, Ensemble)):
@@ -120,11 +128,11 @@ def assess(metrics: Mapping[str, float], emit: Emit) -> None:
     """Say it where fine-tuning made a model worse; nothing bounds it, as the recipe asked for this training."""
     from pipeline import fine_tune
 
-    after, before, said = fine_tune.compared(metrics, "the file's")
-    if before is not None and after < before:
+    found = fine_tune.compared(metrics, "the file's")
+    if found is not None and found.lost > 0:
         text = (
-            f"fine-tuning made the model worse: {said}; a lower train.optimizer.learning_rate, train.early_stopping, "
-            "or no section train"
+            f"fine-tuning made the model worse: {found.said}; a lower train.optimizer.learning_rate, "
+            "train.early_stopping, or no section train"
         )
         emit(Note(NAME, text, level="warning"))
 

@@ -49,13 +49,13 @@ def fitted(name: str, quality: float | None, parameters: int = 1, error: str = "
 def test_best_on_validation_is_chosen_then_the_smaller_then_the_first(
     entries: list[Fitted], best: int, said: str
 ) -> None:
-    assert several.choose(entries) == best
+    assert several.choose(entries, "accuracy") == best
     assert several.reason(entries, best, "accuracy").startswith(said)
 
 
 def test_choice_among_none_that_can_be_used_is_refused_with_the_reason_of_each() -> None:
     with pytest.raises(DivergedError) as refused:
-        several.choose([fitted("a", None, error="nan"), fitted("b", None, error="inf")])
+        several.choose([fitted("a", None, error="nan"), fitted("b", None, error="inf")], "accuracy")
     assert refused.value.found == "a: nan; b: inf"
 
 
@@ -197,3 +197,12 @@ def test_ensemble_is_trained_member_by_member_and_shown_beside_them(tmp_path: Pa
         if layer.weights:
             layer.set_weights(network.get_layer(f"m1_{layer.name}").get_weights())
     assert all(np.array_equal(a, b) for a, b in zip(member.get_weights(), weights(tmp_path / "alone"), strict=True))
+
+
+def test_candidate_with_the_smallest_error_goes_on() -> None:
+    entries = [fitted("a", 3.0), fitted("b", 2.0), fitted("c", 2.5)]
+    assert several.choose(entries, "mae") == 1
+    assert several.reason(entries, 1, "mae") == (
+        "b goes on: mean absolute error 2 on the validation split, the next best had mean absolute error 2.5"
+    )
+    assert "the ensemble is worse than its best member" in several.worth(entries, 1, "mae", 2.25)

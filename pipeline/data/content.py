@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,8 +24,7 @@ def digest(paths: Iterable[Path], below: Path | None = None) -> str:
     A run asks at each stage; a file whose size and time of change are what they were is not read again.
     """
     if below is not None:
-        start = len(str(below.resolve())) + 1
-        lines = [f"{str(path)[start:]}\0{_one(path)}\n" for path in paths]
+        lines = [f"{os.path.relpath(path, below)}\0{_one(path)}\n" for path in paths]
         return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
     first, *more = [_one(path) for path in paths]
     return hashlib.sha256("".join([first, *more]).encode()).hexdigest() if more else first

@@ -154,7 +154,8 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
                     raise
             if stage.NAME == export.NAME and recipe.export:
                 made = walk.done[stage.NAME]
-                beside = {name for item in document.read_artifacts(made.folder) for name in item.beside}
+                files = document.read_artifacts(made.folder)
+                beside = {name for item in files for name in (*item.beside, *item.labels)}
                 folder.publish(made, [*(item.filename for item in recipe.plan()), *sorted(beside)])
             if recipe.models()[-1] == stage.NAME and not recipe.export:
                 folder.publish_model(walk.done[stage.NAME], stage.NAME)

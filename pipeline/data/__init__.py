@@ -10,7 +10,7 @@ from pipeline.data.config import DataConfig, TextConfig
 from pipeline.data.divide import Split, Splits, divide
 from pipeline.data.sources import SOURCES
 
-__all__ = ["DataConfig", "Split", "Splits", "TextConfig", "content_hash", "decoded", "input_shapes", "load"]
+__all__ = ["DataConfig", "Split", "Splits", "TextConfig", "content_hash", "decoded", "input_shapes", "load", "own_test"]
 
 # what is done with samples after they were decoded
 _LATER = frozenset({"split", "split_seed", "value_range", "text", "augment", "shuffle_buffer"})
@@ -43,6 +43,15 @@ def load(config: DataConfig, store: Path | None = None, *, strings: bool = False
     """
     prepare = functools.partial(prepared.prepare, store, _key(config))
     return divide(SOURCES[config.source].load(config, prepare), config, strings=strings, look=look)
+
+
+def own_test(config: DataConfig, store: Path | None = None) -> int:
+    """Return how many samples the source itself has put into a test split; a cross-validation leaves them alone.
+
+    Args and Raises: as `load`.
+    """
+    prepare = functools.partial(prepared.prepare, store, _key(config))
+    return len(SOURCES[config.source].load(config, prepare).given.get("test", ()))
 
 
 def content_hash(config: DataConfig) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import columns_ahead, converting, recurrent, saved_model
+from pipeline.formats import columns_ahead, converting, recurrent, saved_model, tflite_metadata
 from pipeline.formats import operators as counting
 from pipeline.formats.operators import Operators, Way
 from pipeline.predictor import FormatError, Samples, Spec, count, require_ends, rows
@@ -51,15 +51,14 @@ def write(
     if integer and not isinstance(source, Path) and columns_ahead.scales(source, spec):
         ahead = columns_ahead.of(source, spec)
         scaled = None if calibration is None else ahead.scaled(calibration)
-        _write(ahead.rest, path, spec, precision, scaled, fake_quant, unrolled_steps)
-        columns_ahead.prepend(path, ahead)
-        return
-    _write(source, path, spec, precision, calibration, fake_quant, unrolled_steps)
+        _write(ahead.rest, path, spec, precision, scaled, fake_quant, unrolled_steps, ahead)
+    else:
+        _write(source, path, spec, precision, calibration, fake_quant, unrolled_steps)
 
 
 def _write(
     source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None, fake_quant: bool,
-    unrolled_steps: int,
+    unrolled_steps: int, ahead: columns_ahead.Ahead | None = None,
 ) -> None:  # fmt: skip
     if not isinstance(source, Path):
         post_training = precision == "int8" and not fake_quant
@@ -68,7 +67,7 @@ def _write(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
             with recurrent.written(source, way, fused=not fake_quant):
                 saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None, strings=False)
-            _write(Path(folder), path, spec, precision, calibration, fake_quant, unrolled_steps)
+            _write(Path(folder), path, spec, precision, calibration, fake_quant, unrolled_steps, ahead)
         return
 
     from pipeline import legacy_keras
@@ -93,7 +92,10 @@ def _write(
             converter.representative_dataset = samples
             # Without this an operator that has no int8 kernel would quietly stay float.
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        content = converter.convert()
+        model = _parsed(bytes(converter.convert()))
+        if ahead is not None:
+            columns_ahead.prepend(model, ahead)
+        content = tflite_metadata.add(model, spec, *_ends(model))
     path.write_bytes(content)
 
 
@@ -167,14 +169,32 @@ def load(path: Path, spec: Spec, threads: int) -> TflitePredictor:
 
 def _read(path: Path) -> Any:
     """Return the file as the object tree of LiteRT's own schema."""
+    return _parsed(path.read_bytes())
+
+
+def _parsed(content: bytes) -> Any:
     from ai_edge_litert import schema_py_generated as schema
 
-    return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
 def signature(path: Path) -> dict[str, dict[str, int]]:
     """Return {"inputs": {name: tensor index}, "outputs": {...}} of `serving_default`; empty where there is none."""
-    for item in _read(path).signatureDefs or []:
+    return _signature(_read(path))
+
+
+def _ends(model: Any) -> tuple[list[str], list[str]]:
+    """Return the names of inputs and of outputs in the order in which the main graph has them."""
+    graph, names = model.subgraphs[0], _signature(model)
+    ordered = []
+    for places, by_name in ((graph.inputs, names["inputs"]), (graph.outputs, names["outputs"])):
+        named = {index: name for name, index in by_name.items()}
+        ordered.append([named[int(index)] for index in places])
+    return ordered[0], ordered[1]
+
+
+def _signature(model: Any) -> dict[str, dict[str, int]]:
+    for item in model.signatureDefs or []:
         if item.signatureKey == saved_model.SIGNATURE.encode():
             return {
                 "inputs": {end.name.decode(): int(end.tensorIndex) for end in item.inputs},

@@ -210,6 +210,7 @@ class Artifact(Frozen):
 
     `batch`: the only number of samples that it takes at once; null: any. More are then measured one after another.
     `beside`: files in artifacts/ that say what it takes: how texts become token ids, what a table's columns are.
+    `labels`: files in artifacts/ with the names of its classes, a name a line; the artifact itself holds them too.
     `transient`: its error is one of the moment (a killed server, a time-out), which the next run does not keep.
     """
 
@@ -226,6 +227,7 @@ class Artifact(Frozen):
     operators: Operators | None = None
     batch: int | None = None
     beside: list[str] = Field(default_factory=list)
+    labels: list[str] = Field(default_factory=list)
     optional: bool = False
     error: str | None = None
     transient: bool = False

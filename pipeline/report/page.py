@@ -83,14 +83,15 @@ def render(report: Report, folder: Path | None = None) -> str:
     answers = confusion.shown(report)
     settings = yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True, width=100)
     return (
-        _templates()
+        templates()
         .get_template("report.html")
         .render(report=report, sections=sections, pictures=_pictures(answers, folder), settings=settings, **ROOMS)
     )
 
 
 @functools.cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Return the templates of pages; everything that comes from outside is escaped."""
     return Environment(
         loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,

@@ -43,6 +43,11 @@ def _spread(interval: Interval | Speedup | None, form: str, unit: str, scale: fl
     return _pair(value + unit, f"{low}..{high}")
 
 
+def _judged_by(report: Report) -> str:
+    """Return the head of a narrow column."""
+    return words.judged_by(report).replace(" ", "\n") + "\n95 %"
+
+
 def _right(of: Judged) -> Text:
     found = [_pair(one.text, f"{one.low}..{one.high}") for one in qualities(of)]
     return Text("\n").join(found) if found else Text("-")
@@ -54,7 +59,7 @@ def artifacts(report: Report) -> RenderableType:
         "Artifacts",
         "artifact\nruntime",
         "gzip kB\nratio",
-        f"{words.judged_by(report)}\n95 %",
+        _judged_by(report),
         "as\nKeras",
         "p50 ms\np99",
         "faster\n95 %",
@@ -95,7 +100,7 @@ def bought(report: Report) -> RenderableType:
         "MACs",
         "zeros",
         "gzip kB",
-        f"{words.judged_by(report)}\n95 %",
+        _judged_by(report),
         "p50 ms",
     )
     for model in report.models:

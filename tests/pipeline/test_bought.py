@@ -252,3 +252,22 @@ def test_a_file_quantized_after_training_that_is_slower_is_explained_and_a_faste
         )
     ]  # fmt: skip
     assert explained([slow, fast]) == []  # no float32 file to compare with
+
+
+@pytest.mark.parametrize(
+    ("metric", "interval", "words"),
+    [
+        ("f1", (0.02, 0.01, 0.03), "; worse (2.0 points of F1)"),
+        ("roc_auc", (-0.02, -0.03, -0.01), "; better (2.0 points of ROC AUC)"),
+        ("f1", (0.01, -0.01, 0.03), "; no loss of F1 proven (1.0 points, 95 % -1.0 to 3.0)"),
+        ("mae", (3.2, 1, 5), "; worse (mean absolute error 3.2 higher)"),
+        ("mae", (-3.2, -5, -1), "; better (mean absolute error 3.2 lower)"),
+        ("mae", (0.2, -1, 1), "; no rise of the mean absolute error proven (0.2, 95 % -1 to 1)"),
+    ],
+)
+def test_verdict_speaks_of_what_models_are_judged_by(
+    metric: str, interval: tuple[float, float, float], words: str
+) -> None:
+    value, low, high = interval
+    drop = {f"{metric}_drop_against_previous": {"value": value, "low": low, "high": high}}
+    assert one(metrics=drop, judged=[metric]).verdict.endswith(words)

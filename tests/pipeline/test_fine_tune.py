@@ -168,3 +168,28 @@ def test_first_model_of_the_run_teaches_and_the_last_is_fitted_on(tmp_path: Path
     assert found is not None
     assert (found.temperature, found.soft_weight, found.teachers[1]) == (3, 0.4, more)
     assert np.array_equal(tiny.answers(found.teachers[0]), tiny.answers(first))
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after", "bound", "messages"),
+    [
+        ("f1", 0.9, 0.87, 0.025, ("more F1 is lost", "at most 2.5 points", "F1 87.00%", "F1 90.00%")),
+        ("roc_auc", 0.9, 0.87, 0.025, ("more ROC AUC is lost", "at most 2.5 points", "ROC AUC 0.8700", "0.9000")),
+        ("mae", 40.0, 43.5, 3, ("the mean absolute error rose by more", "at most 3", "error 43.5", "error 40")),
+    ],
+)
+def test_promise_is_of_what_models_are_judged_by(
+    metric: str, before: float, after: float, bound: float, messages: tuple[str, ...]
+) -> None:
+    metrics = {"parameters": 3, f"val_{metric}_before": before, f"val_{metric}": after, "epoch": 3}
+    with pytest.raises(PromiseError) as broken:
+        require_accuracy(metrics, _config(max_accuracy_loss=bound), stage="prune", emit=lambda _: None)
+    promise, expected, found, _ = str(broken.value).splitlines()
+    assert promise == f"prune: {messages[0]} than the recipe allows"
+    assert expected == f"  expected: {messages[1]} (prune.max_accuracy_loss)"
+    assert messages[2] in found
+    assert messages[3] in found
+    told: list[Event] = []
+    better = {**metrics, f"val_{metric}": before, f"val_{metric}_before": after}
+    require_accuracy(better, _config(max_accuracy_loss=0), stage="prune", emit=told.append)
+    assert told == []

@@ -32,3 +32,11 @@ def test_parity_of_values_and_of_classes_is_each_held_to_the_limit() -> None:
 def test_r2_lost_is_held_to_the_limit_of_accuracy() -> None:
     artifact = _artifact(same=1.0, r2=(0.5, 0.4, 0.6))
     assert not gate("max_accuracy_drop", 0.3, artifact, artifact).passed
+
+
+def test_limit_of_a_drop_says_of_what_where_it_is_no_accuracy() -> None:
+    artifact = _artifact(mae=(3.0, 2.5, 3.5))
+    run = artifact.runs[0].model_copy(update={"judged": ["mae"]})
+    found = gate("max_accuracy_drop", 2.0, artifact.model_copy(update={"runs": [run]}), artifact)
+    assert not found.passed
+    assert found.message.startswith("3 (95 % interval 2.5 to 3.5) of mean absolute error, limit at most 2: the whole ")

@@ -295,6 +295,31 @@ def test_model_and_augmentation_that_do_not_fit_the_data_are_refused(override: s
     assert words in message("digits", override)
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (["data.task=regression", "quantize.class_weights=balanced"],
+         "quantize.class_weights is for labels, which a regression has not: leave it out"),
+        (["data.task=multilabel", "distill.loss=mae"],
+         "distill.loss is mae, which is for values, and a multilabel has labels: leave it out"),
+        (["data.task=classification", "train.loss=huber"], "train.loss is huber, which is for values"),
+        (["train.class_weights=balance"], "train.class_weights: expected one of balanced, found 'balance'; did you"),
+        (["train.class_weights={a: 0}"], "train.class_weights.a: expected greater than 0, found 0"),
+        (["data.anomaly=[a]"], "data: anomaly names classes for the task anomaly, but task is null"),
+        (["data.task=anomaly", "data.anomaly=[a]"], "model.architecture 'cnn' is not for this task"),
+    ],
+)  # fmt: skip
+def test_keys_of_another_task_are_refused(override: list[str], expected: str) -> None:
+    assert expected in message("digits", *override)
+
+
+def test_weights_of_classes_are_dumped_as_they_were_given(tmp_path: Path) -> None:
+    recipe = recipes.load("digits", ["train.class_weights={0: 2, 9: 0.5}", "prune.class_weights=balanced"])
+    assert recipe.train is not None
+    assert recipe.train.class_weights == {"0": 2.0, "9": 0.5}
+    assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe
+
+
 def test_limit_on_p99_is_refused_when_the_blocks_are_too_short_for_it() -> None:
     text = message("digits", "judge.gates.max_p99_ms=5", "measure.latency.percentile=0.9")
     assert "max_p99_ms of quantize.tflite.int8 needs measure.latency.percentile of at least 0.99, but it is 0.9" in text
@@ -413,3 +438,24 @@ def test_single_step_reads_a_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     found = recipes.single_step.document("quantize", Path("x.keras"), str(tmp_path / "photos"))
     assert found["data"] == {"source": "image_folder", "path": str(tmp_path / "photos")}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.metric=f2"], "data: metric: there is no metric 'f2'; there are accuracy, balanced_accuracy,"),
+        (["data.metric=f1.x", "data.source=npz", "data.path=p.npz", "data.classes=[a, b]"],
+         "data: metric: 'f1.x' is of the class x, and there are a, b"),
+        (["data.task=reconstruction", "data.metric=accuracy"], "'accuracy' is no metric of a reconstruction"),
+        (["prune.max_accuracy_loss=2"], "prune.max_accuracy_loss is 2, but accuracy is at most 1: 0.01 is one point"),
+        (["data.metric=f1", "judge.gates.max_accuracy_drop=-3"],
+         "judge.gates.max_accuracy_drop is -3, but F1 is at most 1"),
+    ],
+)  # fmt: skip
+def test_metric_that_cannot_be_is_refused_with_what_there_is(overrides: list[str], said: str) -> None:
+    assert said in message("digits", *overrides)
+
+
+def test_bounds_of_an_error_are_in_its_own_unit() -> None:
+    overrides = ["data.metric=log_loss", "prune.max_accuracy_loss=3", "judge.gates.max_accuracy_drop=4"]
+    assert recipes.load("digits", overrides).data.metric == "log_loss"

@@ -197,3 +197,12 @@ def test_ensemble_is_trained_member_by_member_and_shown_beside_them(tmp_path: Pa
         if layer.weights:
             layer.set_weights(network.get_layer(f"m1_{layer.name}").get_weights())
     assert all(np.array_equal(a, b) for a, b in zip(member.get_weights(), weights(tmp_path / "alone"), strict=True))
+
+
+def test_candidate_with_the_smallest_error_goes_on() -> None:
+    entries = [fitted("a", 3.0), fitted("b", 2.0), fitted("c", 2.5)]
+    assert several.choose(entries, "mae") == 1
+    assert several.reason(entries, 1, "mae") == (
+        "b goes on: mean absolute error 2 on the validation split, the next best had mean absolute error 2.5"
+    )
+    assert "the ensemble is worse than its best member" in several.worth(entries, 1, "mae", 2.25)

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import RunError
 from pipeline.measuring import answers, pictures
+from pipeline.predictor import Head
 
 
 def logits(shares: list[list[float]]) -> np.ndarray:
@@ -91,3 +92,21 @@ def test_large_image_is_made_smaller_and_keeps_its_sides_ratio() -> None:
 
     (image,) = pictures.png(np.full((1, 300, 150, 3), 255, dtype=np.float32), (0.0, 255.0))
     assert tf.io.decode_png(image).shape == (pictures.LONGEST, pictures.LONGEST // 2, 3)
+
+
+def test_curves_are_kept_of_two_classes_and_of_anomaly_scores() -> None:
+    labels, scores = np.array([0, 1, 1, 0]), np.array([[2.0, 0], [0, 3], [1, 0], [0, 0.5]])
+    binary = answers.described("x", labels, scores)
+    assert (binary.roc[0], binary.roc[-1]) == ((0, 0), (1, 1))
+    assert sum(count for *_, count in binary.reliability) == 4
+    assert answers.described("x", labels, np.eye(3)[[0, 1, 1, 0]]).roc == []
+    assert answers.described("x", labels * 0, scores).roc == []
+    head = Head("anomaly", (4,))
+    assert answers.of_head("x", head, labels, np.array([0, 1.0, 1, 0])).roc == [(0, 0), (0, 1), (1, 1)]
+    assert answers.of_head("x", head, labels * 0, np.array([0, 1.0, 1, 0])).roc == []
+
+
+def test_support_counts_the_samples_of_each_class_label_or_kind() -> None:
+    assert answers.support(Head("classification", (3,), ("a", "b", "c")), np.array([0, 2, 2])) == [1, 0, 2]
+    assert answers.support(Head("multilabel", (2,), ("a", "b")), np.array([[1.0, 0], [1, 1]])) == [2, 1]
+    assert answers.support(Head("anomaly", (4,)), np.array([0, 0, 1])) == [2, 1]

@@ -12,7 +12,7 @@ import pytest
 import models
 from pipeline import data
 from pipeline.events import Event, Note
-from pipeline.formats import keras_file
+from pipeline.formats import keras_file, labels
 from pipeline.isolate import Child
 from pipeline.measuring import anatomy, runtimes
 from pipeline.report import document
@@ -42,6 +42,9 @@ def test_export_makes_every_planned_file_and_describes_it(exported: Path) -> Non
         assert exported.joinpath(Path(str(artifact.path)).name).exists()
         assert artifact.macs == 64 * 16 + 16 * 10
         assert artifact.sparsity is not None
+        assert (artifact.labels, artifact.beside) == (["labels.txt"], [])
+        assert labels.read(exported / Path(str(artifact.path)).name) == {"": tuple("0123456789")}
+    assert (exported / "labels.txt").read_text("utf-8") == "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"
     assert found["train.tflite.int8"].bytes < found["train.tflite.float32"].bytes  # type: ignore[operator]
 
 

@@ -62,13 +62,21 @@ def content_hash(config: DataConfig) -> str:
         MissingError: the source is not installed.
     """
     source = SOURCES[config.source]
-    below = Path(str(config.path)) if getattr(source, "PLACES", False) else None
-    return content.digest(source.files(config), below)
+    paths = source.files(config)
+    places = getattr(source, "PLACES", False) and len(paths) > 1
+    return content.digest(paths, _root(Path(str(config.path))) if places else None)
 
 
 def decoded(config: DataConfig, store: Path) -> Path | None:
     """Return where the data as `load` has to decode it is or will be; None where the source needs no decoding."""
     return prepared.folder(store, _key(config)) if getattr(SOURCES[config.source], "DECODES", False) else None
+
+
+def _root(path: Path) -> Path:
+    """Return the folder that a path names, or that what it names is in: it may be a pattern."""
+    while not path.is_dir():
+        path = path.parent
+    return path
 
 
 def _key(config: DataConfig) -> str:

@@ -9,7 +9,6 @@ scaling, and MUL and ADD are put in front of it in the file.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,16 +86,14 @@ def _numbers(layer: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray
     return tuple(np.broadcast_to(one, shape).astype(np.float32) for one in (scale, offset))  # type: ignore[return-value]
 
 
-def prepend(path: Path, ahead: Ahead) -> None:
+def prepend(model: Any, ahead: Ahead) -> None:
     """Put `x * scale + offset` in front of the one input of a .tflite, which keeps its name.
 
     Args:
-        path: a file whose input is float32 [batch, columns].
+        model: the file as the object tree of LiteRT's schema; its input is float32 [batch, columns].
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     (graph,) = model.subgraphs
     (old,) = graph.inputs
     scaled = graph.tensors[old]
@@ -142,6 +139,3 @@ def prepend(path: Path, ahead: Ahead) -> None:
     for signature in model.signatureDefs or []:
         for end in signature.inputs:
             end.tensorIndex = raw
-    builder = flatbuffers.Builder(path.stat().st_size)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    path.write_bytes(bytes(builder.Output()))

@@ -51,15 +51,14 @@ def write(
     if integer and not isinstance(source, Path) and columns_ahead.scales(source, spec):
         ahead = columns_ahead.of(source, spec)
         scaled = None if calibration is None else ahead.scaled(calibration)
-        _write(ahead.rest, path, spec, precision, scaled, fake_quant, unrolled_steps)
-        columns_ahead.prepend(path, ahead)
-        return
-    _write(source, path, spec, precision, calibration, fake_quant, unrolled_steps)
+        _write(ahead.rest, path, spec, precision, scaled, fake_quant, unrolled_steps, ahead)
+    else:
+        _write(source, path, spec, precision, calibration, fake_quant, unrolled_steps)
 
 
 def _write(
     source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None, fake_quant: bool,
-    unrolled_steps: int,
+    unrolled_steps: int, ahead: columns_ahead.Ahead | None = None,
 ) -> None:  # fmt: skip
     if not isinstance(source, Path):
         post_training = precision == "int8" and not fake_quant
@@ -68,7 +67,7 @@ def _write(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
             with recurrent.written(source, way, fused=not fake_quant):
                 saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None, strings=False)
-            _write(Path(folder), path, spec, precision, calibration, fake_quant, unrolled_steps)
+            _write(Path(folder), path, spec, precision, calibration, fake_quant, unrolled_steps, ahead)
         return
 
     from pipeline import legacy_keras
@@ -94,6 +93,8 @@ def _write(
             # Without this an operator that has no int8 kernel would quietly stay float.
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         model = _parsed(bytes(converter.convert()))
+        if ahead is not None:
+            columns_ahead.prepend(model, ahead)
         content = tflite_metadata.add(model, spec, *_ends(model))
     path.write_bytes(content)
 

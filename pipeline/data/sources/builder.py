@@ -12,15 +12,12 @@ returns a mapping:
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.sources import layout, stored
+from pipeline.data.sources import layout
 from pipeline.errors import InputError
-from pipeline.own_code import source as own_source
 from pipeline.own_code.config import Builder
 
 if TYPE_CHECKING:
@@ -42,6 +39,8 @@ def load(config: DataConfig, prepare: Prepare) -> Source:
     Raises:
         InputError: the function raises, or returns no such mapping.
     """
+    from pipeline.data.sources import stored
+
     return stored.read(prepare(lambda folder: stored.keep(folder, _called(config))))
 
 
@@ -51,6 +50,8 @@ def files(config: DataConfig) -> tuple[Path, ...]:
     Raises:
         InputError: one is not there, or is no Python.
     """
+    from pipeline.own_code import source as own_source
+
     found = own_source.look(_builder(config), _KEY)
     return *(found.folder / name for name in found.files), *_given(config)
 
@@ -61,6 +62,8 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
     Raises:
         InputError: there is none.
     """
+    from pipeline.own_code import source as own_source
+
     own_source.look(_builder(config), _KEY)
     return None
 
@@ -85,6 +88,7 @@ def _called(config: DataConfig) -> Source:
     import dataclasses
 
     from pipeline.own_code import package
+    from pipeline.own_code import source as own_source
 
     builder = _builder(config)
     found = own_source.look(builder, _KEY)
@@ -112,6 +116,9 @@ def _called(config: DataConfig) -> Source:
 
 def _parts(made: Any, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays by their names in the layout, and the facts beside them."""
+    import difflib
+    import re
+
     import numpy as np
 
     if not isinstance(made, Mapping):

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.data.sources.cells import delimited, parquet
 from pipeline.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
@@ -54,6 +53,8 @@ def of(path: Path, delimiter: str | None = None, quoted: bool | None = None) -> 
     Raises:
         InputError: the suffix is none of SUFFIXES.
     """
+    from pipeline.data.sources.cells import delimited, parquet
+
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
         raise InputError(

@@ -18,10 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources import cells, place, stored
-from pipeline.data.sources.table import checks, columns, roles, targets
+from pipeline.data.sources import cells, place
 from pipeline.data.sources.table.config import Config
-from pipeline.data.sources.table.survey import survey
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.data.sources.cells import Cells
     from pipeline.data.sources.source import Source
     from pipeline.data.sources.table.columns import Feature
+    from pipeline.data.sources.table.roles import Roles
 
 DECODES = True
 PATH = f"a table: {', '.join(cells.SUFFIXES)}"
@@ -47,6 +46,8 @@ def load(config: DataConfig, prepare: Prepare) -> Source:
         InputError: the file cannot be read, or does not hold what the recipe says.
         MissingError: what reads Parquet is not installed.
     """
+    from pipeline.data.sources import stored
+
     return stored.read(prepare(lambda folder: _write(config, folder)))
 
 
@@ -61,6 +62,8 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
     Raises:
         InputError: the header lacks a column that is named, or cannot be used.
     """
+    from pipeline.data.sources.table import roles
+
     section = _section(config)
     path = Path(str(config.path))
     if not path.is_file():
@@ -78,6 +81,10 @@ def _cells(section: Config, path: Path) -> Cells:
 
 
 def _write(config: DataConfig, folder: Path) -> None:
+    from pipeline.data.sources import stored
+    from pipeline.data.sources.table import checks, columns, roles, targets
+    from pipeline.data.sources.table.survey import survey
+
     (path,) = files(config)
     section = _section(config)
     table = _cells(section, path)
@@ -120,9 +127,7 @@ def _write(config: DataConfig, folder: Path) -> None:
     )  # fmt: skip
 
 
-def _fill(
-    x: np.ndarray, features: list[Feature], rows: list[list[str]], used: roles.Roles, absent: frozenset[str]
-) -> None:
+def _fill(x: np.ndarray, features: list[Feature], rows: list[list[str]], used: Roles, absent: frozenset[str]) -> None:
     """Write some rows' features into zeros."""
     for feature in features:
         at = used.place(feature.name)

@@ -12,8 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources import place, stored
-from pipeline.data.sources.text import folders, rows
+from pipeline.data.sources import place
 from pipeline.data.sources.text.config import Config
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.data.sources.source import Source
 
 DECODES = True
+PLACES = True
 PATH = "a .tsv or .csv file with a header, or a folder with a folder of .txt files for each class"
 NAME = "text"
 
@@ -35,6 +35,8 @@ def load(config: DataConfig, prepare: Prepare) -> Source:
     Raises:
         InputError: the files cannot be read, or labels do not fit.
     """
+    from pipeline.data.sources import stored
+
     return stored.read(prepare(lambda folder: _write(config, folder)))
 
 
@@ -44,9 +46,11 @@ def files(config: DataConfig) -> tuple[Path, ...]:
     Raises:
         InputError: there are none.
     """
+    from pipeline.data.sources.text import folders
+
     path = Path(str(config.path))
     if path.is_dir():
-        return tuple(one.path for one in folders.listed(place.folder(config, PATH)))
+        return tuple(one.path for one in folders.listed(place.folder(config, PATH).resolve()))
     return (place.file(config, PATH),)
 
 
@@ -56,6 +60,8 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
 
 
 def _write(config: DataConfig, folder: Path) -> None:
+    from pipeline.data.sources.text import folders, rows
+
     path, name = Path(str(config.path)), config.input_name or NAME
     files(config)
     if path.is_dir():

@@ -11,8 +11,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.sources import stored
-from pipeline.data.sources.tfds import writing
 from pipeline.errors import InputError, MissingError, ModelmillError, translate_os_error
 
 if TYPE_CHECKING:
@@ -34,6 +32,9 @@ def load(config: DataConfig, prepare: Prepare) -> Source:
         InputError: there is no such set, split or feature, or examples differ in shape.
         MissingError: tensorflow-datasets is not installed, or the set can be neither found nor downloaded.
     """
+    from pipeline.data.sources import stored
+    from pipeline.data.sources.tfds import writing
+
     return stored.read(prepare(lambda folder: writing.write(config, _section(config), _builder(config), folder)))
 
 

@@ -15,9 +15,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.sources import stored
-from pipeline.data.sources.tfrecord import records
-from pipeline.data.sources.tfrecord.answers import Answers
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.data.sources.tfrecord.config import Config
 
 DECODES = True
+PLACES = True
 PATH = "a .tfrecord file (gzipped: .gz), a folder of them, or a pattern such as data/*.tfrecord"
 
 
@@ -40,6 +38,8 @@ def load(config: DataConfig, prepare: Prepare) -> Source:
     Raises:
         InputError: a file or a record is damaged, or a record does not hold what the recipe says.
     """
+    from pipeline.data.sources import stored
+
     return stored.read(prepare(lambda folder: _write(config, folder)))
 
 
@@ -49,7 +49,7 @@ def files(config: DataConfig) -> tuple[Path, ...]:
     Raises:
         InputError: there are none.
     """
-    path = Path(str(config.path))
+    path = Path(str(config.path)).absolute()
     if path.is_dir():
         found = [one for one in path.rglob("*.tfrecord*") if one.is_file()]
     else:
@@ -57,10 +57,10 @@ def files(config: DataConfig) -> tuple[Path, ...]:
     if not found:
         raise InputError(
             f"there are no records at {path}", expected=PATH,
-            found="a folder without them" if path.is_dir() else f"no such file: {path.absolute()}",
+            found="a folder without them" if path.is_dir() else f"no such file: {path}",
             todo="--set data.path=..., as seen from the folder in which modelmill is started",
         )  # fmt: skip
-    return tuple(sorted(found))
+    return tuple(sorted(one.resolve() for one in found))
 
 
 def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
@@ -74,6 +74,10 @@ def _section(config: DataConfig) -> Config:
 
 
 def _write(config: DataConfig, folder: Path) -> None:
+    from pipeline.data.sources import stored
+    from pipeline.data.sources.tfrecord import records
+    from pipeline.data.sources.tfrecord.answers import Answers
+
     section, paths = _section(config), files(config)
     counts = {path: records.count(path) for path in paths}
     total = sum(counts.values())

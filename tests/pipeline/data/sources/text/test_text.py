@@ -123,6 +123,9 @@ def test_folders_are_classes_and_their_splits_are_kept(tmp_path: Path, read: Rea
     assert {name: list(positions) for name, positions in source.given.items()} == {"test": [3, 4]}
     assert source.notes == ("1 of 5 texts are empty",)
     assert len(text.files(made)) == 5
+    before = data.content_hash(made)
+    (tmp_path / "mails" / "train" / "ham").rename(tmp_path / "mails" / "train" / "eggs")
+    assert data.content_hash(made) != before
 
 
 def test_folders_without_splits_are_classes_and_bad_files_are_named(tmp_path: Path, read: Read) -> None:

@@ -77,6 +77,11 @@ def test_images_and_class_numbers_come_from_all_files_of_a_folder(tmp_path: Path
     assert source.given["test"].tolist() == [3, 4]
     assert data.input_shapes(config) == {"image": (2, 3, 1)}
     assert len(tfrecord.files(_config(tmp_path / "data" / "*.tfrecord*", _IMAGE))) == 2
+    before = data.content_hash(config)
+    for pattern in (tmp_path / "data", tmp_path / "data" / "*.tfrecord*"):
+        assert data.content_hash(_config(pattern, _IMAGE)) == before
+    (tmp_path / "data" / "b-test.tfrecord.gz").rename(tmp_path / "data" / "b-tests.tfrecord.gz")
+    assert data.content_hash(config) != before
     with pytest.raises(InputError, match=r"data\.tfrecord\.test fits none of the files"):
         read(_config(tmp_path / "data", _IMAGE, test="*tset*"))
 

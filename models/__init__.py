@@ -8,6 +8,7 @@ from pydantic import Field
 
 from models import autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn, text_rnn, text_transformer
 from pipeline.errors import InputError
+from pipeline.predictor import GIVING_BACK
 
 if TYPE_CHECKING:
     from pipeline.predictor import Spec, Task
@@ -53,8 +54,8 @@ def check(config: ModelConfig, input_shape: tuple[int, ...], task: Task | None =
         InputError: with what is possible.
     """
     rebuilds = config.architecture in REBUILDING
-    if rebuilds != (task == "reconstruction"):
-        possible = "reconstruction" if rebuilds else "classification or regression"
+    if rebuilds != (task in GIVING_BACK):
+        possible = "reconstruction or anomaly" if rebuilds else "classification, multilabel or regression"
         raise InputError(
             f"model.architecture {config.architecture!r} is not for this task", expected=f"data.task {possible}",
             found=f"{task or 'classification or regression, by the labels'}",

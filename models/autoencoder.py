@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Config(layers.LayerConfig):
-    """An autoencoder for inputs of any shape; data.task is reconstruction."""
+    """An autoencoder for inputs of any shape; data.task is reconstruction or anomaly."""
 
     architecture: Literal["autoencoder"] = "autoencoder"
     dense: tuple[Annotated[int, Field(gt=0)], ...] = Field(

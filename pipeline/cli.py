@@ -14,9 +14,26 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
+from pipeline import cv
+from pipeline.endings import about_a_file, told
+from pipeline.errors import InputError, ModelmillError, StoppedError
+from pipeline.options import (
+    EXIT_CODES,
+    AsJson,
+    Assignments,
+    CustomCode,
+    DataName,
+    First,
+    ModelPath,
+    Out,
+    Quiet,
+    RecipeName,
+    StoreFolder,
+    Trust,
+    Until,
+)
+from pipeline.recipes import DEFAULT
 from pipeline.stages import NAMES
-from pipeline.stopping import interruptible
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -24,14 +41,6 @@ if TYPE_CHECKING:
     from pipeline.run_folder import RunFolder
 
 # each command imports what it needs: --help needs none of it
-
-DEFAULT = "digits"
-
-EXIT_CODES = (
-    "Exit codes: 0 all gates pass; 1 it ran and a gate failed; 2 the input is wrong; 3 the environment lacks something "
-    "that was asked for; 4 the run failed; 130 interrupted, and the next call goes on from there."
-)
-
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -42,51 +51,6 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )  # fmt: skip
 
-RecipeArgument = typer.Argument(
-    metavar="[RECIPE]", help="A YAML file, or a built-in recipe (`modelmill recipes` lists them)."
-)
-RecipeName = Annotated[str, RecipeArgument]
-ModelPath = Annotated[
-    Path | None,
-    typer.Option("--model", metavar="FILE", help="A .keras or .h5 file, or a SavedModel folder, instead of a recipe."),
-]
-CustomCode = Annotated[
-    bool,
-    typer.Option(
-        "--allow-custom-code",
-        help="Load Lambda layers and classes of the file's author: [bold]their code runs here with your rights[/].",
-    ),
-]
-DataName = Annotated[
-    str | None, typer.Option("--data", metavar="DATA", help="What it is for: digits, or an .npz in the Keras layout.")
-]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="A.B=VALUE", help="Change a key of the recipe, e.g. --set train.epochs=5. Repeatable."
-    ),
-]
-Out = Annotated[Path | None, typer.Option("--out", help="The run's folder. Default: runs/RECIPE.")]
-StoreFolder = Annotated[
-    Path, typer.Option("--store", envvar="MODELMILL_STORE", help="Where results are kept and reused from.")
-]
-First = Annotated[
-    str | None,
-    typer.Option("--from", metavar="STAGE", help=f"Ignore stored results from this stage on: {', '.join(NAMES)}."),
-]
-Until = Annotated[
-    str | None, typer.Option("--until", metavar="STAGE", help=f"Stop after this stage: {', '.join(NAMES)}.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable events on stdout, one JSON object a line.")]
-Trust = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        help="Let the recipe's file name programs and images to run, and hosts to send data to.",
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only; the exit code tells the verdict.")]
-
 
 def _make(
     wanted: Callable[[], Recipe], out: Path | None, store: Path, *, first: str | None = None,
@@ -95,34 +59,24 @@ def _make(
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
         raise InputError("--json and --quiet exclude each other", todo="leave one of them out")
-    try:
-        with interruptible():
-            for option, name in (("--from", first), ("--until", until)):
-                if name is not None and name not in NAMES:
-                    raise InputError(
-                        f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name
-                    )
-            recipe = wanted()
+    with told(as_json):
+        for option, name in (("--from", first), ("--until", until)):
+            if name is not None and name not in NAMES:
+                raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
+        recipe = wanted()
 
-            from pipeline import run as runs
-            from pipeline.artifact import Store
-            from pipeline.console import Mode, Reporter, Streams
-            from pipeline.run_folder import RunFolder
+        from pipeline import run as runs
+        from pipeline.artifact import Store
+        from pipeline.console import Mode, Reporter, Streams
+        from pipeline.run_folder import RunFolder
 
-            mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
-            streams = Streams()
-            folder = RunFolder(out or Path("runs") / recipe.name)
-            with folder.held(), streams.chatter_to(folder.log):
-                reporter = Reporter(streams, mode)
-                with reporter.shown():
-                    report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
-    except KeyboardInterrupt:
-        raise StoppedError("stopped", todo="run the same command again") from None
-    except (ModelmillError, OSError) as error:
-        known = error if isinstance(error, ModelmillError) else _about_a_file(error)
-        if as_json:
-            typer.echo(json.dumps({"event": "error", "message": str(known), "exit_code": known.exit_code}))
-        raise known from error
+        mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
+        streams = Streams()
+        folder = RunFolder(out or Path("runs") / recipe.name)
+        with folder.held(), streams.chatter_to(folder.log):
+            reporter = Reporter(streams, mode)
+            with reporter.shown():
+                report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
 
     code = {"fail": 1, "error": 4}.get(report.verdict, 0)
     if as_json:
@@ -150,7 +104,7 @@ def _show(report: Report, folder: RunFolder) -> None:
 
 @app.command(epilog=EXIT_CODES)
 def run(
-    recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
+    recipe: RecipeName = None, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
     first: First = None, until: Until = None, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run a whole recipe: train, distill, prune, quantize, export, measure, judge, report.
@@ -160,7 +114,7 @@ def run(
     _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
 
 
-def _recipe(source: str, assignments: list[str] | None, trust: bool) -> Callable[[], Recipe]:
+def _recipe(source: str | None, assignments: list[str] | None, trust: bool) -> Callable[[], Recipe]:
     def load() -> Recipe:
         from pipeline import recipe as recipes
 
@@ -191,7 +145,7 @@ def _step(
 
 def _verb(name: str, until: str | None, text: str) -> None:
     def command(
-        recipe: RecipeName = DEFAULT, set_: Assignments = None, out: Out = None,
+        recipe: RecipeName = None, set_: Assignments = None, out: Out = None,
         store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False, as_json: AsJson = False,
         quiet: Quiet = False,
     ) -> None:  # fmt: skip
@@ -202,7 +156,7 @@ def _verb(name: str, until: str | None, text: str) -> None:
 
 def _verb_on_a_file(name: str, until: str, text: str) -> None:
     def command(
-        recipe: Annotated[str | None, RecipeArgument] = None, model: ModelPath = None, data: DataName = None,
+        recipe: RecipeName = None, model: ModelPath = None, data: DataName = None,
         custom_code: CustomCode = False, set_: Assignments = None, out: Out = None,
         store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False,
         as_json: AsJson = False, quiet: Quiet = False,
@@ -213,7 +167,7 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
                 todo="in a recipe it is the key model.allow_custom_code",
             )  # fmt: skip
         if model is None and data is None:
-            found, last = _recipe(recipe or DEFAULT, set_, trust), until
+            found, last = _recipe(recipe, set_, trust), until
         elif recipe is not None:
             raise InputError(
                 f"{name} takes a recipe, or --model and --data", found=f"both, the recipe being {recipe}",
@@ -238,6 +192,9 @@ _verb_on_a_file(
     "validate", "measure", "Measure every exported artifact in its runtime and judge it against the recipe's limits."
 )
 _verb("report", None, "Write report.json and report.html; what they need is reused or made first.")
+
+
+app.command("cv", help=cv.HELP, epilog=cv.EXIT_CODES)(cv.cv)
 
 
 @app.command()
@@ -388,12 +345,7 @@ def main() -> None:
     except ModelmillError as error:
         _leave(error)
     except OSError as error:
-        _leave(_about_a_file(error))
-
-
-def _about_a_file(error: OSError) -> ModelmillError:
-    known = translate_os_error(error)
-    return known or RunError(f"cannot use {error.filename or 'a file'}", found=error.strerror or str(error))
+        _leave(about_a_file(error))
 
 
 def _leave(error: ModelmillError) -> NoReturn:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard
 from pipeline import metric as metrics
 from pipeline.errors import InputError, RunError
 from pipeline.rows import Rows
-from pipeline.vectorizer import Vectorizer
+from pipeline.vectorizer import Rules, Vectorizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,9 @@ ADDED: Mapping[Task, tuple[str, ...]] = {
     "classification": (PROBABILITIES,), "multilabel": (PROBABILITIES,), "regression": (), "reconstruction": (SCORE,),
     "anomaly": (SCORE,),
 }  # fmt: skip
+
+# what learns to give its input back, whatever it is judged by
+GIVING_BACK: frozenset[Task] = frozenset({"reconstruction", "anomaly"})
 
 OUTPUTS = frozenset({*ENDS.values(), *(name for names in ADDED.values() for name in names)})
 
@@ -151,6 +154,11 @@ class Spec:
         return tuple(head.end for head in self.heads)
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """The outputs that are kept of each sample: what parity compares, and what metrics are computed from."""
+        return tuple(dict.fromkeys(name for head in self.heads for name in (head.end, head.answer)))
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """All outputs of an exported file."""
         return tuple(name for head in self.heads for name in head.outputs)
@@ -195,7 +203,9 @@ class Spec:
 
 
 def _vectorizer(fields: Mapping[str, Any] | None) -> Vectorizer | None:
-    return None if fields is None else Vectorizer(tuple(fields["words"]), fields["length"])
+    if fields is None:
+        return None
+    return Vectorizer(tuple(fields["words"]), fields["length"], Rules(**fields["rules"]))
 
 
 def classifier(

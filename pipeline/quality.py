@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from pipeline.data import Split
     from pipeline.predictor import Head, Input, Spec, Stored
 
-
-_AT_ONCE = 1024  # samples that are read at once, as they may be larger than memory
+_PIECE = 1024
 
 
 def quality(head: Head, wanted: np.ndarray, answered: np.ndarray, name: str = "") -> float:
@@ -64,15 +63,16 @@ def scores(one: Input, x: Stored, reconstructed: np.ndarray) -> np.ndarray:
 
     Args:
         one: the input that is reconstructed.
-        x: raw values [n, *shape]. reconstructed: [n, *shape] in [0, 1].
+        x: raw values [n, *shape]; read piece by piece where they are on the disk.
+        reconstructed: [n, *shape] in [0, 1].
     """
     low, high = one.value_range
-    found = []
-    for start in range(0, len(reconstructed), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        errors = (np.asarray(rows(x, part), np.float64) - low) / (high - low) - reconstructed[part]
-        found.append(np.square(errors).reshape(len(errors), -1).mean(axis=1))
-    return np.concatenate(found)
+    found = np.empty(len(reconstructed))
+    for start in range(0, len(found), _PIECE):
+        piece = slice(start, start + _PIECE)
+        errors = (np.asarray(rows(x, piece), np.float64) - low) / (high - low) - reconstructed[piece]
+        found[piece] = np.square(errors).reshape(len(errors), -1).mean(axis=1)
+    return found
 
 
 def _r2(head: Head, wanted: np.ndarray, answered: np.ndarray) -> float:

@@ -17,10 +17,11 @@ from pydantic import Field, ValidationError, model_validator
 import models
 from models import ModelConfig, several
 from models.several import Ensemble, Selection
-from pipeline import single_step
+from pipeline import implied, single_step
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
+from pipeline.fit import problems as fit_problems
 from pipeline.fit.config import FitConfig
 from pipeline.metric import find
 from pipeline.own_code import config as own_code
@@ -42,6 +43,8 @@ from pipeline.stages.quantize import Config as QuantizeConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
+# the keys of a model of which it has one, which says what kind of model it is
+_KINDS = ("architecture", "path", "builder")
 
 
 class Recipe(Frozen):
@@ -111,10 +114,7 @@ class Recipe(Frozen):
             yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
         if not isinstance(self.model, ModelFile) and not self.train:
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
-        if self.data.task in ("regression", "reconstruction") and self.train and self.train.label_smoothing:
-            yield f"train.label_smoothing is for labels, which a {self.data.task} has not: leave it out"
-        if isinstance(self.model, Builder) and self.model.loss and self.train and self.train.label_smoothing:
-            yield "train.label_smoothing is for the cross-entropy: leave it out, or leave out model.loss"
+        yield from self._fit_problems()
         if isinstance(self.model, ModelFile):
             from pipeline.formats.plain.folder import (
                 conflicts as graph_conflicts,  # what few recipes need, few wait for
@@ -129,6 +129,21 @@ class Recipe(Frozen):
         yield from self._bound_problems()
         if self.export and self.measure and self.judge:
             yield from conflicts(self.judge, self.plan(), self.measure.latency.percentile)
+
+    def _fit_problems(self) -> Iterator[str]:
+        """Yield what the sections that train ask for and cannot have."""
+        own = isinstance(self.model, Builder) and self.model.loss is not None
+        for name in ("train", "distill", "prune", "quantize"):
+            section: FitConfig | None = getattr(self, name)
+            if section is None:
+                continue
+            if name == "distill" and self.distill and isinstance(self.distill.student, Builder):
+                own = own or self.distill.student.loss is not None
+            yield from fit_problems.of_task(name, section, self.data.task)
+            if self.data.classes:
+                yield from fit_problems.of_names(name, section, self.data.classes)
+            if own:  # which all that trains on later uses too
+                yield from fit_problems.beside_own_loss(name, section)
 
     def _bound_problems(self) -> Iterator[str]:
         """Yield the bounds that are not in the unit of what models are judged by."""
@@ -196,17 +211,21 @@ def built_in() -> dict[str, Traversable]:
     return {item.name.rsplit(".", 1)[0]: item for item in sorted(found, key=lambda item: item.name)}
 
 
-def load(source: str, overrides: Iterable[str] = (), *, trusted: bool = False) -> Recipe:
+def load(source: str | None, overrides: Iterable[str] = (), *, trusted: bool = False) -> Recipe:
     """Read and check a recipe.
 
     Args:
-        source: path of a YAML file, or the name of a built-in recipe.
+        source: path of a YAML file, or the name of a built-in recipe; None: see `single_step.default`.
         overrides: `a.b=value` assignments, the value in YAML; they go through the same checks as the file.
         trusted: whether the file may name programs and images to run and hosts to send data to; assignments may.
 
     Raises:
         InputError: the file or an assignment is wrong; the message lists every problem at once.
     """
+    overrides = list(overrides)
+    if source is None:
+        source, first = single_step.default(overrides)
+        overrides = [*first, *overrides]
     document = parse(_read(source), source)
     if not trusted and (found := risks(document)):
         raise InputError(
@@ -272,7 +291,7 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     """Return the recipe that a mapping describes; raises InputError with every problem."""
     try:
         # as JSON, in which pydantic can be strict: true is not 1 and "7" is not 7, but a list is a tuple
-        whole = several.written_out(own_code.written_out(document))
+        whole = implied.written_out(several.written_out(own_code.written_out(document)))
         return Recipe.model_validate_json(json.dumps(whole, default=str), strict=True)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
@@ -301,6 +320,8 @@ def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, 
             value = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError:
             raise InputError(f"--set {path}: the value is not YAML", expected="YAML", found=text) from None
+        if keys[0] == "model" and len(keys) == 2 and keys[1] in _KINDS and keys[1] not in (changed.get("model") or {}):
+            changed["model"] = {}  # a file takes the place of an architecture, and the other way round
         node: Any = changed
         for done, key in enumerate(keys[:-1]):
             if node.get(key) is None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+
+# what pydantic puts into a path for a key of a mapping, and for the choices of a union that are no configs
+_UNION_TAG = re.compile(r"\[key\]|(literal|dict|tuple)\[.*\]")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -41,7 +45,7 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[
             here = [found for field in fields for found in configs(field.annotation)]
         elif tagged := [model for model in here if _discriminates(model, str(part))]:
             here = tagged
-        elif part != "[key]" and str(part) not in {model.__name__ for model in here}:
+        elif not _UNION_TAG.fullmatch(str(part)) and str(part) not in {model.__name__ for model in here}:
             path.append(str(part))
     return path, here
 

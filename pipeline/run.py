@@ -27,6 +27,7 @@ from pipeline.plan import final, reference, to_serve
 from pipeline.recipe import Recipe, dump, risks
 from pipeline.report import document
 from pipeline.report.answers import read_answers
+from pipeline.report.baseline import read_baseline
 from pipeline.report.data import read_data
 from pipeline.report.model import Model, read_models
 from pipeline.run_folder import AGAIN, RECIPE, RunFolder
@@ -153,7 +154,8 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
                     raise
             if stage.NAME == export.NAME and recipe.export:
                 made = walk.done[stage.NAME]
-                beside = {name for item in document.read_artifacts(made.folder) for name in item.beside}
+                files = document.read_artifacts(made.folder)
+                beside = {name for item in files for name in (*item.beside, *item.labels)}
                 folder.publish(made, [*(item.filename for item in recipe.plan()), *sorted(beside)])
             if recipe.models()[-1] == stage.NAME and not recipe.export:
                 folder.publish_model(walk.done[stage.NAME], stage.NAME)
@@ -368,6 +370,7 @@ def _report(
             "gates": gates or [],
             "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "data": next((known for item in walk.done.values() if (known := read_data(item.folder))), None),
+            "baseline": read_baseline(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "folder": str(folder.path),
             "store": str(store.relative_to(here) if store.is_relative_to(here) else store),
             "settings": (settings := recipe.model_dump(mode="json")),

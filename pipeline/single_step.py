@@ -1,13 +1,16 @@
-"""A single step on a model file, without a recipe: `modelmill prune --model x.keras --data digits --out DIR`."""
+"""A model file without a recipe: a single step on it, `modelmill prune --model x.keras --data digits --out DIR`, or
+the whole line, `modelmill run --set model.path=x.keras --set data.source=image_folder --set data.path=photos`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.sources import SOURCES
+from pipeline.data.sources import PATHS, SOURCES
 from pipeline.errors import InputError
+from pipeline.recipes import DEFAULT, OWN_MODEL
 
 # besides the step itself: what shows its result, on the test split or in files
 _SECTIONS: dict[str, dict[str, Any]] = {
@@ -20,6 +23,8 @@ _SECTIONS: dict[str, dict[str, Any]] = {
 }
 VERBS = tuple(_SECTIONS)
 
+_PATH = "model.path="
+
 
 def document(verb: str, model: Path, data: str) -> dict[str, Any]:
     """Return the recipe, as a mapping, that imports a model and does one step.
@@ -27,21 +32,47 @@ def document(verb: str, model: Path, data: str) -> dict[str, Any]:
     Args:
         verb: one of VERBS.
         model: a .keras or .h5 file, or a SavedModel folder.
-        data: name of a data source, or path of an .npz.
+        data: name of a data source, or path of an .npz or of a folder of images.
 
     Raises:
         InputError: there is no such data.
     """
-    bare = [name for name in SOURCES if name != "npz"]
+    bare = [name for name in SOURCES if name not in PATHS]
     if data in bare:
         source = {"source": data}
     elif data.endswith(".npz"):
         source = {"source": "npz", "path": data}
+    elif Path(data).is_dir():
+        source = {"source": "image_folder", "path": data}
     else:
         raise InputError(
-            f"--data {data}: no such data", expected=f"{', '.join(bare)}, or the path of an .npz file", found=data,
+            f"--data {data}: no such data", found=data,
+            expected=f"{', '.join(bare)}, or the path of an .npz file or of a folder of images",
             todo="correct it; a recipe can say more of its data",
         )  # fmt: skip
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{verb}-{model.stem}")[:100]
-    found: dict[str, Any] = {"name": name, "data": source, "model": {"path": str(model)}, **_SECTIONS[verb]}
+    found: dict[str, Any] = {
+        "name": _name(f"{verb}-{model.stem}"),
+        "data": source,
+        "model": {"path": str(model)},
+        **_SECTIONS[verb],
+    }
     return found if verb == "validate" else found | {"serving": None}
+
+
+def default(assignments: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the built-in recipe that is meant where none is named, and assignments that come before the user's."""
+    paths = [one.removeprefix(_PATH) for one in assignments if one.startswith(_PATH)]
+    if not paths:
+        return DEFAULT, ()
+    path = Path(paths[-1].strip("\"' "))
+    name = f"name={_name(path.resolve().stem)}"
+    from pipeline.formats.plain.folder import is_saved_model, kind  # what few commands need, few wait for
+
+    if is_saved_model(path) and kind(path) == "plain":
+        said = "a SavedModel that is a graph without layers: exported and measured, not pruned nor trained"
+        return OWN_MODEL, (name, f"description={said!r}", "prune=null", "quantize=null")
+    return OWN_MODEL, (name,)
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:100] or "model"

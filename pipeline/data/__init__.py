@@ -10,10 +10,10 @@ from pipeline.data.config import DataConfig, TextConfig
 from pipeline.data.divide import Split, Splits, divide
 from pipeline.data.sources import SOURCES
 
-__all__ = ["DataConfig", "Split", "Splits", "TextConfig", "content_hash", "decoded", "input_shapes", "load"]
+__all__ = ["DataConfig", "Split", "Splits", "TextConfig", "content_hash", "decoded", "input_shapes", "load", "own_test"]
 
 # what is done with samples after they were decoded
-_LATER = frozenset({"split", "split_seed", "value_range", "text", "augment", "shuffle_buffer", "metric"})
+_LATER = frozenset({"split", "split_seed", "value_range", "text", "augment", "shuffle_buffer"})
 
 
 def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
@@ -45,6 +45,15 @@ def load(config: DataConfig, store: Path | None = None, *, strings: bool = False
     return divide(SOURCES[config.source].load(config, prepare), config, strings=strings, look=look)
 
 
+def own_test(config: DataConfig, store: Path | None = None) -> int:
+    """Return how many samples the source itself has put into a test split; a cross-validation leaves them alone.
+
+    Args and Raises: as `load`.
+    """
+    prepare = functools.partial(prepared.prepare, store, _key(config))
+    return len(SOURCES[config.source].load(config, prepare).given.get("test", ()))
+
+
 def content_hash(config: DataConfig) -> str:
     """Return the hash of the source's raw content, without importing what reads it.
 
@@ -52,7 +61,9 @@ def content_hash(config: DataConfig) -> str:
         InputError: the file cannot be read.
         MissingError: the source is not installed.
     """
-    return content.digest(SOURCES[config.source].files(config))
+    source = SOURCES[config.source]
+    below = Path(str(config.path)) if getattr(source, "PLACES", False) else None
+    return content.digest(source.files(config), below)
 
 
 def decoded(config: DataConfig, store: Path) -> Path | None:

@@ -6,11 +6,11 @@ epoch 7 sees what a run that was never interrupted saw, and parallel threads cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data import augment
-from pipeline.predictor import count, in_memory
+from pipeline.predictor import GIVING_BACK, count, in_memory, rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,8 @@ def training(
     """Return one dataset of (x, y) batches that runs through the epochs first_epoch..last_epoch - 1 in turn.
 
     One dataset for all epochs, so that no epoch waits for an iterator to start. The last batch of each epoch is smaller
-    where the batch size does not divide the split.
+    where the batch size does not divide the split. Where the model is to give its input back, y is made of x, batch by
+    batch: x scaled to [0, 1], so that no second copy of the samples is held.
 
     Raises:
         InputError: augmentation that is impossible for these inputs.
@@ -72,12 +73,14 @@ def training(
         return tf.data.Dataset.from_tensor_slices((order, maps)).batch(batch_size)
 
     def gather(order: Any, maps: Any) -> Any:
-        x, y = samples(order)
+        x, *y = samples(order)
         if config.augment is not None:
             x = augment.apply(x, maps, spec.input.value_range[0])
-        return x, y
+        return (x, *y) if rebuilt is None else (x, rebuilt(x))
 
-    samples = _cached(part) if config.cache and in_memory(part.x) else _uncached((part.x, part.y))
+    rebuilt = _rebuilt(spec)
+    sides = (part.x, part.y) if rebuilt is None else (part.x,)
+    samples = _cached(sides) if config.cache and in_memory(part.x) else _uncached(sides)
     epochs = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
     batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return _prefetched(batches, config)
@@ -96,11 +99,19 @@ def arrays(samples: Stored) -> Any:
     return tuple(samples.values()) if isinstance(samples, Mapping) else samples
 
 
-def _cached(part: Split) -> Any:
+def _rebuilt(spec: Spec) -> Callable[[Any], Any] | None:
+    """Return what makes of a batch of samples what is to be learned of them; None: they come with it."""
+    if spec.heads[0].task not in GIVING_BACK:
+        return None
+    low, high = spec.input.value_range
+    return lambda x: (x - low) / (high - low)
+
+
+def _cached(sides: Sequence[Stored]) -> Any:
     import tensorflow as tf
 
-    held = tf.nest.map_structure(tf.constant, (arrays(part.x), arrays(part.y)))
-    return lambda order: tf.nest.map_structure(lambda tensor: tf.gather(tensor, order), held)
+    tensors = tf.nest.map_structure(tf.constant, tuple(map(arrays, sides)))
+    return lambda order: tf.nest.map_structure(lambda tensor: tf.gather(tensor, order), tensors)
 
 
 def _uncached(sides: Sequence[Stored]) -> Any:
@@ -118,14 +129,27 @@ def _uncached(sides: Sequence[Stored]) -> Any:
     return read
 
 
-def evaluation(part: Split, config: DataConfig, *, batch_size: int) -> Any:
-    """Return a dataset of (x, y) batches in the split's own order, never augmented."""
+def evaluation(part: Split, spec: Spec, config: DataConfig, *, batch_size: int) -> Any:
+    """Return a dataset of (x, y) batches in the split's own order, never augmented; y as in `training`.
+
+    Of anomalies nothing is learned, so a loss says something of normal samples alone: the others are left out.
+    """
+    import numpy as np
     import tensorflow as tf
 
-    if not in_memory(part.x):
-        return _prefetched(_in_order(len(part), batch_size).map(_uncached((part.x, part.y))), config)
-    batches = tf.data.Dataset.from_tensor_slices((arrays(part.x), arrays(part.y))).batch(batch_size)
-    if config.cache:
+    rebuilt = _rebuilt(spec)
+    sides = (part.x, part.y) if rebuilt is None else (part.x,)
+    wanted = np.arange(len(part))
+    if spec.heads[0].task == "anomaly":
+        wanted = np.flatnonzero(np.asarray(part.y) == 0)
+    if in_memory(part.x):
+        some = sides if len(wanted) == len(part) else tuple(rows(side, wanted) for side in sides)
+        batches = tf.data.Dataset.from_tensor_slices(tuple(map(arrays, some))).batch(batch_size)
+    else:
+        batches = tf.data.Dataset.from_tensor_slices(wanted).batch(batch_size).map(_uncached(sides))
+    if rebuilt is not None:
+        batches = batches.map(lambda x: (x, rebuilt(x)))
+    if in_memory(part.x) and config.cache:
         batches = batches.cache()
     return _prefetched(batches, config)
 

@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline import metric as metrics
+from pipeline import vectorizer
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
+from pipeline.data.sources import NUMBERS, PATHS, SECTIONS
+from pipeline.data.sources.image_folder import Config as ImageFolderConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
 
 
 class TextConfig(Frozen):
-    """How texts become token ids: lower case, no punctuation, split at whitespace, as Keras' TextVectorization."""
+    """How texts become token ids: without other keys as Keras' TextVectorization does it."""
 
     vocabulary: int = Field(
         default=10_000,
@@ -22,32 +25,86 @@ class TextConfig(Frozen):
         description="most token ids, by the frequency of words in the training split; 0 is padding, 1 any other word",
     )
     length: int = Field(default=64, ge=1, description="words of a text that count; shorter texts are padded")
+    standardize: vectorizer.Standardize = Field(
+        default="lower_and_strip_punctuation",
+        description="what becomes of a text first: lower_and_strip_punctuation, lower, strip_punctuation, none",
+    )
+    split: vectorizer.Split = Field(
+        default="whitespace",
+        description="where words end: whitespace; or punctuation: there, and each punctuation mark is a word",
+    )
+    digits: vectorizer.Digits = Field(
+        default="keep", description="keep; or shape: each digit becomes a 0, so that of a number its length counts"
+    )
+
+    @model_validator(mode="after")
+    def _marks_are_there_to_split_at(self) -> TextConfig:
+        if self.split == "punctuation" and self.rules.strips:
+            raise ValueError(
+                f"split is punctuation, which standardize {self.standardize} takes away: set standardize to lower or "
+                "none"
+            )
+        return self
+
+    @property
+    def rules(self) -> vectorizer.Rules:
+        """How a text becomes words."""
+        return vectorizer.Rules(self.standardize, self.split, self.digits)
 
 
 class DataConfig(Frozen):
     """Where samples come from, how they are divided, and how training reads them."""
 
-    source: Literal["digits", "npz"] = Field(
-        default="digits", description="digits: 8x8 images, bundled; npz: your own arrays, in one file"
-    )
+    source: Literal[
+        "digits", "iris", "wine", "breast_cancer", "diabetes",
+        "mnist", "fashion_mnist", "cifar10", "cifar100", "imdb",
+        "npz", "image_folder",
+    ] = Field(
+        default="digits",
+        description="digits (8x8 images), iris, wine, breast_cancer, diabetes (numbers to predict): bundled with "
+        "scikit-learn; mnist, fashion_mnist, cifar10, cifar100, imdb (texts): downloaded by Keras into its cache; npz: "
+        "your own arrays, in one file; image_folder: a folder of images for each class",
+    )  # fmt: skip
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
         min_length=1,
-        description="npz: file with x_train, y_train and, if you like, x_test, y_test; from the working directory",
+        description="npz: file with x_train, y_train and, if you like, x_test, y_test; image_folder: the folder with "
+        "the class folders, or with train, validation and test that have these in them; from the working directory",
     )
     input_name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         max_length=100,
-        description="npz: name of the model's input; null: image, features where a sample is a row of numbers, or text",
+        description="npz, image_folder: name of the model's input; null: image, features where a sample is a row of "
+        "numbers, or text",
     )
     task: Task | None = Field(
         default=None,
-        description="classification: labels are classes; regression: they are numbers to predict; reconstruction: the "
-        "model gives its input back (autoencoder); null: classification, and of several outputs each by its type",
+        description="classification: labels are classes; multilabel: each sample has any number of labels, 0 or 1 in a "
+        "column each; regression: they are numbers to predict; reconstruction: the model gives its input back "
+        "(autoencoder); anomaly: it learns to give normal samples back, and what it gives back badly is an anomaly; "
+        "null: classification, and of several outputs each by its type",
+    )
+    anomaly: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="task anomaly: classes of the data that count as anomalies, which are not trained with; null: the "
+        "second of two",
     )
     classes: tuple[str, ...] | None = Field(
-        default=None, min_length=2, description="npz: names of the classes; null: the labels, 0 to the highest"
+        default=None,
+        min_length=2,
+        description="names of the classes, in the order of their numbers; null: of an npz the labels, 0 to the "
+        "highest; of an image_folder the names of the folders, sorted",
+    )
+    image_folder: ImageFolderConfig | None = Field(
+        default=None, description="the source image_folder: {size: [height, width], color, unreadable}; null: defaults"
+    )
+    metric: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what models are judged by: accuracy f1 roc_auc top_5_accuracy r2 mae ..., f1.CLASS of one class; "
+        "null: accuracy, of several labels f1, of values r2, of anomalies roc_auc",
     )
     metric: str | None = Field(
         default=None,
@@ -85,20 +142,45 @@ class DataConfig(Frozen):
     @model_validator(mode="after")
     def _keys_are_of_the_source(self) -> DataConfig:
         given = [key for key in ("path", "input_name", "classes") if getattr(self, key) is not None]
-        if self.source == "npz" and "path" not in given:
-            raise ValueError("the source npz needs path, a file with the arrays x_train, y_train, x_test, y_test")
-        if self.source != "npz" and given:
+        if self.source in PATHS and "path" not in given:
+            raise ValueError(f"the source {self.source} needs path, {PATHS[self.source]}")
+        if self.source not in PATHS and given:
             raise ValueError(
-                f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz"
+                f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz; for "
+                "a folder of images, to image_folder"
             )
+        for key, source in SECTIONS.items():
+            if getattr(self, key) is not None and self.source != source:
+                raise ValueError(f"the section {key} is for the source {source}, but source is {self.source}")
         if self.input_name in OUTPUTS:
             raise ValueError(f"input_name is {self.input_name!r}, which names an output of models")
+        return self
+
+    @model_validator(mode="after")
+    def _task_is_of_the_source(self) -> DataConfig:
+        if self.source in NUMBERS and self.task not in (None, "regression", "reconstruction"):
+            raise ValueError(f"{self.source} holds numbers to predict: task is regression or reconstruction")
+        return self
+
+    @model_validator(mode="after")
+    def _folders_are_classes(self) -> DataConfig:
+        if self.source == "image_folder" and self.task in ("regression", "multilabel"):
+            raise ValueError(f"folders of images name classes, and the task is {self.task}: take an npz")
         return self
 
     @model_validator(mode="after")
     def _classes_are_of_a_classification(self) -> DataConfig:
         if self.classes is not None and self.task in ("regression", "reconstruction"):
             raise ValueError(f"classes names labels, which a {self.task} has not: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _anomalies_are_classes(self) -> DataConfig:
+        if self.anomaly is not None and self.task != "anomaly":
+            raise ValueError(f"anomaly names classes for the task anomaly, but task is {self.task or 'null'}")
+        unknown = [name for name in self.anomaly or () if self.classes and name not in self.classes]
+        if unknown:
+            raise ValueError(f"anomaly names {', '.join(unknown)}, but classes has {', '.join(self.classes or ())}")
         return self
 
     @model_validator(mode="after")

@@ -13,11 +13,19 @@ _Known = tuple[str, int, int, int, int]
 _known: dict[_Known, str] = {}
 
 
-def digest(paths: Iterable[Path]) -> str:
+def digest(paths: Iterable[Path], below: Path | None = None) -> str:
     """Return the sha256 of a file, or that of the hashes of several in their order; wherever they lie.
+
+    Args:
+        paths: one or more.
+        below: a folder; where files lie in it counts too.
 
     A run asks at each stage; a file whose size and time of change are what they were is not read again.
     """
+    if below is not None:
+        start = len(str(below.resolve())) + 1
+        lines = [f"{str(path)[start:]}\0{_one(path)}\n" for path in paths]
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
     first, *more = [_one(path) for path in paths]
     return hashlib.sha256("".join([first, *more]).encode()).hexdigest() if more else first
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import metric as metrics
-from pipeline.data import labels, same
+from pipeline.data import anomalies, labels, multilabel, same
 from pipeline.data.sources.source import Target
-from pipeline.data.split import NAMES, split
+from pipeline.data.split import NAMES, Name, split
 from pipeline.errors import InputError
-from pipeline.predictor import Head, Input, Samples, Spec, Stored, count
+from pipeline.predictor import GIVING_BACK, Head, Input, Samples, Spec, Stored, Task, count
 from pipeline.rows import Rows
 from pipeline.vectorizer import learned
 
@@ -36,8 +36,9 @@ class Split:
     Attributes:
         x: raw values float32 [n, *shape] of the one input, or of each by name; of a text token ids int32 [n, length],
             or strings [n] (objects). On the disk where they are larger than the recipe's memory.
-        y: what is to be answered, of the one head, or of each by name: labels int64 [n]; float32 [n, k] for a
-            regression; for a reconstruction x scaled to [0, 1], float32 [n, *shape].
+        y: what is judged, of the one head, or of each by name: labels int64 [n]; several labels float32 [n, labels] of
+            0 and 1; float32 [n, k] for a regression; for a reconstruction x scaled to [0, 1], float32 [n, *shape]; of
+            anomalies 1, else 0, int64 [n]. What a fit learns of the last two is x (`batches.training`).
     """
 
     x: Stored
@@ -63,21 +64,9 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
     """Split a source's samples as `config` says; see `load`."""
     import numpy as np
 
-    total = count(source.x)
-    targets = source.targets
-    if config.task == "regression":
-        targets = {name: Target(target.y, None) for name, target in targets.items()}
-    classes = [target.y for target in targets.values() if target.classes is not None]
-    # numbers have no classes to be stratified by
-    strata = classes[0] if classes and config.split.by != "random" else np.zeros(total, np.int64)
-    positions = split(
-        strata, config.split.shares(), config.split_seed, source.given, _groups(source, config), config.split.fold
-    )
+    targets, positions, told = _dealt(source, config)
     _require_single(source, config)
-    notes = list(source.notes)
-    for name, target in targets.items():
-        if target.classes is not None and target.y.ndim == 1:
-            notes += labels.check(name, target, positions)
+    notes = [*source.notes, *told]
     inputs: list[Input] = []
     if look:
         notes += same.leaks(source.x, [target.y for target in targets.values()], positions)
@@ -105,10 +94,10 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
             y = {"": (x[end.name][:] - np.float32(low)) / np.float32(high - low)}
         parts[name] = Split(_alone(x), _alone(y))
     spec = Spec(tuple(inputs), heads)
-    if config.augment and (len(inputs) > 1 or config.task == "reconstruction"):
+    if config.augment and (len(inputs) > 1 or config.task in GIVING_BACK):
         raise InputError(
             "data.augment changes the images of one input, and its labels stay what they are",
-            expected="one input, and another task than reconstruction",
+            expected="one input, and another task than reconstruction or anomaly",
             found=f"inputs {', '.join(one.name for one in inputs)}, task {heads[0].task}", todo="remove data.augment",
         )  # fmt: skip
     if twice := {one.name for one in inputs} & set(spec.outputs):
@@ -117,6 +106,53 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
             found=", ".join(sorted(twice)), todo="name the input otherwise",
         )  # fmt: skip
     return Splits(spec=spec, notes=tuple(notes), **parts)
+
+
+def _dealt(source: Source, config: DataConfig) -> tuple[dict[str, Target], dict[Name, np.ndarray], tuple[str, ...]]:
+    """Return the targets as the task wants them, the positions of each split's samples, and what to say of them."""
+    import numpy as np
+
+    targets = dict(source.targets)
+    # numbers have no classes to be stratified by
+    strata, anomaly, folds = np.zeros(count(source.x), np.int64), None, config.split.fold
+    if config.task == "regression":
+        targets = {name: Target(target.y, None) for name, target in targets.items()}
+    elif config.task == "anomaly":
+        only = _only(targets)
+        anomaly = anomalies.labelled(only, config)
+        strata = anomalies.strata(only, anomaly)
+        targets = {"": Target(anomaly.astype(np.int64), ("normal", "anomaly"))}
+    else:
+        of_several = [name for name, one in targets.items() if one.classes is not None and one.y.ndim == 2]
+        wanted = targets if config.task == "multilabel" else of_several
+        targets |= {name: multilabel.required(targets[name]) for name in wanted}
+    classes = [target.y for target in targets.values() if target.classes is not None]
+    if classes and anomaly is None:
+        strata = multilabel.strata(classes[0], folds.of if folds else 0) if classes[0].ndim == 2 else classes[0]
+    if config.split.by == "random":
+        strata = np.zeros(len(strata), np.int64)
+    positions = split(
+        strata, config.split.shares(), config.split_seed, source.given, _groups(source, config), config.split.fold
+    )
+    notes: tuple[str, ...] = ()
+    if anomaly is not None:
+        positions, notes = anomalies.apart(positions, anomaly, source, config)
+    for name, target in targets.items():
+        if target.classes is not None and target.y.ndim == 2:
+            notes += tuple(multilabel.told(target.y, target.classes, positions))
+        elif target.classes is not None and config.task not in GIVING_BACK:
+            notes += labels.check(name, target, positions)
+    return targets, positions, notes
+
+
+def _only(targets: Mapping[str, Target]) -> Target:
+    if len(targets) != 1:
+        raise InputError(
+            "data.task is anomaly, which is of one array of labels", expected="one y_train",
+            found=f"outputs {', '.join(targets) or 'none'}", todo="leave the others out, or change the task",
+        )  # fmt: skip
+    (only,) = targets.values()
+    return only
 
 
 def _groups(source: Source, config: DataConfig) -> np.ndarray | None:
@@ -159,6 +195,8 @@ def _wanted(target: Target, positions: np.ndarray) -> np.ndarray:
     import numpy as np
 
     y: np.ndarray = target.y[positions]
+    if target.classes is not None and y.ndim == 2:
+        return y.astype(np.float32)
     return y.astype(np.int64) if target.classes is not None else y.reshape(len(y), -1).astype(np.float32)
 
 
@@ -167,18 +205,19 @@ def _heads(
 ) -> tuple[Head, ...]:
     import numpy as np
 
-    if config.task == "reconstruction":
+    if config.task in GIVING_BACK:
         if len(inputs) > 1:
             raise InputError(
-                "data.task is reconstruction, which is of one input", expected="one array x_train",
+                f"data.task is {config.task}, which is of one input", expected="one array x_train",
                 found=f"inputs {', '.join(one.name for one in inputs)}",
                 todo="leave the others out, or change the task",
             )  # fmt: skip
-        return (Head("reconstruction", inputs[0].shape),)
+        return (Head(config.task, inputs[0].shape),)
     heads = []
     for name, target in targets.items():
         if target.classes is not None:
-            heads.append(Head("classification", (len(target.classes),), target.classes, name))
+            task: Task = "multilabel" if target.y.ndim == 2 else "classification"
+            heads.append(Head(task, (len(target.classes),), target.classes, name))
         else:
             values = target.y[train].reshape(len(train), -1).astype(np.float64)
             deviation = tuple(float(one) or 1.0 for one in values.std(axis=0))
@@ -208,13 +247,13 @@ def _text(texts: np.ndarray, config: DataConfig, name: str) -> Input:
         InputError: they have no words, or the recipe asks of them what only numbers have.
     """
     asked = [key for key in ("value_range", "augment") if getattr(config, key) is not None]
-    if asked or config.task == "reconstruction":
-        said = ", ".join(f"data.{key}" for key in asked) or "data.task reconstruction"
+    if asked or config.task in GIVING_BACK:
+        said = ", ".join(f"data.{key}" for key in asked) or f"data.task {config.task}"
         raise InputError(
             f"the input {name} is a text, and the recipe asks for what is of numbers", expected=f"no {said}",
             found="an array of strings", todo=f"remove {said}",
         )  # fmt: skip
-    found = learned(texts, config.text.vocabulary, config.text.length)
+    found = learned(texts, config.text.vocabulary, config.text.length, config.text.rules)
     if not found.words:
         raise InputError(
             f"the texts of {name} have no words", expected="words in the training split",

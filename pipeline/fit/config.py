@@ -158,6 +158,9 @@ class Clip(Frozen):
     limit: float = Field(default=1.0, gt=0, description="largest norm or absolute value that stays as it is")
 
 
+ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]]
+
+
 class FitConfig(Frozen):
     """How a model is fitted to the training split."""
 
@@ -165,6 +168,19 @@ class FitConfig(Frozen):
     batch_size: int = Field(default=32, ge=1, description="samples a step")
     optimizer: Optimizer = Field(default=Adam(), description="one of sgd momentum nesterov adagrad rmsprop adam adamw")
     schedule: Schedule = Field(default=Constant(), description="one of constant step cosine exponential plateau")
+    loss: Literal["mse", "mae", "huber"] | None = Field(
+        default=None,
+        description="of values, standardized: mean squared or absolute error, or Huber's; null: mse, and of labels "
+        "their cross-entropy",
+    )
+    huber_delta: float = Field(
+        default=1.0, gt=0, description="huber: up to here errors are squared; in standard deviations of the values"
+    )
+    class_weights: ClassWeights | None = Field(
+        default=None,
+        description="how much a class counts in the loss, validation loss included: balanced (n / (k count), by the "
+        "training split; multilabel: samples without the label for one that has it), or {NAME: weight}, others 1",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each label spread over all classes")
     early_stopping: EarlyStopping | None = Field(
         default=None, description="null: train all epochs, keep the last weights"

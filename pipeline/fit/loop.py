@@ -19,10 +19,10 @@ import numpy as np
 
 from pipeline.compress.distillation import Teaching, taught
 from pipeline.data import batches
-from pipeline.errors import DivergedError
+from pipeline.errors import DivergedError, InputError
 from pipeline.events import Emit, Note, Progress
 from pipeline.files import DamagedError
-from pipeline.fit import checkpoint, tasks
+from pipeline.fit import checkpoint, losses, problems, tasks
 from pipeline.fit.config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
 from pipeline.fit.curves import Curves
 from pipeline.fit.random import Chance, controlled
@@ -87,21 +87,19 @@ def fit(
 
     Raises:
         DivergedError: a loss is not finite; the last whole checkpoint is that of the epoch before.
-        InputError: augmentation that is impossible for these inputs, or several outputs.
+        InputError: augmentation that is impossible for these inputs, several outputs, or keys that are not for the
+            task, the classes or a loss of the user's own.
         DiskError: `work` cannot be written to.
     """
     head = tasks.only_head(splits.spec)
     steps = math.ceil(len(splits.train) / config.batch_size)
     table = rates(config, steps)
-    with controlled(model) as chance, taught(model, teaching, head):
+    loss, own = _own(objective, config, stage)
+    loss = loss if loss is not None else losses.of(head, config, splits.train.y, stage=stage)
+    with controlled(model) as chance, taught(model, teaching, head, losses.distance(config)):
         optimizer = _optimizer(config)
-        loss, own = objective.made() if objective else (None, [])
         watched = tasks.metric(head)
-        model.compile(
-            optimizer=optimizer,
-            loss=loss if loss is not None else tasks.loss(head, config.label_smoothing),
-            metrics=[watched, *own],
-        )
+        model.compile(optimizer=optimizer, loss=loss, metrics=[watched, *own])
         optimizer.build(model.trainable_variables)
         judged = f"val_{head.metric}"
         counted = [name.replace("accuracy", watched.name) for name in METRICS]
@@ -116,13 +114,14 @@ def fit(
                 first_epoch=loop.epoch, last_epoch=config.epochs,
             )  # fmt: skip
             validation = batches.evaluation(
-                splits.validation, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
+                splits.validation, splits.spec, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
             )
             if judged not in counted:
-                part = splits.validation
+                # of all its samples, also of anomalies, which the loss leaves out
                 loop.judge = lambda: of_model(
-                    splits.spec, part, batches.predict(model, part.x, batch_size=EVALUATION_BATCH)
-                )
+                    splits.spec, splits.validation,
+                    batches.predict(model, splits.validation.x, batch_size=EVALUATION_BATCH),
+                )  # fmt: skip
             model.fit(
                 training,
                 validation_data=validation,
@@ -137,6 +136,21 @@ def fit(
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
     return loop.history()
+
+
+def _own(objective: Objective | None, config: FitConfig, stage: str) -> tuple[Any | None, list[Any]]:
+    """Return the loss, or None, and the metrics of the user's own.
+
+    Raises:
+        InputError: the section would change a loss that is the user's.
+    """
+    if objective is None:
+        return None, []
+    wrong = list(problems.beside_own_loss(stage, config)) if objective.loss else []
+    if wrong:
+        what, _, todo = wrong[0].partition(": ")
+        raise InputError(what, expected="a loss of ours", found=f"the loss {objective.loss}", todo=todo)
+    return objective.made()
 
 
 class _Loop:

@@ -1,4 +1,4 @@
-"""What is minimized and what Keras counts for each task: a loss of (wanted, answered) and a metric of at most 1."""
+"""What can be trained, and what Keras counts for each task while it is: a metric of at most 1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
+from pipeline.predictor import GIVING_BACK
 
 if TYPE_CHECKING:
     from pipeline.predictor import Head, Spec
@@ -28,51 +29,21 @@ def only_head(spec: Spec) -> Head:
     return spec.head
 
 
-def loss(head: Head, label_smoothing: float) -> Any:
-    """Return the Keras loss of (wanted, answered).
-
-    classification: cross-entropy in nats, of (labels int64 [n], logits [n, classes]). regression: the mean squared
-    error of standardized values [n, k], so that its size says the same for all units. reconstruction: the mean squared
-    error of values in [0, 1].
-    """
-    keras = load_keras()
-    import tensorflow as tf
-
-    if head.task == "classification":
-        return cross_entropy(label_smoothing)
-    unit = tf.constant(head.deviation or (1.0,), tf.float32)
-
-    class Standardized(keras.losses.Loss):  # type: ignore[misc, name-defined]
-        def call(self, wanted: Any, answered: Any) -> Any:
-            return tf.reduce_mean(tf.square((answered - tf.cast(wanted, answered.dtype)) / unit), axis=-1)
-
-    return Standardized(name="mean_squared_error")
-
-
-def cross_entropy(label_smoothing: float) -> Any:
-    """Return the Keras loss of (labels int64 [n], logits [n, classes]): cross-entropy with smoothed labels.
-
-    Smoothing as in Szegedy et al. 2016: 1 - s on the label and s spread evenly over all classes.
-    """
-    keras = load_keras()
-    import tensorflow as tf
-
-    if not label_smoothing:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    class Smoothed(keras.losses.Loss):  # type: ignore[misc, name-defined]
-        def call(self, labels: Any, logits: Any) -> Any:
-            classes = logits.shape[-1]
-            hot = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int64), classes, dtype=logits.dtype)
-            return keras.losses.categorical_crossentropy(hot, logits, from_logits=True, label_smoothing=label_smoothing)
-
-    return Smoothed(name="smoothed_cross_entropy")
-
-
 def metric(head: Head) -> Any:
-    """Return the Keras metric that every fit of a head shows, named as in reports: accuracy, or r2."""
+    """Return the Keras metric that every fit of a head shows, named as in reports: accuracy, or r2.
+
+    Of several labels it is the share of samples of which all are right; of anomaly detection, R2 of normal samples.
+    """
     keras = load_keras()
     import tensorflow as tf
+
+    if head.task == "multilabel":
+
+        def all_right(wanted: Any, logits: Any) -> Any:
+            right = tf.equal(tf.cast(wanted, tf.float32) > 0.5, logits > 0)
+            return tf.cast(tf.reduce_all(right, axis=-1), tf.float32)
+
+        return keras.metrics.MeanMetricWrapper(all_right, name="accuracy")
 
     if head.task == "classification":
         return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
@@ -103,7 +74,7 @@ def metric(head: Head) -> Any:
 
         def result(self) -> Any:
             total = self.squares - tf.square(self.sums) / tf.maximum(self.samples, 1.0)
-            if head.task == "reconstruction":
+            if head.task in GIVING_BACK:
                 return 1 - tf.reduce_sum(self.errors) / tf.reduce_sum(total)
             return 1 - tf.reduce_mean(self.errors / total)
 

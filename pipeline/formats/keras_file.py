@@ -76,8 +76,9 @@ def read(folder: Path) -> tuple[Any, Spec]:
     keras = legacy_keras.load()
     fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
     if (folder / plain.MODEL).is_dir():  # a graph of the user's, which only answers
-        graph = plain.PlainModel(folder / plain.MODEL, probabilities=fields.pop(plain.PROBABILITIES))
-        return graph, Spec.from_json(fields)
+        probabilities = fields.pop(plain.PROBABILITIES)
+        spec = Spec.from_json(fields)
+        return plain.PlainModel(folder / plain.MODEL, probabilities=probabilities, head=spec.head), spec
     custom = [Finding(**one) for one in fields.pop(CUSTOM, [])]
     recorded = fields.pop(SOURCES, {})
     if custom:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.formats import ConversionError, converting
+from pipeline.formats import ConversionError, converting, labels
 from pipeline.formats.operators import Operators, Way, count
 from pipeline.predictor import Samples, Spec, require_ends
 
@@ -30,7 +30,7 @@ def write(model: Any, path: Path, spec: Spec) -> None:
         function = serving_function(model, spec, guarded=False)
         proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
         _embed_captured(proto.graph, function.get_concrete_function())
-        content = _finished(proto, {})
+        content = _finished(proto, {}, spec)
     path.write_bytes(content)
 
 
@@ -75,12 +75,15 @@ def write_from_tflite(tflite_path: Path, onnx_path: Path, spec: Spec) -> None:
         import tf2onnx
 
         proto, _ = tf2onnx.convert.from_tflite(str(tflite_path), opset=OPSET)
-        content = _finished(proto, names)
+        content = _finished(proto, names, spec)
     onnx_path.write_bytes(content)
 
 
-def _finished(proto: Any, names: dict[str, str]) -> bytes:
-    """Return the file's bytes: ends renamed by `names`, batch dimension free, in canonical order, checked."""
+def _finished(proto: Any, names: dict[str, str], spec: Spec) -> bytes:
+    """Return the file's bytes: ends renamed by `names`, batch dimension free, in canonical order, checked.
+
+    Its metadata are the names of the spec's classes and nothing else.
+    """
     import onnx
 
     from pipeline.formats.onnx_canonical import canonicalize
@@ -89,6 +92,7 @@ def _finished(proto: Any, names: dict[str, str]) -> bytes:
     for end in (*graph.input, *graph.output):
         end.type.tensor_type.shape.dim[0].dim_param = "batch"
     canonicalize(graph, names)
+    onnx.helper.set_model_props(proto, labels.properties(spec))
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString(deterministic=True))
 

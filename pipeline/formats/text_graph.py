@@ -25,12 +25,20 @@ class TextGraph:
         self.table = tf.lookup.StaticHashTable(values, UNKNOWN, name="words")
         # random in TensorFlow; and equal names share one table in a process, so only equal words may have one
         self.table._shared_name = f"words_{vectorizer.digest}"
-        self._length = vectorizer.length
+        self._length, self._rules = vectorizer.length, vectorizer.rules
 
     def __call__(self, texts: Any) -> Any:
         """Return token ids int32 [n, length] of strings [n]."""
         import tensorflow as tf
 
-        plain = tf.strings.regex_replace(tf.strings.lower(texts), f"[{re.escape(PUNCTUATION)}]", "")
-        ids = self.table.lookup(tf.strings.split(plain))
+        rules, marks = self._rules, f"[{re.escape(PUNCTUATION)}]"
+        if rules.lowers:
+            texts = tf.strings.lower(texts)
+        if rules.strips:
+            texts = tf.strings.regex_replace(texts, marks, "")
+        if rules.digits == "shape":
+            texts = tf.strings.regex_replace(texts, "[0-9]", "0")
+        if rules.split == "punctuation":
+            texts = tf.strings.regex_replace(texts, marks, r" \0 ")
+        ids = self.table.lookup(tf.strings.split(texts))
         return tf.ensure_shape(ids.to_tensor(shape=[None, self._length]), [None, self._length])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import converting, recurrent, saved_model
+from pipeline.formats import converting, recurrent, saved_model, tflite_metadata
 from pipeline.formats import operators as counting
 from pipeline.formats.operators import Operators, Way
 from pipeline.predictor import FormatError, Samples, Spec, count, require_ends, rows
@@ -79,7 +79,8 @@ def write(
             converter.representative_dataset = samples
             # Without this an operator that has no int8 kernel would quietly stay float.
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        content = converter.convert()
+        model = _parsed(bytes(converter.convert()))
+        content = tflite_metadata.add(model, spec, *_ends(model))
     path.write_bytes(content)
 
 
@@ -153,14 +154,32 @@ def load(path: Path, spec: Spec, threads: int) -> TflitePredictor:
 
 def _read(path: Path) -> Any:
     """Return the file as the object tree of LiteRT's own schema."""
+    return _parsed(path.read_bytes())
+
+
+def _parsed(content: bytes) -> Any:
     from ai_edge_litert import schema_py_generated as schema
 
-    return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
 def signature(path: Path) -> dict[str, dict[str, int]]:
     """Return {"inputs": {name: tensor index}, "outputs": {...}} of `serving_default`; empty where there is none."""
-    for item in _read(path).signatureDefs or []:
+    return _signature(_read(path))
+
+
+def _ends(model: Any) -> tuple[list[str], list[str]]:
+    """Return the names of inputs and of outputs in the order in which the main graph has them."""
+    graph, names = model.subgraphs[0], _signature(model)
+    ordered = []
+    for places, by_name in ((graph.inputs, names["inputs"]), (graph.outputs, names["outputs"])):
+        named = {index: name for name, index in by_name.items()}
+        ordered.append([named[int(index)] for index in places])
+    return ordered[0], ordered[1]
+
+
+def _signature(model: Any) -> dict[str, dict[str, int]]:
+    for item in model.signatureDefs or []:
         if item.signatureKey == saved_model.SIGNATURE.encode():
             return {
                 "inputs": {end.name.decode(): int(end.tensorIndex) for end in item.inputs},

@@ -74,14 +74,14 @@ def _load(source: Source, spec: Spec, threads: int) -> Predictor:
 
 
 def answer_as_keras(model: Path, samples: Stored, threads: int, batch_size: int) -> dict[str, np.ndarray]:
-    """Return the ends of a stage's Keras model: what the exported files are compared with.
+    """Return what is kept of a stage's Keras model: what the exported files are compared with.
 
     Args:
         model: the stage's artifact folder.
         samples: raw values.
 
     Returns:
-        the spec's `ends`, float32 [n, ...] each.
+        the outputs that are `Spec.kept`, float32 [n, ...] each.
     """
     from pipeline.formats import fake_quant_file, keras_file, saved_model
 
@@ -93,7 +93,7 @@ def answer_as_keras(model: Path, samples: Stored, threads: int, batch_size: int)
 def answer(
     sources: Mapping[str, Source], spec: Spec, samples: Stored, threads: int, batch_size: int
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return the spec's ends of each source for every sample, float32 [n, ...].
+    """Return what is kept (`Spec.kept`) of each source's answers to every sample, float32 [n, ...].
 
     Args:
         samples: raw values; strings of texts, of which files that take token ids get these.
@@ -135,7 +135,7 @@ def _in_batches(predictor: Predictor, spec: Spec, samples: Stored, batch_size: i
     parts = []
     for start in range(0, count(samples), batch_size):
         parts.append(predictor.predict(rows(samples, slice(start, start + batch_size))))
-    return {end: np.concatenate([part[end] for part in parts]) for end in spec.ends}
+    return {end: np.concatenate([part[end] for part in parts]) for end in spec.kept}
 
 
 def time(

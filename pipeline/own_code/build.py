@@ -68,8 +68,8 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
     samples, labels = (np.asarray(rows(side, few)) for side in (splits.validation.x, splits.validation.y))
     with package.told(source, f"the model of {name} cannot be called"):
         answers = model(samples, training=False).numpy()
-    if head.task == "classification" and answers.any():  # a last layer may start at zero
-        load.require_logits(Path(name), answers)
+    if head.classes and answers.any():  # a last layer may start at zero
+        load.require_logits(Path(name), answers, head)
     _require_loadable(model, name, spec, source, samples, answers)
     wanted = objective.of(config)
     if wanted is not None:

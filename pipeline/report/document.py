@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 from pipeline.config import Frozen
 from pipeline.files import write_json
 from pipeline.report.answers import SplitAnswers
+from pipeline.report.baseline import Baseline
 from pipeline.report.data import Data
 from pipeline.report.model import Interval, Model
 
@@ -92,8 +93,9 @@ class Explained(Frozen):
 class Parity(Frozen):
     """Agreement with the Keras model of the same stage over the test split, computed on logits, or on values.
 
-    Of several outputs the worst. `top1_agreement` is null where none answers logits, `r2` where all do: the share of
-    the variance of the Keras model's values that this one's reproduce.
+    Of several outputs the worst. `top1_agreement` is null where none answers logits of classes, `label_agreement` where
+    none answers several labels: the share of samples of which every label is answered alike. `r2` is null where all
+    answer logits: the share of the variance of the Keras model's values that this one's reproduce.
     """
 
     against: str
@@ -101,20 +103,26 @@ class Parity(Frozen):
     top1_agreement: float | None
     top1_agreement_low: float | None
     top1_agreement_high: float | None
+    label_agreement: float | None = None
+    label_agreement_low: float | None = None
+    label_agreement_high: float | None = None
     r2: float | None = None
     max_abs_error: float
     mean_abs_error: float
 
     def agreement(self) -> Interval:
-        """Return the share of samples with the same top-1, or R2, whichever is less; at most 1."""
+        """Return the least of `agreements`; at most 1."""
         return min(self.agreements(), key=lambda one: one.value)
 
     def agreements(self) -> list[Interval]:
-        """Return the share of samples with the same top-1 and R2, of those that there are."""
+        """Return the shares of samples with the same top-1 and the same labels, and R2, of those that there are."""
         found = [] if self.r2 is None else [Interval(value=self.r2, low=self.r2, high=self.r2)]
-        same, low, high = self.top1_agreement, self.top1_agreement_low, self.top1_agreement_high
-        if same is not None and low is not None and high is not None:
-            found.append(Interval(value=same, low=low, high=high))
+        for same, low, high in (
+            (self.top1_agreement, self.top1_agreement_low, self.top1_agreement_high),
+            (self.label_agreement, self.label_agreement_low, self.label_agreement_high),
+        ):
+            if same is not None and low is not None and high is not None:
+                found.append(Interval(value=same, low=low, high=high))
         return found
 
 
@@ -201,7 +209,8 @@ class Artifact(Frozen):
     """An exported file and everything that was measured on it.
 
     `batch`: the only number of samples that it takes at once; null: any. More are then measured one after another.
-    `beside`: files in artifacts/ that make token ids of texts, where it takes these.
+    `beside`: files in artifacts/ that make token ids of texts, where it takes these. `labels`: files in artifacts/ with
+    the names of its classes, a name a line; the artifact itself holds them too.
     `transient`: its error is one of the moment (a killed server, a time-out), which the next run does not keep.
     """
 
@@ -218,6 +227,7 @@ class Artifact(Frozen):
     operators: Operators | None = None
     batch: int | None = None
     beside: list[str] = Field(default_factory=list)
+    labels: list[str] = Field(default_factory=list)
     optional: bool = False
     error: str | None = None
     transient: bool = False
@@ -289,6 +299,7 @@ class Report(Frozen):
     gates: list[Gate] = Field(default_factory=list)
     tested: SplitAnswers | None = None
     data: Data | None = None
+    baseline: Baseline | None = None
     folder: str | None = None
     store: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)

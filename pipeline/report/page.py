@@ -12,6 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.report import (
+    beside,
     commands,
     confusion,
     distribution,
@@ -46,6 +47,7 @@ SECTIONS = (
     Section("artifacts", "Artifacts", lambda report: bool(report.artifacts)),
     Section("bought", "What each stage bought", lambda report: bool(report.bought)),
     Section("model", "The model", lambda report: bool(report.models) and not report.bought),
+    Section("baseline", "Against a simple model", lambda report: bool(beside.rows(report))),
     Section("tradeoffs", "{judged} against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
     Section("metrics", "All metrics", lambda report: len(metrics.rows(report)) > 1),
     Section("latencies", "Latency distributions", lambda report: bool(distribution.distributions(report))),
@@ -60,9 +62,9 @@ SECTIONS = (
 )
 
 ROOMS = {
-    "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge,
-    "headline": headline, "layers": layers, "metrics": metrics, "several": several, "tradeoff": tradeoff,
-    "waterfall": waterfall, "words": words,
+    "beside": beside, "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures,
+    "gauge": gauge, "headline": headline, "layers": layers, "metrics": metrics, "several": several,
+    "tradeoff": tradeoff, "waterfall": waterfall, "words": words,
 }  # fmt: skip
 
 
@@ -81,14 +83,15 @@ def render(report: Report, folder: Path | None = None) -> str:
     answers = confusion.shown(report)
     settings = yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True, width=100)
     return (
-        _templates()
+        templates()
         .get_template("report.html")
         .render(report=report, sections=sections, pictures=_pictures(answers, folder), settings=settings, **ROOMS)
     )
 
 
 @functools.cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Return the templates of pages; everything that comes from outside is escaped."""
     return Environment(
         loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import headline, layers, several, words
+from pipeline.report import beside, headline, layers, several, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
 from pipeline.report.quality import Judged, change, qualities
@@ -172,6 +172,8 @@ def show(report: Report, console: Console) -> None:
         console.print(bought(report))
     if report.artifacts:
         console.print(artifacts(report))
+    for line in beside.lines(report):
+        console.print(Text(line))
     if report.gates:
         console.print(gates(report))
     if report.failure:

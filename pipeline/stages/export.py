@@ -25,6 +25,7 @@ from pipeline.files import link_all
 from pipeline.formats.recurrent import UNROLLED_STEPS
 from pipeline.parts import Parts
 from pipeline.plan import Planned
+from pipeline.predictor import GIVING_BACK
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
     "pipeline/report/data.py",
+    "pipeline/report/baseline.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
@@ -195,11 +197,12 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     """Convert the stages' models to every artifact of the plan.
 
     The folder gets the files under their artifacts' names, and artifacts.json with their sizes or errors; where the
-    data has texts, what makes their token ids too (`formats/vocabulary_file.py`).
+    data has texts, what makes their token ids too (`formats/vocabulary_file.py`), and where it has classes, their names
+    (`formats/labels.py`).
     """
     from pipeline import data as sources
     from pipeline.attempt import Attempts
-    from pipeline.formats import vocabulary_file
+    from pipeline.formats import labels, vocabulary_file
     from pipeline.predictor import rows
     from pipeline.report import document
 
@@ -237,9 +240,11 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     for item in items:
         if item.id not in attempts.errors:
             link_all(job.work / item.filename, job.folder / item.filename)
-    beside = vocabulary_file.write(spec, job.folder)
+    beside, named = vocabulary_file.write(spec, job.folder), labels.write(spec, job.folder)
     made = [
-        item.model_copy(update={"beside": beside}) if item.path and item.format != "saved_model" else item
+        item.model_copy(update={"beside": [] if item.format == "saved_model" else beside, "labels": named})
+        if item.path
+        else item
         for item in made
     ]
     document.write_artifacts(made, job.folder)
@@ -263,7 +268,7 @@ def convert(
         ConversionError: a converter refuses the model.
         PromiseError: the file lacks zeros that the model has, or computes in float what the model has in int8.
     """
-    from pipeline.formats import ConversionError, onnx, recurrent, saved_model, tflite
+    from pipeline.formats import ConversionError, labels, onnx, recurrent, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
     from pipeline.report.model import read_models
@@ -275,6 +280,7 @@ def convert(
     match item.format, item.precision:
         case "saved_model", _:
             saved_model.write(network, path, spec)
+            labels.write(spec, path / labels.FOLDER)
         case "tflite", precision:
             # from the SavedModel where there is one: the graph is traced once. But loops are written in another way,
             # and a SavedModel takes texts as strings
@@ -320,7 +326,7 @@ def _require_promises(
         plain, _ = keras_file.read(folder)
         pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
-    added = any(head.task == "reconstruction" for head in spec.heads)
+    added = any(head.task in GIVING_BACK for head in spec.heads)
     whole = all(layer.precision != "float32" for layer in model.layers) and not added
     if item.stage == QUANTIZE and item.format == "tflite":
         wanted = sum(layer.precision != "float32" and layer.histogram is not None for layer in model.layers)

@@ -22,6 +22,7 @@ CODE = (
     "pipeline/ending.py",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
@@ -82,6 +83,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         InputError: it is no model for this data, or holds code that is not allowed.
         RunError: the imported model is not the file's, or the file changed since the run began.
     """
+
     from pipeline import data as sources
     from pipeline.data.summary import summary
     from pipeline.formats.keras_config import shown
@@ -106,6 +108,9 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         Path(model.path), splits.spec, splits.validation.x, job.folder, NAME, allow_custom_code=model.allow_custom_code,
         digest=job.found,
     )  # fmt: skip
+    if data.source == "image_folder":
+        shape = "x".join(map(str, splits.spec.input.shape))
+        job.emit(Note(NAME, f"every image has the shape of the model's input: {shape}"))
     for note in found.notes:
         job.emit(Note(NAME, note))
     if found.custom:
@@ -120,7 +125,8 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
             continue
         # by what has a value for chance, whatever models are judged by
         reached = quality(head, wanted, answered, "accuracy" if head.classes else "r2")
-        if reached < (2 / len(head.classes) if head.classes else 0):
+        chance = 1 / len(head.classes) if head.classes else 0
+        if reached < chance + min(chance, (1 - chance) / 5):
             ranges = ", ".join("{:g}..{:g}".format(*one.value_range) for one in splits.spec.inputs)
             said = f"is right on {reached:.1%} of" if head.classes else f"has R2 {reached:.3f} on"
             text = (

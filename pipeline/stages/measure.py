@@ -20,7 +20,7 @@ from pipeline import legacy_keras, machine
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import RunError
-from pipeline.events import Emit
+from pipeline.events import Emit, Note
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.parts import Parts
 from pipeline.plan import reference, to_serve
@@ -30,6 +30,7 @@ from serving.config import ServingConfig
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.data import Splits
     from pipeline.isolate import Child
     from pipeline.measuring.facts import Facts, Group
     from pipeline.measuring.interval import Interval
@@ -66,6 +67,7 @@ CODE = (
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
     "pipeline/report/data.py",
+    "pipeline/report/baseline.py",
     "pipeline/report/document.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
@@ -92,6 +94,11 @@ class Config(Frozen):
     batch_size: int = Field(default=256, ge=1, description="samples per call while accuracy is measured")
     resamples: int = Field(default=1000, ge=100, le=100_000, description="bootstrap resamples of each interval")
     latency: LatencyConfig = LatencyConfig()
+    baseline: bool = Field(
+        default=False,
+        description="fit a simple model of scikit-learn's to the same training split and show it beside: TF-IDF and a "
+        "linear SVM for texts, gradient boosting for rows of numbers, else logistic or ridge regression",
+    )
     deadline_s: Annotated[float, NEUTRAL] = Field(
         default=1800,
         gt=0,
@@ -144,7 +151,7 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     The folder gets models.json and artifacts.json with each one's measurements or error, and logits.npz: artifact id
     (with @PROTOCOL where it is served), or STAGE.keras for a stage's model -> float32 [test samples, classes], or
     values; with #OUTPUT behind the name where there are several; and answers.json of a classification, with
-    examples/INDEX.png for the samples that it names where they are images.
+    examples/INDEX.png for the samples that it names where they are images; and baseline.json where it is asked for.
     """
     import numpy as np
 
@@ -218,6 +225,9 @@ def run(job: Job, *, data: DataConfig, measure: Config, serving: ServingConfig |
     document.write_artifacts(measured, job.folder)
     named = {f"{name}@{key}" if key else name: found for (name, key), found in facts.answers.items()}
     np.savez_compressed(job.folder / LOGITS_FILE, allow_pickle=False, **_by_output(keras | named))
+    if measure.baseline:
+        told = {name: found for (name, _), found in facts.answers.items() if name not in attempts.errors}
+        _put_beside(splits, keras | told, measure.resamples, job)
     failed = sum(item.error is not None for item in measured)
     metrics = {"artifacts": len(measured) - failed, "failed": failed, "test_samples": len(splits.test)}
     transient = list(attempts.transient)
@@ -245,6 +255,17 @@ def _served(exported: Sequence[document.Artifact], target: Target | None) -> tup
         return ()
     made = tuple(item.id for item in exported if item.format == "saved_model" and item.path)
     return made if target.ours else tuple(name for name in made if name == to_serve(exported).id)
+
+
+def _put_beside(splits: Splits, answers: Mapping[str, Mapping[str, np.ndarray]], resamples: int, job: Job) -> None:
+    """Fit the baseline, and write what it is worth and how much better each model is."""
+    from pipeline.measuring import baseline
+    from pipeline.report.baseline import write_baseline
+
+    if why := baseline.why_none(splits):
+        job.emit(Note(NAME, f"measure.baseline is left out: {why}"))
+        return
+    write_baseline(baseline.compared(baseline.fit(splits), splits, answers, resamples), job.folder)
 
 
 def _by_output(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -299,6 +320,8 @@ def _measured(
     answers = {key: found for (name, key), found in facts.answers.items() if name == reference}
     # in process where there is such a run: what somebody else serves is not the reference
     compared_with = answers.get("", next(iter(answers.values()), None))
+    spec = facts.splits.spec
+    labels = [head.end for head in spec.heads if head.task == "multilabel"]
     error, runs = item.error or facts.attempts.errors.get(item.id), []
     passing = item.transient or item.id in facts.attempts.passing
     for group in groups:
@@ -312,7 +335,8 @@ def _measured(
                 lost = qualities.drops(compared_with, found)
                 metrics |= {f"{name}_drop": interval for name, interval in lost.items()}
             origin = f"{item.stage}.keras"
-            agreement = parity.compare(keras[origin], found, against=origin)
+            expected = {end: keras[origin][end] for end in spec.ends}
+            agreement = parity.compare(expected, found, against=origin, labels=labels)
         except RunError as broken:
             error = str(broken)
             continue

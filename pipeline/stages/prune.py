@@ -26,6 +26,7 @@ CODE = (
     "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",

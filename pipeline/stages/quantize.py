@@ -21,6 +21,7 @@ CODE = (
     "pipeline/fit",
     "pipeline/formats/__init__.py",
     "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
     "pipeline/formats/fake_quant_file.py",
     "pipeline/formats/keras_config.py",

@@ -138,7 +138,7 @@ def test_quantized_model_keeps_the_zeros_of_the_file_in_its_int8_file(cwd: Path)
     names = {path.name for path in (cwd / "quantized/artifacts").iterdir()}
     assert names == {
         "import.saved_model.float32", "import.tflite.float32.tflite", "quantize.saved_model.fake-quant",
-        "quantize.tflite.int8.tflite",
+        "quantize.tflite.int8.tflite", "labels.txt",
     }  # fmt: skip
     kernels = tflite.kernels(cwd / "quantized/artifacts/quantize.tflite.int8.tflite")
     by_size = {array.size: array for array in kernels.values()}

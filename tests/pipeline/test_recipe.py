@@ -269,8 +269,9 @@ def test_single_step_is_a_recipe_of_the_file_and_that_step(verb: str, tmp_path: 
 def test_single_step_reads_arrays_of_the_users_own() -> None:
     assert recipes.for_step("prune", Path("x.keras"), "mine.npz").data.path == "mine.npz"
     with pytest.raises(InputError) as caught:
-        recipes.for_step("prune", Path("x.keras"), "mnist")
-    assert str(caught.value).startswith("--data mnist: no such data\n  expected: digits, or the path of an .npz file")
+        recipes.for_step("prune", Path("x.keras"), "mnst")
+    assert str(caught.value).startswith("--data mnst: no such data\n  expected: digits, iris, wine, ")
+    assert "imdb, or the path of an .npz file" in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["true", "yes", "'7'", "[3]", "2.5", "null"])
@@ -292,6 +293,31 @@ def test_number_with_an_exponent_and_no_dot_is_a_number() -> None:
 )
 def test_model_and_augmentation_that_do_not_fit_the_data_are_refused(override: str, words: str) -> None:
     assert words in message("digits", override)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (["data.task=regression", "quantize.class_weights=balanced"],
+         "quantize.class_weights is for labels, which a regression has not: leave it out"),
+        (["data.task=multilabel", "distill.loss=mae"],
+         "distill.loss is mae, which is for values, and a multilabel has labels: leave it out"),
+        (["data.task=classification", "train.loss=huber"], "train.loss is huber, which is for values"),
+        (["train.class_weights=balance"], "train.class_weights: expected one of balanced, found 'balance'; did you"),
+        (["train.class_weights={a: 0}"], "train.class_weights.a: expected greater than 0, found 0"),
+        (["data.anomaly=[a]"], "data: anomaly names classes for the task anomaly, but task is null"),
+        (["data.task=anomaly", "data.anomaly=[a]"], "model.architecture 'cnn' is not for this task"),
+    ],
+)  # fmt: skip
+def test_keys_of_another_task_are_refused(override: list[str], expected: str) -> None:
+    assert expected in message("digits", *override)
+
+
+def test_weights_of_classes_are_dumped_as_they_were_given(tmp_path: Path) -> None:
+    recipe = recipes.load("digits", ["train.class_weights={0: 2, 9: 0.5}", "prune.class_weights=balanced"])
+    assert recipe.train is not None
+    assert recipe.train.class_weights == {"0": 2.0, "9": 0.5}
+    assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe
 
 
 def test_limit_on_p99_is_refused_when_the_blocks_are_too_short_for_it() -> None:
@@ -385,6 +411,33 @@ def test_official_images_and_the_users_own_words_need_no_trust(tmp_path: Path) -
     document = yaml.safe_load(recipes.dump(recipes.load("digits")))
     path.write_text(yaml.safe_dump(document | {"serving": {"image": "tensorflow/serving:2.19.1"}}), encoding="utf-8")
     assert recipes.load(str(path), ["serving.binary=./mine"]).serving is not None
+
+
+def test_model_file_without_a_recipe_means_the_recipe_for_models_of_the_users_own(tmp_path: Path) -> None:
+    assert recipes.load(None) == recipes.load("digits")
+    found = recipes.load(None, ["model.path=my cat.keras", "data.source=wine"])
+    assert (found.name, found.model) == ("my-cat", ModelFile(path="my cat.keras"))
+    assert found.stages() == ("import", "prune", "quantize", "export", "measure")
+    assert recipes.load(None, ["model.path=x.h5", "name=mine"]).name == "mine"
+    (tmp_path / "graph").mkdir()
+    (tmp_path / "graph" / "saved_model.pb").write_bytes(b"")
+    plain = recipes.load(None, [f"model.path={tmp_path / 'graph'}"])
+    assert plain.stages() == ("import", "export", "measure")
+    assert "graph without layers" in plain.description
+
+
+def test_model_file_takes_the_place_of_an_architecture_and_the_other_way_round() -> None:
+    found = recipes.load("digits-mlp", ["model.path=x.keras"])
+    assert found.model == ModelFile(path="x.keras")
+    found = recipes.load("own-model", ["model.architecture=mlp", "model.dense=[8]", "train={epochs: 2}"])
+    assert found.model.architecture == "mlp"
+    assert recipes.load("digits", ["model.architecture=cnn"]) == recipes.load("digits")
+
+
+def test_single_step_reads_a_folder_of_images(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    found = recipes.single_step.document("quantize", Path("x.keras"), str(tmp_path / "photos"))
+    assert found["data"] == {"source": "image_folder", "path": str(tmp_path / "photos")}
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,27 @@
-"""Where samples come from: one module a source, all with the same face.
+"""Where samples come from: one module a source, or for several that are alike, all with the same face.
 
     load(config, prepare) -> Source    reads the content; what has to be decoded is written once, through `prepare`
     input_shapes(config)               input name -> shape of one sample, of none of them read; None: no file
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
+    PLACES                             True: where a file lies below data.path is content too (its folder is its label)
 
-One that decodes says so with DECODES = True. A module may define a section of its own for the recipe, `data.NAME`.
+One that decodes says so with DECODES = True, one that needs data.path says with PATH what that has to be. A module may
+define a section of its own for the recipe, `data.NAME`.
 """
 
 from __future__ import annotations
 
-from pipeline.data.sources import digits, npz
+from pipeline.data.sources import bundled, image_folder, keras_datasets, npz
 
-SOURCES = {"digits": digits, "npz": npz}
+SOURCES = {
+    **dict.fromkeys(bundled.SETS, bundled),
+    **dict.fromkeys(keras_datasets.SETS, keras_datasets),
+    "npz": npz,
+    "image_folder": image_folder,
+}
+# what data.path has to be, for those that need one
+PATHS = {name: str(source.PATH) for name, source in SOURCES.items() if hasattr(source, "PATH")}
+# section of the recipe -> the source that it is for
+SECTIONS = {"image_folder": "image_folder"}
+# whose values are no classes: they are predicted
+NUMBERS = frozenset(name for name, known in bundled.SETS.items() if known.numbers)

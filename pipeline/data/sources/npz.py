@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 LAYOUT = (
     "numbers x_train [n, height, width], [n, height, width, channels] or [n, features], or strings [n], and integers "
     "y_train [n], or "
-    "with data.task regression floats [n] or [n, values]; x_test and y_test in the same way, or neither; "
+    "with data.task regression floats [n] or [n, values], with data.task multilabel 0 or 1 [n, labels]; "
+    "x_test and y_test in the same way, or neither; "
     "x_train_NAME and y_train_NAME, one for each, where there are several inputs or outputs"
 )
 TODO = "numpy.savez_compressed(FILE, x_train=..., y_train=..., x_test=..., y_test=...) and --set data.path=FILE"
+
+PATH = "a file with the arrays x_train, y_train, x_test, y_test"
 
 _ARRAY = re.compile(r"(?P<side>[xy])_(?P<part>train|test)(?:_(?P<name>[A-Za-z][A-Za-z0-9_]*))?")
 # dtype's kinds: integers and floats
@@ -67,6 +70,8 @@ def load(config: DataConfig, prepare: Prepare) -> Source:  # noqa: ARG001 - ever
             shaped = _sample_shape(shape) if name[0] == "x" else shape[1:] if shape[1:] != (1,) else ()
             array = array.astype(np.int64) if name[0] == "y" and array.dtype.kind in "iu" else array
             arrays[name] = array.reshape(len(array), *shaped)
+    if config.task == "anomaly" and "y_train" not in arrays:  # none of them is one
+        arrays["y_train"] = np.zeros(len(arrays["x_train"]), np.int64)
     given: dict[Given, np.ndarray] = {}
     joined = {}
     for name, array in arrays.items():
@@ -125,6 +130,8 @@ def _readable(array: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _target(y: np.ndarray, config: DataConfig, path: Path) -> Target:
+    if config.task == "multilabel":
+        return Target(y, config.classes)
     if y.dtype.kind == "f" or config.task == "regression":
         return Target(y, None)
     return Target(y, _classes(y, config, path))
@@ -219,15 +226,24 @@ def _headers(archive: zipfile.ZipFile, path: Path, config: DataConfig) -> dict[s
 
 
 def _wanted(stored: list[str], config: DataConfig) -> list[str]:
-    """Return the arrays that there have to be, by those that there are; a reconstruction wants its inputs alone."""
+    """Return the arrays that there have to be, by those that there are.
+
+    A reconstruction wants its inputs alone, and normal samples to learn from need no labels.
+    """
     found = [_split(name) for name in stored if _ARRAY.fullmatch(name)]
     tested = any(part == "test" for _, part, _ in found)
     wanted = []
     for part in ("train", "test") if tested else ("train",):
         for side in "x" if config.task == "reconstruction" else "xy":
+            if config.task == "anomaly" and (part, side) == ("train", "y") and _tested_alone(stored):
+                continue
             names = sorted({end for kind, _, end in found if kind == side}) or [""]
             wanted += [_joined(side, part, end) for end in names]
     return wanted
+
+
+def _tested_alone(stored: list[str]) -> bool:
+    return "y_test" in stored and "y_train" not in stored
 
 
 def _problems(headers: Mapping[str, tuple[tuple[int, ...], np.dtype]], config: DataConfig) -> Iterator[str]:
@@ -242,10 +258,14 @@ def _problems(headers: Mapping[str, tuple[tuple[int, ...], np.dtype]], config: D
         if dtype.hasobject:
             yield f"{name} holds Python objects, which are never loaded"
         text = side == "x" and len(shape) == 1 and dtype.kind in _STRINGS
-        if not (dtype.hasobject or text) and dtype.kind not in (_NUMBERS if side == "x" or numbers else "iu"):
+        table = side == "y" and config.task == "multilabel"
+        kinds = _NUMBERS + "b" if table else _NUMBERS if side == "x" or numbers else "iu"
+        if not (dtype.hasobject or text) and dtype.kind not in kinds:
             yield f"{name} holds {dtype}"
         if side == "x":
             fits = text or len(shape) in (2, 3, 4)
+        elif table:
+            fits = len(shape) == 2 and shape[1] > 1
         else:
             fits = len(shape) in (1, 2) if numbers else len(shape) == 1 or shape[1:] == (1,)
         if not fits:
@@ -256,11 +276,11 @@ def _problems(headers: Mapping[str, tuple[tuple[int, ...], np.dtype]], config: D
         if name != other and shape[:1] != headers[other][0][:1]:
             yield f"{other} and {name} differ in length: {list(headers[other][0])} and {list(shape)}"
         train = _joined(side, "train", end)
-        if part == "test":
+        if part == "test" and train in headers:
             before, before_dtype = headers[train]
             if (_sample_shape(before) if side == "x" else before[1:]) != (
                 _sample_shape(shape) if side == "x" else shape[1:]
-            ) and (side == "x" or numbers):
+            ) and (side == "x" or numbers or table):
                 yield f"{train} and {name} differ in the shape of a sample: {list(before[1:])} and {list(shape[1:])}"
             if side == "x" and before_dtype != dtype and not (text and before_dtype.kind == dtype.kind):
                 yield f"{train} and {name} differ in type: {before_dtype} and {dtype}"

@@ -85,7 +85,7 @@ def bring_in(
                 agreed = (str(_asked(first, path, _agree, scanned, asked)),)
             notes, answers, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
         with _child(path, DEADLINE_S) as fresh:
-            proven = _asked(fresh, path, proof.prove, scanned, folder, few, softmax=bool(notes), reference=asked)
+            proven = _asked(fresh, path, proof.prove, scanned, folder, few, changed=bool(notes), reference=asked)
     custom = tuple(one.what for one in scanned.custom)
     modules = tuple(sorted({one.module for one in scanned.custom if one.module}))
     said = tuple(shown(note, 400) for note in (*notes, *agreed, str(proven)))
@@ -130,8 +130,8 @@ def _store(
     found = predict(model, samples, batch_size=256)
     answers = {head.name: found if len(spec.heads) == 1 else found[place] for place, head in enumerate(spec.heads)}
     for head in spec.heads:
-        if head.task == "classification":
-            load.require_logits(scanned.path, answers[head.name])
+        if head.classes:
+            load.require_logits(scanned.path, answers[head.name], head)
     keras_file.write(model, spec, folder)
     return notes, answers, anatomy.describe(model, stage)
 

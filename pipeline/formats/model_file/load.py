@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
-from pipeline.formats import custom_code, meaningful_line
+from pipeline.formats import custom_code, endings, meaningful_line
 from pipeline.formats.keras_config import shown
 from pipeline.formats.model_file.keras3 import translated
 from pipeline.formats.model_file.kind import SAVE_IT
 from pipeline.formats.model_file.scan import Scanned
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import Spec
+from pipeline.predictor import Head, Spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,18 +84,19 @@ def ending_in_logits(path: Path, model: Any, spec: Spec) -> tuple[Any, tuple[str
     Raises:
         InputError: it is a model for other data.
     """
-    return _to_logits(arranged(path, model, spec), spec)
+    return endings.to_logits(arranged(path, model, spec), spec)
 
 
 def _guarded(scanned: Scanned) -> AbstractContextManager[None]:
     return nullcontext() if scanned.custom else custom_code.refused()
 
 
-def require_logits(path: Path, answers: np.ndarray) -> None:
-    """Refuse a model whose answers are no logits, though it ends in no softmax that could be taken off.
+def require_logits(path: Path, answers: np.ndarray, head: Head) -> None:
+    """Refuse a model whose answers are no logits, though it ends in no softmax or sigmoid that could be taken off.
 
     Args:
-        answers: [n, classes], to samples of the data.
+        answers: [n, classes], to samples of the data; where they come from one number, minus and plus half of it.
+        head: what they answer.
 
     Raises:
         InputError: all answers lie in [0, 1], or some are no numbers.
@@ -108,9 +109,13 @@ def require_logits(path: Path, answers: np.ndarray) -> None:
             found=f"NaN or infinite answers to {wrong} of {len(answers)} samples",
             todo="look at what it was trained on: it gets the raw values of the data",
         )  # fmt: skip
+    low, high = endings.HALVES
+    mirrored = len(head.classes) == 2 and np.array_equal(answers[:, 0] * high, answers[:, 1] * low)
+    answers = answers[:, 1:] / high if mirrored and head.task == "classification" else answers
     if answers.min() >= 0 and answers.max() <= 1:
+        function = "sigmoid" if mirrored or head.task == "multilabel" else "softmax"
         raise InputError(
-            f"the model in {path} answers probabilities", expected="logits, or a softmax as its last layer",
+            f"the model in {path} answers probabilities", expected=f"logits, or a {function} as its last layer",
             found=f"values from {answers.min():.3g} to {answers.max():.3g}",
             todo="save the model without its last function: probabilities are added when it is exported",
         )  # fmt: skip
@@ -134,8 +139,12 @@ def arranged(path: Path, model: Any, spec: Spec) -> Any:
     head = spec.head
     wanted = [(None, *spec.input.shape)], [(None, *head.shape)]
     free = [[(None, *shape[1:]) for shape in ends] for ends in (inputs, outputs)]
+    if len(outputs) == 1 and endings.single(head, outputs[0]):
+        free[1] = [(None, *head.shape)]
     if free != [list(ends) for ends in wanted]:
-        answers = f"{len(head.classes)} classes" if head.classes else f"{head.task} of shape {head.shape}"
+        named = "labels" if head.task == "multilabel" else "classes"
+        answers = f"{len(head.classes)} {named}" if head.classes else f"{head.task} of shape {head.shape}"
+        answers += " (or one number for both)" if head.shape == (2,) and head.task == "classification" else ""
         raise InputError(
             f"the model in {path} is not a model for this data",
             expected=f"an input of shape {spec.input.shape} and an output of {answers}",
@@ -159,6 +168,9 @@ def _by_name(path: Path, model: Any, spec: Spec) -> Any:
 
     found = [{name: tuple(end.shape[1:]) for name, end in ends.items()} for ends in (inputs, outputs)]
     wanted = [{one.name: one.shape for one in spec.inputs}, {one.name: one.shape for one in spec.heads}]
+    for head in spec.heads:
+        if head.name in outputs and endings.single(head, tuple(outputs[head.name].shape)):
+            found[1][head.name] = head.shape
     if found != wanted:
         raise InputError(
             f"the model in {path} is not a model for this data",
@@ -169,55 +181,3 @@ def _by_name(path: Path, model: Any, spec: Spec) -> Any:
     return keras.Model(
         [inputs[one.name] for one in spec.inputs], [outputs[one.name] for one in spec.heads], name=model.name
     )
-
-
-def softmaxed(model: Any, spec: Spec) -> tuple[bool, ...]:
-    """Return for each head of an arranged model whether it ends in a softmax."""
-    return tuple(
-        head.task == "classification" and _ends_in_softmax(_maker(end))
-        for head, end in zip(spec.heads, model.outputs, strict=True)
-    )
-
-
-def _maker(end: Any) -> Any:
-    """Return the layer that makes an output."""
-    return end._keras_history.layer
-
-
-def _ends_in_softmax(layer: Any) -> bool:
-    return type(layer).__name__ == "Softmax" or _function(layer) == "softmax"
-
-
-def _function(layer: Any) -> str:
-    name: str = getattr(getattr(layer, "activation", None), "__name__", "")
-    return name
-
-
-def _to_logits(model: Any, spec: Spec) -> tuple[Any, tuple[str, ...]]:
-    """Return the model up to its logits: distillation, parity and quantization want them, exports add probabilities."""
-    keras = load_keras()
-    ends, linear, notes = [], set(), []
-    for end, softmax in zip(model.outputs, softmaxed(model, spec), strict=True):
-        last = _maker(end)
-        if softmax and type(last).__name__ in ("Softmax", "Activation"):
-            ends.append(last.input)
-            notes.append(f"the model ends in {last.name}: it is cut off, and its input is taken as the logits")
-            continue
-        ends.append(end)
-        if softmax:
-            linear.add(last.name)
-            notes.append(f"the softmax inside {last.name} is taken off: its inputs are the logits")
-    return _fresh(keras.Model(model.inputs, ends, name=model.name), linear), tuple(notes)
-
-
-def _fresh(functional: Any, linear: Collection[str]) -> Any:
-    """Return a copy whose layers belong to nothing else, those named in `linear` without their function."""
-    keras = load_keras()
-
-    def copy(layer: Any) -> Any:
-        config = layer.get_config()
-        return type(layer).from_config(dict(config, activation="linear") if layer.name in linear else config)
-
-    fresh = keras.models.clone_model(functional, clone_function=copy)
-    fresh.set_weights(functional.get_weights())
-    return fresh

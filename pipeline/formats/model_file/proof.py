@@ -40,28 +40,29 @@ class Proof:
         weights: number of the weights, all of them equal to the file's bit by bit.
         samples: number of the samples that both models answered.
         difference: largest absolute difference of an answer.
-        softmax: whether the file answers probabilities, so that the softmax of the imported logits was compared.
+        function: what makes of the imported logits the probabilities that the file answers, which were compared:
+            softmax, sigmoid, or "": the file answers as the imported model does.
         keras_3: the version of Keras 3 that answered for the file; "": tf_keras did.
     """
 
     weights: int
     samples: int
     difference: float
-    softmax: bool
+    function: str
     keras_3: str = ""
 
     def __str__(self) -> str:
         file = f"the file's in Keras {self.keras_3}" if self.keras_3 else "each model in a fresh process"
         answers = f"answers to {self.samples} validation samples, {file}:"
-        if self.softmax:
-            how = f"the softmax of the logits is off by {self.difference:.1e} at most (tolerance {TOLERANCE:g})"
+        if self.function:
+            how = f"the {self.function} of the logits is off by {self.difference:.1e} at most (tolerance {TOLERANCE:g})"
         else:
             how = "all equal" if self.difference == 0 else f"off by {self.difference:.1e} at most"
         return f"{self.weights} of {self.weights} weights equal the file's, read by h5py; {answers} {how}"
 
 
 def prove(
-    scanned: Scanned, folder: Path, samples: Samples, *, softmax: bool, reference: Reference | None = None
+    scanned: Scanned, folder: Path, samples: Samples, *, changed: bool, reference: Reference | None = None
 ) -> Proof:
     """Compare a stored model with the file that it was imported from; to be called in a fresh process.
 
@@ -69,16 +70,15 @@ def prove(
         scanned: the file.
         folder: the artifact with the imported model (`formats/keras_file.py`).
         samples: raw values.
-        softmax: whether some output of the file's model ends in one that was cut off.
+        changed: whether some output of the file's model was made logits of, see `endings`.
         reference: what Keras 3 answers to the samples, where the file is of Keras 3.
 
     Raises:
         RunError: they differ.
     """
     import numpy as np
-    import tensorflow as tf
 
-    from pipeline.formats import ends, keras_file
+    from pipeline.formats import endings, ends, keras_file
     from pipeline.formats.model_file import load
 
     imported, spec = keras_file.read(folder)
@@ -86,7 +86,9 @@ def prove(
     whole = load.whole(scanned)
     file = load.arranged(scanned.path, whole, spec)
     given = spec.named(samples)
-    cut = load.softmaxed(file, spec) if softmax else (False,) * len(spec.heads)
+    plain = endings.Ending("", single=False)
+    kinds = endings.found(file, spec) if changed else (plain,) * len(spec.heads)
+    functions = " and ".join(dict.fromkeys(ending.function for ending in kinds if ending.function))
     found = [one.numpy() for one in ends.call(imported, spec, given)]
     if reference is None:
         wanted = [one.numpy() for one in ends.call(file, spec, given)]
@@ -94,11 +96,11 @@ def prove(
         places = [whole.output_names.index(head.name) for head in spec.heads] if len(spec.heads) > 1 else [0]
         wanted = [reference.samples[place] for place in places]
     worst, off = 0.0, False
-    for taken_off, one, other in zip(cut, found, wanted, strict=True):
-        same = tf.nn.softmax(one).numpy() if taken_off else one
+    for ending, one, other in zip(kinds, found, wanted, strict=True):
+        same = ending.of_file(one)
         difference = float(np.abs(same - other).max())
         worst = float(np.max([worst, difference]))  # the largest of what may be NaN is NaN
-        if taken_off:
+        if ending.function:
             off |= not difference <= TOLERANCE
         elif reference:
             off |= not agreement.difference(same, other) <= TOLERANCE
@@ -107,12 +109,12 @@ def prove(
     if off:
         raise RunError(
             f"the model imported from {scanned.path} does not answer as the file does",
-            expected=f"{'softmax of its logits' if softmax else 'answers'} within {TOLERANCE:g}"
-            if softmax or reference else "the same answers",
+            expected=f"{f'{functions} of its logits' if functions else 'answers'} within {TOLERANCE:g}"
+            if functions or reference else "the same answers",
             found=f"a difference of {worst:.3g} in {count(samples)} samples",
             todo="report this model; a layer that answers differently each time cannot be proven",
         )  # fmt: skip
-    return Proof(weights, count(samples), worst, softmax, reference.version if reference else "")
+    return Proof(weights, count(samples), worst, functions, reference.version if reference else "")
 
 
 def require_equal_weights(scanned: Scanned, model: Any) -> int:

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.errors import InputError, ModelmillError, RunError
 from pipeline.files import write_json
-from pipeline.formats import custom_code, keras_file, meaningful_line
+from pipeline.formats import custom_code, endings, keras_file, meaningful_line
 from pipeline.formats.keras_config import MODELS, shown, without_compiling
 from pipeline.formats.model_file import importing
 from pipeline.formats.model_file.proof import TOLERANCE, Proof
@@ -199,6 +199,8 @@ def _require_ends(model: PlainModel, path: Path, spec: Spec) -> None:
     said = [", ".join(f"{end.dtype.name} {list(end.shape)}" for end in side) or "nothing" for side in ends]
     wanted = [(None, *spec.input.shape)], [(None, *spec.head.shape)]
     found = [[tuple(end.shape) for end in side if end.dtype.name == "float32"] for side in ends]
+    if len(found[1]) == 1 and endings.single(spec.head, found[1][0]):
+        found[1] = list(wanted[1])
     if found != [list(side) for side in wanted] or [len(side) for side in ends] != [1, 1]:
         raise InputError(
             f"the SavedModel {path} is not a model for this data",
@@ -213,6 +215,8 @@ def _store(
     copy: Path, path: Path, spec: Spec, samples: np.ndarray, folder: Path, stage: str
 ) -> tuple[tuple[str, ...], np.ndarray, Model]:
     """Write a graph as an artifact; runs in the child."""
+    import tensorflow as tf
+
     graph = _function(copy, path)
     _require_ends(graph, path, spec)
     kernels = [weight.numpy() for weight in graph.variables if len(weight.shape) >= 2]
@@ -222,15 +226,16 @@ def _store(
             found=f"{len(graph.variables)} variables", todo="save it before its weights are frozen into the graph",
         )  # fmt: skip
     starts = range(0, len(samples), _BATCH)
-    answers = np.concatenate([graph(samples[start : start + _BATCH]).numpy() for start in starts])
+    answers = np.concatenate([graph.raw(tf.constant(samples[at : at + _BATCH])).numpy() for at in starts])
     if wrong := int((~np.isfinite(answers)).any(axis=1).sum()):
         raise InputError(
             f"the SavedModel {path} answers what is no number", expected="finite answers",
             found=f"NaN or infinite answers to {wrong} of {len(answers)} samples",
             todo="look at what it was trained on: it gets the raw values of the data",
         )  # fmt: skip
-    inside = spec.head.task == "classification" and answers.min() >= 0 and answers.max() <= 1
-    probabilities = bool(inside and np.abs(answers.sum(axis=1) - 1).max() < _SUM)
+    inside = bool(spec.head.classes) and answers.min() >= 0 and answers.max() <= 1
+    sides = spec.head.task == "multilabel" or endings.single(spec.head, answers.shape)
+    probabilities = bool(inside and (sides or np.abs(answers.sum(axis=1) - 1).max() < _SUM))
     if inside and not probabilities:
         raise InputError(
             f"the SavedModel {path} answers in [0, 1], but no probabilities of classes that exclude each other",
@@ -239,18 +244,25 @@ def _store(
             todo="export it without its last function",
         )  # fmt: skip
     notes = []
-    if probabilities:
+    if probabilities and sides:
+        notes.append(
+            f"it answers probabilities, from 0 to 1 on all {len(samples)} samples: their log-odds serve as logits, of "
+            f"{LEAST:g} to 1 - {LEAST:g}; int8 files suffer from it: better export the model without its sigmoid"
+        )
+    elif probabilities:
         notes.append(
             f"it answers probabilities, from 0 to 1 with the sum 1 on all {len(samples)} samples: their logarithm "
             f"serves as logits, those under {LEAST:g} taken as {LEAST:g}; int8 files suffer from it: better export the "
             "model without its softmax"
         )
-        answers = np.log(np.maximum(answers, np.float32(LEAST)))
     target = folder / MODEL
     target.mkdir()
     shutil.copyfile(copy / folders.GRAPH, target / folders.GRAPH)
     shutil.copytree(copy / folders.VARIABLES, target / folders.VARIABLES)
     write_json(folder / keras_file.SPEC, {**spec.to_json(), PROBABILITIES: probabilities})
+    model, _ = keras_file.read(folder)
+    starts = range(0, len(samples), _BATCH)
+    answers = np.concatenate([model(samples[at : at + _BATCH]).numpy() for at in starts])
     return tuple(notes), answers, _described(graph, kernels, stage)
 
 
@@ -288,17 +300,21 @@ def _prove(folder: Path, path: Path, samples: np.ndarray, logits: np.ndarray) ->
             found=f"{sum((found - held).values())} other weights, answers off by {difference:.3g}",
             todo="report this model; a graph that answers differently each time cannot be proven",
         )  # fmt: skip
-    return Proof(sum(found.values()), len(samples), difference, softmax=False)
+    return Proof(sum(found.values()), len(samples), difference, function="")
 
 
 def _compare(copy: Path, path: Path, folder: Path, samples: np.ndarray) -> str:
     """Hold an imported Keras model to the answers of the graph that lay beside it; returns what came of it."""
-    import tensorflow as tf
-
-    model, _ = keras_file.read(folder)
+    model, spec = keras_file.read(folder)
     logits = model(samples, training=False).numpy()
+    # the function that was taken off is still in the graph
+    ways = [logits]
+    if spec.head.classes:
+        ways = [endings.Ending(function, single=False).of_file(logits) for function in ("", "softmax", "sigmoid")]
+    if endings.single(spec.head, (None, 1)):
+        ways += [endings.Ending(function, single=True).of_file(logits) for function in ("", "sigmoid")]
     try:
-        wanted = _run(_function(copy, path), samples, logits.shape)
+        wanted = _run(_function(copy, path), samples, [answers.shape for answers in ways])
     except InputError as error:
         return f"the graph in {path} was not run, and its answers are not compared: {error.found}"
     except (MemoryError, OSError):
@@ -306,8 +322,7 @@ def _compare(copy: Path, path: Path, folder: Path, samples: np.ndarray) -> str:
     except Exception as error:  # noqa: BLE001 - of a signature that takes or answers something else than its layers
         why = shown(meaningful_line(error), 300)
         return f"the graph in {path} was not run, and its answers are not compared: {why}"
-    found = min((logits, tf.nn.softmax(logits).numpy()), key=lambda one: float(np.abs(one - wanted).max()))
-    difference = float(np.abs(found - wanted).max())
+    difference = min(float(np.abs(one - wanted).max()) for one in ways if one.shape == wanted.shape)
     bound = TOLERANCE * max(1.0, float(np.abs(wanted).max()))
     if not difference <= bound:
         raise RunError(
@@ -318,8 +333,8 @@ def _compare(copy: Path, path: Path, folder: Path, samples: np.ndarray) -> str:
     return f"the graph in {path} gives the same {len(samples)} answers, off by {difference:.1e} at most"
 
 
-def _run(graph: PlainModel, samples: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return what a graph answers to raw samples in its signature's type, numbers of the shape given.
+def _run(graph: PlainModel, samples: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """Return what a graph answers to raw samples in its signature's type, numbers of one of the shapes given.
 
     Raises:
         ValueError: it takes several inputs, or other values than these; or it answers something else.
@@ -331,6 +346,8 @@ def _run(graph: PlainModel, samples: np.ndarray, shape: tuple[int, ...]) -> np.n
     if not np.array_equal(given.numpy(), samples):
         raise ValueError(f"its signature takes {end.dtype.name}, which the samples are not")
     answers: np.ndarray = graph.raw(given).numpy()
-    if answers.shape != shape or answers.dtype.kind not in "fiu":
-        raise ValueError(f"its signature answers {answers.dtype.name} {list(answers.shape)}, its layers {list(shape)}")
+    if answers.shape not in shapes or answers.dtype.kind not in "fiu":
+        raise ValueError(
+            f"its signature answers {answers.dtype.name} {list(answers.shape)}, its layers {list(shapes[0])}"
+        )
     return answers

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pipeline.formats.endings import HALVES, single
 from pipeline.legacy_keras import load as load_keras
+
+if TYPE_CHECKING:
+    from pipeline.predictor import Head
 
 MODEL = "model.saved_model"
 # key of spec.json: whether the graph answers probabilities
@@ -19,12 +23,14 @@ LEAST = 1e-7
 class PlainModel:
     """What a stage's Keras model is to all that only calls it.
 
+    Where probabilities are of one label each, or of the second of two classes, their log-odds are the logits.
+
     Attributes:
         variables: the weights that the signature reads.
         function: the signature `serving_default`, from its input's name to its output's.
     """
 
-    def __init__(self, folder: Path, *, probabilities: bool) -> None:
+    def __init__(self, folder: Path, *, probabilities: bool, head: Head | None = None) -> None:
         load_keras()
         import tensorflow as tf
 
@@ -32,6 +38,10 @@ class PlainModel:
         self.function: Any = self._loaded.signatures[SIGNATURE]
         self.variables: tuple[Any, ...] = tuple(self.function.variables)
         self._probabilities = probabilities
+        shapes = [tuple(end.shape) for end in self.function.structured_outputs.values()]
+        self._single = head is not None and single(head, shapes[0])
+        # what each output is a probability of by itself
+        self._sides = self._single or (head is not None and head.task == "multilabel")
 
     def __call__(self, samples: Any, training: bool = False) -> Any:
         """Return the logits float32 [n, classes] of raw samples float32 [n, *input_shape].
@@ -43,7 +53,10 @@ class PlainModel:
         import tensorflow as tf
 
         answers = self.raw(tf.convert_to_tensor(samples, tf.float32))
-        return tf.math.log(tf.maximum(answers, LEAST)) if self._probabilities else answers
+        if self._probabilities:
+            there = tf.math.log(tf.maximum(answers, LEAST))
+            answers = there - tf.math.log(tf.maximum(1 - answers, LEAST)) if self._sides else there
+        return answers * tf.constant(HALVES) if self._single else answers
 
     def raw(self, samples: Any) -> Any:
         """Return what the graph itself answers."""

@@ -71,6 +71,6 @@ def test_order_is_kept_when_the_buffer_is_zero_and_near_when_it_is_small() -> No
 
 
 def test_evaluation_is_in_order_and_never_augmented() -> None:
-    found = list(batches.evaluation(PART, DataConfig(augment=AUGMENT), batch_size=4).as_numpy_iterator())
+    found = list(batches.evaluation(PART, SPEC, DataConfig(augment=AUGMENT), batch_size=4).as_numpy_iterator())
     assert np.array_equal(np.concatenate([x for x, _ in found]), PART.x)
     assert _labels(found) == list(range(10))

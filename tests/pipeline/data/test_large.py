@@ -51,7 +51,7 @@ def test_batches_from_the_disk_are_those_from_memory(both: tuple[Splits, Splits]
         training = batches.training(
             splits.train, splits.spec, config, batch_size=256, seed=1, first_epoch=0, last_epoch=2
         )
-        evaluation = batches.evaluation(splits.validation, config, batch_size=100)
+        evaluation = batches.evaluation(splits.validation, splits.spec, config, batch_size=100)
         return [x.numpy() for x, _ in training], [x.numpy() for x, _ in evaluation]
 
     for one, other in zip(map(read, both[:1]), map(read, both[1:]), strict=True):
@@ -97,3 +97,24 @@ def test_calibration_samples_are_as_many_as_fit_and_that_is_said(tmp_path: Path)
     splits = divide(source, DataConfig())
     assert len(splits.calibration) == 50
     assert "50 of 100 calibration samples are used: more would not fit into memory" in splits.notes
+
+
+@pytest.mark.parametrize("task", ["reconstruction", "anomaly"])
+def test_what_gives_samples_back_learns_the_same_from_the_disk(task: str, tmp_path: Path) -> None:
+    small, large = DataConfig.model_validate({"task": task, "memory_mb": 1}), DataConfig.model_validate({"task": task})
+    if task == "anomaly":
+        small, large = (one.model_copy(update={"anomaly": ("c",)}) for one in (small, large))
+    source = _source(tmp_path)
+
+    def read(config: DataConfig) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        splits = divide(source, config)
+        training = batches.training(
+            splits.train, splits.spec, config, batch_size=256, seed=1, first_epoch=0, last_epoch=1
+        )
+        evaluation = batches.evaluation(splits.validation, splits.spec, config, batch_size=100)
+        return [y.numpy() for _, y in training], [y.numpy() for _, y in evaluation]
+
+    for one, other in zip(read(small), read(large), strict=True):
+        assert len(one) == len(other)
+        assert all(np.array_equal(batch, again) for batch, again in zip(one, other, strict=True))
+        assert all(0 <= batch.min() < batch.max() <= 1 for batch in one)

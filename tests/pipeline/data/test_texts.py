@@ -94,3 +94,18 @@ def test_texts_that_cannot_be_used_are_refused(
         data.load(write(x, keys))
     assert what in caught.value.what
     assert found in caught.value.found
+
+
+def test_recipe_says_what_a_word_is(write: Callable[..., DataConfig]) -> None:
+    chosen = TextConfig(vocabulary=9, length=4, standardize="none", split="punctuation", digits="shape")
+    found = data.load(write(np.array([f"Pay {place}!" for place in range(60)]), {"text": chosen}))
+    vectorizer = found.spec.input.vectorizer
+    assert vectorizer is not None
+    assert set(vectorizer.words) == {"Pay", "0", "00", "!"}
+    assert vectorizer.rules == chosen.rules
+
+
+@pytest.mark.parametrize("standardize", ["lower_and_strip_punctuation", "strip_punctuation"])
+def test_splitting_at_marks_that_are_taken_away_is_refused(standardize: Any) -> None:
+    with pytest.raises(ValueError, match=f"split is punctuation, which standardize {standardize} takes away"):
+        TextConfig(split="punctuation", standardize=standardize)

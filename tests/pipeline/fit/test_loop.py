@@ -18,8 +18,8 @@ from pipeline.events import Event, Note, Progress
 from pipeline.fit import loop as fitting
 from pipeline.fit.config import FitConfig
 from pipeline.fit.loop import History, fit
+from pipeline.fit.losses import cross_entropy
 from pipeline.fit.random import controlled
-from pipeline.fit.tasks import cross_entropy
 from pipeline.legacy_keras import load as load_keras
 from pipeline.predictor import classifier
 

@@ -8,7 +8,7 @@ import pytest
 
 import models
 from pipeline.compress.distillation import Teaching, taught
-from pipeline.fit.tasks import cross_entropy
+from pipeline.fit.losses import cross_entropy
 from pipeline.legacy_keras import load as load_keras
 from tests.pipeline.fit.test_loop import SPEC, SPLITS, _cnn, _fit, _killed_after, _model, _same
 

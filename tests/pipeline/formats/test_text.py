@@ -11,6 +11,7 @@ import pytest
 from pipeline.formats import onnx, tflite, vocabulary_file
 from pipeline.isolate import Child
 from pipeline.predictor import FormatError
+from pipeline.vectorizer import Rules, learned
 from tests import texts
 from tests.pipeline.formats import text, tiny
 from tests.pipeline.formats.conftest import Exported
@@ -25,6 +26,15 @@ def written(converter: Child, tmp_path_factory: pytest.TempPathFactory) -> Expor
 def test_saved_model_takes_strings_and_answers_as_keras_does_of_their_ids(converter: Child, written: Exported) -> None:
     found = converter.call(text.predict_saved_model, written.folder / "saved_model", text.SAMPLES)
     assert np.abs(found["logits"] - written.logits).max() < 1e-5
+
+
+def test_saved_model_makes_words_of_strings_by_the_rules_of_the_data(converter: Child, tmp_path: Path) -> None:
+    rules = Rules("lower", "punctuation", "shape")
+    spec = text.spec_of(learned(texts.pieces()[0], texts.VOCABULARY, texts.WORDS, rules))
+    converter.call(text.write_saved_model, tmp_path / "ruled", spec)
+    found = converter.call(text.predict_saved_model, tmp_path / "ruled", text.SAMPLES)["logits"]
+    assert np.abs(found - converter.call(text.logits_of_ids, spec)).max() < 1e-5
+    assert np.abs(found - converter.call(text.logits_of_ids, text.SPEC)).max() > 1e-2
 
 
 @pytest.mark.parametrize("name", ["float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx"])
@@ -86,6 +96,21 @@ def test_vocabulary_has_the_id_of_a_word_as_its_line_and_json_says_the_rest(tmp_
     known = [ids.get(word, described["unknown_id"]) for word in plain.lower().split()][: described["length"]]
     known += [described["padding_id"]] * (described["length"] - len(known))
     assert known == vectorizer.ids([sample])[0].tolist()
+
+
+def test_json_beside_the_vocabulary_tells_rules_that_keras_has_no_option_for(tmp_path: Path) -> None:
+    vectorizer = learned(texts.pieces()[0], 50, 6, Rules("lower", "punctuation", "shape"))
+    vocabulary_file.write(text.spec_of(vectorizer), tmp_path)
+    described = json.loads((tmp_path / "text.tokens.json").read_text())
+    assert (described["standardize"], described["split"], described["digits"]) == ("lower", "punctuation", "shape")
+    assert "keras" not in described
+    lower, digits, marks = described["steps"][:3]
+    assert "lower case" in lower
+    assert digits == "each digit 0 to 9 becomes a 0"
+    assert marks.startswith("each of these characters gets a space before and behind it: !")
+    assert not any("removed" in step for step in described["steps"])
+    vocabulary_file.write(text.spec_of(learned(texts.pieces()[0], 50, 6, Rules("none"))), tmp_path)
+    assert json.loads((tmp_path / "text.tokens.json").read_text())["keras"]["standardize"] is None
 
 
 def test_nothing_lies_beside_files_of_numbers(tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def write_all(folder: Path) -> np.ndarray:
     return logits
 
 
+def logits_of_ids(spec: Spec) -> np.ndarray:
+    """Return Keras' logits of the samples, by the token ids of a spec."""
+    logits: np.ndarray = build()(spec.tokens(SAMPLES), training=False).numpy()
+    return logits
+
+
 def predict_saved_model(folder: Path, batch: np.ndarray) -> dict[str, np.ndarray]:
     predictor = saved_model.load(folder, SPEC, 1)
     try:

@@ -228,3 +228,12 @@ def write_integer_ends(folder: Path, path: Path) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     path.write_bytes(converter.convert())
+
+
+def answer_in_tensorflow(path: Path, batch: np.ndarray) -> dict[str, np.ndarray]:
+    """Answer one sample with the interpreter that comes with TensorFlow."""
+    legacy_keras.load()
+    import tensorflow as tf
+
+    found: dict[str, np.ndarray] = tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")(image=batch)
+    return found

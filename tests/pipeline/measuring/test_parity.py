@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.errors import RunError
 from pipeline.measuring import parity
+from pipeline.report import document
 
 
 def test_compare_gives_agreement_and_errors_when_one_of_four_differs() -> None:
@@ -25,6 +26,22 @@ def test_parity_keeps_the_keys_of_the_report_when_written_to_json() -> None:
     assert form["top1_agreement"] == form["top1_agreement_high"] == 1.0
     assert form["top1_agreement_low"] == pytest.approx(0.025 ** (1 / 3))
     assert {"against", "samples", "max_abs_error", "mean_abs_error"} < set(form)
+
+
+def test_several_labels_agree_where_all_of_a_sample_are_answered_alike() -> None:
+    expected = np.array([[2.0, -1.0, 3.0], [1.0, 1.0, -1.0], [-1.0, -2.0, -3.0], [4.0, 4.0, 4.0]])
+    found = expected + 0.5
+    found[0, 1] = 0.1  # the highest is the same, but this label is there now
+    result = parity.compare({"logits": expected}, {"logits": found}, against="train", labels=["logits"])
+    assert result.top1_agreement is None
+    assert result.r2 is None
+    assert result.label_agreement is not None
+    assert result.label_agreement.value == 0.75
+    assert result.max_abs_error == pytest.approx(1.1)
+    assert parity.compare({"logits": expected}, {"logits": found}, against="train").top1_agreement.value == 1  # type: ignore[union-attr]
+    form = result.to_dict()
+    assert form["label_agreement"] == 0.75
+    assert document.Parity.model_validate(form).agreement().value == 0.75
 
 
 def test_compare_fails_when_an_output_is_missing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import pytest
 
 import models
 from pipeline import data
-from pipeline.events import Event
-from pipeline.formats import keras_file
+from pipeline.events import Event, Note
+from pipeline.formats import keras_file, labels
 from pipeline.isolate import Child
 from pipeline.measuring import anatomy, runtimes
 from pipeline.report import document
 from pipeline.report.answers import read_answers
+from pipeline.report.baseline import read_baseline
 from pipeline.report.model import read_models, write_models
 from pipeline.stage import Result
 from pipeline.stages import export, measure
@@ -40,6 +42,9 @@ def test_export_makes_every_planned_file_and_describes_it(exported: Path) -> Non
         assert exported.joinpath(Path(str(artifact.path)).name).exists()
         assert artifact.macs == 64 * 16 + 16 * 10
         assert artifact.sparsity is not None
+        assert (artifact.labels, artifact.beside) == (["labels.txt"], [])
+        assert labels.read(exported / Path(str(artifact.path)).name) == {"": tuple("0123456789")}
+    assert (exported / "labels.txt").read_text("utf-8") == "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"
     assert found["train.tflite.int8"].bytes < found["train.tflite.float32"].bytes  # type: ignore[operator]
 
 
@@ -123,6 +128,29 @@ def test_answers_to_the_test_split_are_kept_with_pictures_of_the_hardest_samples
         assert one.picture == f"stages/measure/examples/{one.index}.png"
         assert (tmp_path / "m" / "examples" / f"{one.index}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "m" / "examples").iterdir())) == len(found.hardest)
+
+
+def test_baseline_is_put_beside_every_model_where_it_is_asked_for(trained: Path, tmp_path: Path) -> None:
+    asked = MEASURE.model_copy(update={"baseline": True})
+    measure.run(job(tmp_path / "m", [], train=trained), data=DATA, measure=asked, serving=None)
+    found = read_baseline(tmp_path / "m")
+    assert found is not None
+    assert (found.name, [one.of for one in found.gains]) == ("logistic regression", ["train.keras"])
+    assert found.metrics["accuracy"].value > 0.9
+    (model,) = read_models(tmp_path / "m")
+    lost = model.metrics["accuracy"].value - found.metrics["accuracy"].value
+    assert found.gains[0].metrics["accuracy"].value == pytest.approx(lost)
+
+
+def test_baseline_that_there_is_none_of_is_left_out_with_a_word(trained: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    several = dataclasses.replace(data.load(DATA).spec, inputs=data.load(DATA).spec.inputs * 2)
+    splits = dataclasses.replace(data.load(DATA), spec=several)
+    measure._put_beside(splits, {}, 100, job(tmp_path / "m", events, train=trained))
+    assert [event.text for event in events if isinstance(event, Note)] == [
+        "measure.baseline is left out: the model has several inputs or outputs"
+    ]
+    assert read_baseline(tmp_path / "m") is None
 
 
 def test_samples_that_are_no_images_have_no_pictures(tmp_path: Path) -> None:

@@ -75,12 +75,12 @@ def test_softmax_that_is_not_at_the_end_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answers", [[[0.2, 0.8]], [[0.0, 1.0]]])
 def test_answers_that_are_probabilities_are_refused(answers: list[list[float]]) -> None:
     with pytest.raises(InputError, match="answers probabilities") as refused:
-        load.require_logits(Path("x.keras"), np.array(answers))
+        load.require_logits(Path("x.keras"), np.array(answers), tiny.SPEC.head)
     assert "without its last function" in refused.value.todo
     load.require_logits(Path("x.keras"), np.array([[-0.1, 0.4]]))
 
 
 def test_answers_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(InputError, match="answers what is no number") as refused:
-        load.require_logits(Path("x.keras"), np.array([[1.0, np.nan], [0.0, 2.0]]))
+        load.require_logits(Path("x.keras"), np.array([[1.0, np.nan], [0.0, 2.0]]), tiny.SPEC.head)
     assert refused.value.found == "NaN or infinite answers to 1 of 2 samples"

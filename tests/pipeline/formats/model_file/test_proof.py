@@ -79,9 +79,9 @@ def test_every_weight_and_answer_is_compared(
     softmax: bool, suffix: str, models: dict[tuple[bool, str], Path], tmp_path: Path
 ) -> None:
     scanned, entry, model = _imported(models[softmax, suffix], tmp_path)
-    found = proof.prove(scanned, entry, SAMPLES, softmax=softmax)
+    found = proof.prove(scanned, entry, SAMPLES, changed=softmax)
     assert found.weights == len(model.weights) == 32
-    assert (found.samples, found.softmax) == (16, softmax)
+    assert (found.samples, found.function) == (16, "softmax" if softmax else "")
     assert found.difference <= (proof.TOLERANCE if softmax else 0)
     assert str(found).startswith("32 of 32 weights equal the file's, read by h5py; answers to 16 validation samples")
     assert ("the softmax of the logits is off by" in str(found)) == softmax
@@ -137,7 +137,7 @@ def test_model_that_answers_otherwise_with_the_same_weights_is_found(
     shutil.rmtree(entry)
     keras_file.write(keras.Model(model.inputs, keras.layers.Rescaling(1.001)(model.output)), SPEC, entry)
     with pytest.raises(RunError, match="does not answer as the file does") as refused:
-        proof.prove(scanned, entry, SAMPLES, softmax=False)
+        proof.prove(scanned, entry, SAMPLES, changed=False)
     assert refused.value.expected == "the same answers"
 
 

@@ -14,6 +14,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.formats import keras_file, saved_model
 from pipeline.formats.model_file.proof import TOLERANCE
 from pipeline.formats.plain import importing
+from pipeline.predictor import Head, Spec
 from tests.end_to_end import model_files
 from tests.pipeline.formats.plain.graphs import graph
 
@@ -21,9 +22,9 @@ SPLITS = data.load(data.DataConfig())
 SPEC, SAMPLES = SPLITS.spec, SPLITS.validation.x
 
 
-def stored(path: Path, folder: Path) -> tuple[Any, tuple[str, ...]]:
+def stored(path: Path, folder: Path, spec: Spec = SPEC) -> tuple[Any, tuple[str, ...]]:
     folder.mkdir()
-    notes, logits, model = importing._store(path, path, SPEC, SAMPLES, folder, "import")
+    notes, logits, model = importing._store(path, path, spec, SAMPLES, folder, "import")
     proof = importing._prove(folder, path, SAMPLES[:8], logits)
     assert (proof.samples, model.parameters) == (8, 650)
     assert model.macs is None
@@ -188,3 +189,27 @@ def test_graph_of_a_recurrent_network_is_not_taken_for_harm(tmp_path: Path) -> N
     keras.Sequential(layers).export(tmp_path / "given")
     graph = importing._function(tmp_path / "given", tmp_path / "given")
     assert len(graph.variables) == 5
+
+
+def test_probability_of_the_second_of_two_classes_becomes_their_log_odds(tmp_path: Path) -> None:
+    legacy_keras.load()
+    import tensorflow as tf
+
+    graph(tmp_path / "given", lambda logits: tf.sigmoid(logits[:, :1]))
+    binary = Spec(SPEC.inputs, (Head("classification", (2,), ("ham", "spam")),))
+    model, notes = stored(tmp_path / "given", tmp_path / "artifact", binary)
+    assert "their log-odds serve as logits" in notes[0]
+    probabilities = model.raw(tf.constant(SAMPLES)).numpy()
+    found = tf.nn.softmax(model(SAMPLES)).numpy()
+    np.testing.assert_allclose(found, np.concatenate([1 - probabilities, probabilities], axis=1), atol=1e-5)
+
+
+def test_probabilities_of_labels_become_their_log_odds(tmp_path: Path) -> None:
+    legacy_keras.load()
+    import tensorflow as tf
+
+    graph(tmp_path / "given", tf.sigmoid)
+    labels = Spec(SPEC.inputs, (Head("multilabel", (10,), SPEC.head.classes),))
+    model, notes = stored(tmp_path / "given", tmp_path / "artifact", labels)
+    assert "their log-odds serve as logits" in notes[0]
+    np.testing.assert_allclose(tf.sigmoid(model(SAMPLES)).numpy(), model.raw(tf.constant(SAMPLES)).numpy(), atol=1e-5)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from pipeline import data
 from pipeline.data import DataConfig, Splits
 from pipeline.data.divide import divide
-from pipeline.data.sources import digits
+from pipeline.data.sources import SOURCES, bundled
 from pipeline.data.sources.source import Source, Target
 from pipeline.data.split import NAMES
 from pipeline.errors import InputError, MissingError
@@ -36,7 +37,7 @@ def test_digits_have_raw_pixels_ten_classes_and_default_sizes(splits: Splits) ->
 def test_no_digit_is_in_two_splits() -> None:
     from pipeline.data.split import split
 
-    parts = split(digits.load(DataConfig(), no_need).targets[""].y, DataConfig().split.shares(), 0)
+    parts = split(bundled.load(DataConfig(), no_need).targets[""].y, DataConfig().split.shares(), 0)
     assert len(np.unique(np.concatenate(list(parts.values())))) == 1797
 
 
@@ -92,16 +93,59 @@ def test_content_hash_is_that_of_the_file_and_imports_nothing_heavy() -> None:
         "sys.exit(bool({'sklearn', 'numpy', 'tensorflow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == hashlib.sha256(digits.files(DataConfig())[0].read_bytes()).hexdigest()
+    assert done.stdout.strip() == hashlib.sha256(bundled.files(DataConfig())[0].read_bytes()).hexdigest()
 
 
 def test_digits_are_missing_with_advice_when_scikit_learn_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(MissingError, match="part of scikit-learn") as missing:
-        digits.files(DataConfig())
+        bundled.files(DataConfig())
     assert (missing.value.found, missing.value.todo) == ("no scikit-learn", "pip install scikit-learn")
 
 
 def test_data_config_survives_a_round_trip() -> None:
     config = DataConfig(split_seed=3, value_range=(0, 9), augment={"flip": "both"}, shuffle_buffer=7)
     assert DataConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_sources_of_the_registry_are_those_of_a_recipe() -> None:
+    assert set(get_args(DataConfig.model_fields["source"].annotation)) == set(SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("source", "shape", "classes"),
+    [
+        ("iris", (150, 4), ("setosa", "versicolor", "virginica")),
+        ("wine", (178, 13), ("class_0", "class_1", "class_2")),
+        ("breast_cancer", (569, 30), ("malignant", "benign")),
+    ],
+)
+def test_tables_are_features_with_the_names_of_their_classes(
+    source: str, shape: tuple[int, ...], classes: tuple[str, ...]
+) -> None:
+    config = DataConfig(source=source)
+    found = bundled.load(config, no_need)
+    assert found.x["features"].shape == shape
+    assert data.input_shapes(config) == {"features": shape[1:]}
+    assert found.targets[""].classes == classes
+    assert sorted(np.unique(found.targets[""].y)) == list(range(len(classes)))
+    assert data.load(config).spec.head.classes == classes
+    assert len(data.content_hash(config)) == 64
+
+
+def test_diabetes_is_a_regression_on_columns_as_they_were_measured() -> None:
+    config = DataConfig(source="diabetes")
+    splits = data.load(config)
+    assert (splits.spec.head.task, splits.spec.head.shape) == ("regression", (1,))
+    assert splits.spec.input.shape == (10,) == data.input_shapes(config)["features"]
+    age = splits.train.x[:, 0]
+    assert (age.min(), age.max()) == (19, 79)  # years, not scikit-learn's share of a norm
+    assert 25 <= splits.train.y.min() < 100 < 250 < splits.train.y.max() <= 346
+    assert [path.name for path in bundled.files(config)] == ["diabetes_data_raw.csv.gz", "diabetes_target.csv.gz"]
+
+
+def test_diabetes_can_be_rebuilt_instead() -> None:
+    config = DataConfig(source="diabetes", task="reconstruction")
+    assert data.load(config).spec.head.task == "reconstruction"
+    with pytest.raises(ValidationError, match="diabetes holds numbers to predict"):
+        DataConfig(source="diabetes", task="classification")

@@ -1,0 +1,44 @@
+"""What a recipe leaves unsaid of its data, and something else tells: the values of its source, or the model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.sources import NUMBERS
+
+
+def written_out(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a recipe's mapping with what its data implies, so that checks, fingerprints and dumped recipes have it.
+
+    The task where a source's values are no classes; and of images the size and colours that the model file takes.
+    """
+    data = document.get("data")
+    if not isinstance(data, dict):
+        return document
+    if data.get("task") is None and data.get("source") in NUMBERS:
+        data = {**data, "task": "regression"}
+    if data.get("source") == "image_folder":
+        data = _as_the_model_has_them(data, document.get("model"))
+    return {**document, "data": data}
+
+
+def _as_the_model_has_them(data: dict[str, Any], model: Any) -> dict[str, Any]:
+    wanted = data.get("image_folder") or {}
+    path = model.get("path") if isinstance(model, dict) else None
+    if not isinstance(wanted, dict) or not isinstance(path, str) or not Path(path).exists():
+        return data
+    if wanted.get("size") is not None and wanted.get("color") is not None:
+        return data
+
+    from pipeline.formats.model_file.shape import image_shape  # what few recipes need, few wait for
+
+    shape = image_shape(Path(path))
+    if shape is None:
+        return data
+    height, width, channels = shape
+    found = {"color": {1: "grayscale", 3: "rgb"}[channels or 0]}
+    size = {} if height is None or width is None else {"size": [height, width]}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    return {**data, "image_folder": {**size, **found, **given}}

@@ -1,0 +1,163 @@
+"""`cv.json` as types, and `cv.html`: what the folds of a cross-validation say together. Keys only ever get added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.config import Frozen
+from pipeline.files import write_json
+from pipeline.report import words
+
+JSON, PAGE = "cv.json", "cv.html"
+METHOD = "corrected resampled t, Nadeau and Bengio 2003, with variance (1/k + 1/(k-1)) s^2"
+WARNING = (
+    "The folds share training data, so their results are not independent and no exact interval exists: read the "
+    "standard deviation and the range. The interval is the corrected one of Nadeau and Bengio (2003): an "
+    "approximation, and symmetric about the mean, so it may reach beyond what a metric can be."
+)
+
+
+class Limits(Frozen):
+    """The corrected 95 % limits of the mean; see `Folds.method`."""
+
+    low: float
+    high: float
+
+
+class Spread(Frozen):
+    """One figure over the folds: `values` has one a fold; `low` and `high` are the least and the largest of them.
+
+    `deviation` is the sample standard deviation. `interval` is null where all folds agree, which proves nothing.
+    """
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+    values: list[float]
+    interval: Limits | None
+
+
+class Stage(Frozen):
+    """A stage's Keras model on the folds' test splits.
+
+    `metrics` are those that all folds have. `differences` are its metrics less those of the first stage's model on the
+    same fold, so on the same samples; empty for the first. `variant` is "" or "alone", as in report.json.
+    """
+
+    stage: str
+    variant: str = ""
+    metrics: dict[str, Spread]
+    differences: dict[str, Spread] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage} ({self.variant})" if self.variant else self.stage
+
+
+class Fold(Frozen):
+    """One fold, counted from 1, and the folder of its run; `reused`: nothing had to be made."""
+
+    fold: int
+    folder: str
+    test_samples: int
+    reused: bool
+
+
+class Folds(Frozen):
+    """The whole of `cv.json`.
+
+    `by` says what stayed together, as data.split.by. `judged_by` names the metrics that matter, one for each output of
+    the model; `against` is the stage that differences are to. `apart` counts the samples of a test split that the data
+    source itself has: they are in no fold. `settings` is the recipe with every default, before it was divided.
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    modelmill: str
+    recipe: str
+    seed: int
+    by: str
+    judged_by: list[str]
+    against: str
+    apart: int
+    notes: list[str]
+    method: str = METHOD
+    folds: list[Fold]
+    stages: list[Stage]
+    settings: dict[str, Any] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
+
+    def others(self) -> list[str]:
+        """Return the metrics besides those that matter; what is of one class alone is left to cv.json."""
+        found = dict.fromkeys(name for stage in self.stages for name in stage.metrics)
+        return [name for name in found if name not in self.judged_by and "." not in name]
+
+    def title(self) -> str:
+        """Return what was done, in a line."""
+        samples = sum(fold.test_samples for fold in self.folds)
+        return f"{self.recipe}: {len(self.folds)} folds of {words.number(samples)} samples, {self.by}"
+
+    def remarks(self) -> list[str]:
+        """Return what a reader has to know, in sentences."""
+        return [WARNING, *self.notes]
+
+
+def mean(name: str, one: Spread) -> str:
+    """Return "97.2 % ± 0.4": the mean and the standard deviation."""
+    return f"{words.metric(name, one.mean)} ± {deviation(name, one)}"
+
+
+def deviation(name: str, one: Spread) -> str:
+    """Return the standard deviation, without a unit."""
+    return words.metric(name, one.deviation).removesuffix(" %")
+
+
+def span(name: str, low: float, high: float) -> str:
+    """Return "96.8 to 97.9"."""
+    return f"{words.metric(name, low).removesuffix(' %')} to {words.metric(name, high).removesuffix(' %')}"
+
+
+def interval(name: str, one: Spread) -> str:
+    """Return the corrected limits; "-" where all folds agree."""
+    return span(name, one.interval.low, one.interval.high) if one.interval else "-"
+
+
+def change(name: str, one: Spread) -> str:
+    """Return the mean of a difference with its sign; shares in points."""
+    value = words.metric(name, one.mean)
+    sign = "" if value.startswith("-") else "+"
+    return f"{sign}{value.removesuffix(' %')}{' points' if value.endswith('%') else ''}"
+
+
+def each(name: str, one: Spread, most: int | None = None) -> str:
+    """Return the folds' values in their order, at most `most` of them."""
+    shown = [words.metric(name, value).removesuffix(" %") for value in one.values[:most]]
+    return ", ".join(shown) + (", ..." if len(shown) < len(one.values) else "")
+
+
+def dots(stages: Sequence[Stage], name: str) -> Mapping[str, list[float]]:
+    """Return stage -> the places of its folds' values, 0 to 100, on one scale for all."""
+    found = {stage.name: stage.metrics[name] for stage in stages if name in stage.metrics}
+    low, high = min(one.low for one in found.values()), max(one.high for one in found.values())
+    width = high - low or 1.0
+    return {stage: [round(100 * (value - low) / width, 2) for value in one.values] for stage, one in found.items()}
+
+
+def write(found: Folds, folder: Path) -> None:
+    """Write cv.html, then cv.json."""
+    from pipeline.report import folds
+    from pipeline.report.page import templates
+
+    beside = folder / f".{PAGE}"
+    beside.write_text(templates().get_template("folds.html").render(found=found, folds=folds, words=words), "utf-8")
+    beside.replace(folder / PAGE)
+    write_json(folder / JSON, found.model_dump(mode="json", by_alias=True))
+
+
+def read(folder: Path) -> Folds:
+    """Return what `write` wrote."""
+    return Folds.model_validate_json((folder / JSON).read_bytes())

@@ -1,0 +1,52 @@
+"""Mean, deviation and the corrected interval of folds, against NumPy and SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipeline.spread import differences, spread, spreads
+
+VALUES = (0.91, 0.94, 0.89, 0.95, 0.93)
+
+
+def test_mean_deviation_and_range_are_those_of_the_sample() -> None:
+    found = spread(VALUES)
+    assert found.values == VALUES
+    assert found.mean == pytest.approx(np.mean(VALUES))
+    assert found.deviation == pytest.approx(np.std(VALUES, ddof=1))
+    assert (found.low, found.high) == (0.89, 0.95)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10])
+def test_interval_is_that_of_nadeau_and_bengio(count: int) -> None:
+    values = np.random.default_rng(count).uniform(0.8, 1, count)
+    found = spread(values.tolist())
+    assert found.interval is not None
+    scale = np.sqrt((1 / count + 1 / (count - 1)) * np.var(values, ddof=1))
+    expected = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=scale)
+    assert found.interval == pytest.approx(expected, abs=1e-6)
+    plain = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=values.std(ddof=1) / np.sqrt(count))
+    assert found.interval[0] < plain[0]  # wider than if the folds were independent
+    assert found.interval[1] > plain[1]
+
+
+def test_folds_that_agree_have_no_interval() -> None:
+    found = spread([1.0, 1.0, 1.0])
+    assert (found.mean, found.deviation, found.interval) == (1.0, 0.0, None)
+
+
+def test_figures_that_a_fold_lacks_are_left_out() -> None:
+    assert set(spreads([{"a": 1.0, "b": 2.0}, {"a": 3.0}])) == {"a"}
+    assert set(spreads([{"a": 1.0}, {"a": 3.0, "b": 2.0}])) == {"a"}
+
+
+def test_differences_are_taken_fold_by_fold() -> None:
+    before = [{"a": 0.9, "b": 1.0}, {"a": 0.5, "b": 1.0}, {"a": 0.7}]
+    after = [{"a": 0.8}, {"a": 0.4}, {"a": 0.7}]
+    found = differences(after, before)
+    assert set(found) == {"a"}
+    assert found["a"].values == pytest.approx((-0.1, -0.1, 0.0))
+    # paired: the folds differ much more than what was lost in them
+    assert found["a"].deviation < spreads(after)["a"].deviation / 3

@@ -13,7 +13,7 @@ from pipeline.data.sources import SOURCES
 __all__ = ["DataConfig", "Split", "Splits", "TextConfig", "content_hash", "decoded", "input_shapes", "load", "own_test"]
 
 # what is done with samples after they were decoded
-_LATER = frozenset({"split", "split_seed", "value_range", "text", "augment", "shuffle_buffer"})
+_LATER = frozenset({"split", "split_seed", "value_range", "text", "augment", "shuffle_buffer", "metric"})
 
 
 def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:

@@ -106,12 +106,6 @@ class DataConfig(Frozen):
         description="what models are judged by: accuracy f1 roc_auc top_5_accuracy r2 mae ..., f1.CLASS of one class; "
         "null: accuracy, of several labels f1, of values r2, of anomalies roc_auc",
     )
-    metric: str | None = Field(
-        default=None,
-        min_length=1,
-        description="what models are judged by: accuracy f1 roc_auc top_5_accuracy r2 mae ..., f1.CLASS of one class; "
-        "null: accuracy, of several labels f1, of values r2, of anomalies roc_auc",
-    )
     split_seed: int = Field(
         default=0, ge=0, description="decides which sample goes into which split; the run's seed does not"
     )

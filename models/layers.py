@@ -51,11 +51,14 @@ def kernel(config: LayerConfig, seed: int) -> dict[str, Any]:
 
 
 def begin(spec: Spec) -> tuple[Any, Any]:
-    """Return the input of raw values and the same scaled to [0, 1]."""
+    """Return the input of raw values and the same scaled to [0, 1], each column of a table by its own range."""
     keras = load_keras()
-    low, high = spec.input.value_range
+    low, high = spec.input.bounds
     raw = keras.Input(spec.input.shape, name=spec.input.name, dtype="float32")
-    return raw, keras.layers.Rescaling(1 / (high - low), offset=-low / (high - low), name="rescaling")(raw)
+    scale, offset = 1 / (high - low), -low / (high - low)
+    if spec.input.column_ranges:  # as a config can hold them
+        scale, offset = scale.tolist(), offset.tolist()
+    return raw, keras.layers.Rescaling(scale, offset=offset, name="rescaling")(raw)
 
 
 def begin_text(spec: Spec, width: int, seed: int) -> tuple[Any, Any]:

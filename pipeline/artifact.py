@@ -195,5 +195,6 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         runs = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
         if str(run.absolute()) not in runs:
+            path.parent.mkdir(parents=True, exist_ok=True)  # decoded data is referred to before anything is stored
             with path.open("a", encoding="utf-8") as file:
                 file.write(f"{run.absolute()}\n")

@@ -8,7 +8,6 @@ of each stage.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from pipeline import machine, spread
 from pipeline.data.split import By
 from pipeline.errors import InputError
-from pipeline.predictor import Spec
 from pipeline.recipe import Recipe, check
 from pipeline.report import folds as document
+from pipeline.report.quality import CHANGES
 from pipeline.run import STAGES
-from pipeline.stages import MODELS
 
 if TYPE_CHECKING:
     from pipeline.report.document import Report
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 FEWEST, MOST = 2, 100
 # what is kept of a recipe's section measure: the rest is of files and their latency
 _MEASURE = ("threads", "batch_size", "resamples", "deadline_s", "memory_mb")
-# how metrics end that compare two models of a run
-_COMPARED = ("_drop", "_drop_against_previous", "_gain_by_teaching")
 
 
 def fold_recipes(recipe: Recipe, count: int, by: str | None = None) -> list[Recipe]:
@@ -105,7 +101,7 @@ def together(
         recipe=recipe.name,
         seed=recipe.seed,
         by=divided[0].data.split.by,
-        judged_by=judged_by(folders[0], divided[0]),
+        judged_by=reports[0].models[0].judged,
         against=against,
         apart=apart,
         notes=notes(recipe, apart),
@@ -138,17 +134,11 @@ def notes(recipe: Recipe, apart: int) -> list[str]:
     return found
 
 
-def judged_by(folder: Path, recipe: Recipe) -> list[str]:
-    """Return the metrics that matter, one for each head, from the first model of a run."""
-    first = next(name for name in recipe.stages() if name in MODELS)
-    fields = json.loads((folder / "stages" / first / "spec.json").read_text(encoding="utf-8"))
-    return [head.metric for head in Spec.from_json(fields).heads]
-
-
 def _figures(models: Sequence[Model], name: str) -> dict[str, float]:
     """Return the metrics of a run's model on its fold, without those that compare it with another."""
     (model,) = [model for model in models if model.name == name]
-    return {metric: one.value for metric, one in model.metrics.items() if not metric.endswith(_COMPARED)}
+    compared = {f"{key}_{change}" for key in model.judged for change in CHANGES}
+    return {key: one.value for key, one in model.metrics.items() if key not in compared}
 
 
 def _documented(found: Mapping[str, spread.Spread]) -> dict[str, document.Spread]:

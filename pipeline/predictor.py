@@ -56,12 +56,26 @@ class Input:
         shape: of one sample, without the batch dimension.
         value_range: lowest and highest raw value; the model scales it itself. Of a text, its token ids.
         vectorizer: of a text, which a SavedModel takes as a string; all else takes token ids, of the shape (length,).
+        columns: what the numbers of a row are, of a table; else empty. COLUMN=CATEGORY is 1 in the rows of a category.
+        column_ranges: lowest and highest raw value of each column, where the model scales each by its own; else empty.
     """
 
     name: str
     shape: tuple[int, ...]
     value_range: tuple[float, float]
     vectorizer: Vectorizer | None = None
+    columns: tuple[str, ...] = ()
+    column_ranges: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def bounds(self) -> tuple[Any, Any]:
+        """The raw values that a model of ours scales to 0 and to 1: floats, or float64 [columns]."""
+        if not self.column_ranges:
+            return self.value_range
+        import numpy as np
+
+        low, high = np.array(self.column_ranges).T
+        return low, high
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
@@ -194,7 +208,14 @@ class Spec:
     def from_json(fields: Mapping[str, Any]) -> Spec:
         """Return the spec that `to_json` gave, read from JSON."""
         inputs = [
-            Input(one["name"], tuple(one["shape"]), tuple(one["value_range"]), _vectorizer(one.get("vectorizer")))
+            Input(
+                one["name"],
+                tuple(one["shape"]),
+                tuple(one["value_range"]),
+                _vectorizer(one.get("vectorizer")),
+                tuple(one.get("columns", ())),
+                tuple(map(tuple, one.get("column_ranges", ()))),
+            )
             for one in fields["inputs"]
         ]
         listed = ("shape", "classes", "mean", "deviation")

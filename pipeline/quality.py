@@ -66,7 +66,7 @@ def scores(one: Input, x: Stored, reconstructed: np.ndarray) -> np.ndarray:
         x: raw values [n, *shape]; read piece by piece where they are on the disk.
         reconstructed: [n, *shape] in [0, 1].
     """
-    low, high = one.value_range
+    low, high = one.bounds
     found = np.empty(len(reconstructed))
     for start in range(0, len(found), _PIECE):
         piece = slice(start, start + _PIECE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,11 @@ class Rows:
     Another process that gets one opens the file itself.
 
     Args:
-        array: [all, *shape] of any type; mapped from a file, for other processes and for data larger than memory.
+        array: [all, *shape] of any type; mapped from files, for other processes and for data larger than memory.
         positions: of these samples in it, int64 [n].
     """
 
-    def __init__(self, array: np.ndarray, positions: np.ndarray) -> None:
+    def __init__(self, array: np.ndarray | Joined, positions: np.ndarray) -> None:
         self._array, self._positions = array, positions
 
     @property
@@ -66,6 +66,8 @@ class Rows:
         import numpy as np
 
         array = self._array
+        if isinstance(array, Joined):
+            return Rows, (array, self._positions)
         assert isinstance(array, np.memmap), "only what is in a file can be opened by another process"
         return _opened, (Path(str(array.filename)), array.dtype, array.shape, array.offset, self._positions)
 
@@ -74,3 +76,58 @@ def _opened(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, positio
     import numpy as np
 
     return Rows(np.memmap(path, dtype, "r", offset, shape), positions)
+
+
+class Joined:
+    """Memory-mapped arrays one behind the other, [n, *shape]; `joined[index]` reads, as numpy's indexing would.
+
+    Args:
+        parts: arrays that are alike but for their lengths.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = parts
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self._parts[0].shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._parts[0].dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._parts[0].ndim
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        import numpy as np
+
+        wanted = np.arange(len(self))[index]
+        flat = np.ravel(wanted)
+        found = np.empty((len(flat), *self.shape[1:]), self.dtype)
+        begin = 0
+        for part in self._parts:
+            here = (flat >= begin) & (flat < begin + len(part))
+            found[here] = part[flat[here] - begin]
+            begin += len(part)
+        return found.reshape(*wanted.shape, *self.shape[1:])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import numpy as np
+
+        assert all(isinstance(part, np.memmap) for part in self._parts), "another process has to open the files"
+        return _joined, ([(Path(str(part.filename)), part.dtype, part.shape, part.offset) for part in self._parts],)  # type: ignore[attr-defined]
+
+
+def _joined(parts: Sequence[tuple[Path, Any, tuple[int, ...], int]]) -> Joined:
+    import numpy as np
+
+    return Joined([np.memmap(path, dtype, "r", offset, shape) for path, dtype, shape, offset in parts])

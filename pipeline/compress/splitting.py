@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.compress import support
 from pipeline.legacy_keras import load as load_keras
 
 
@@ -64,7 +65,7 @@ def _halves(layer: Any) -> tuple[Any, Any] | None:
                 name=layer.name,
             )  # fmt: skip
             return depthwise, pointwise
-        case "Rescaling" if layer.offset != 0:
+        case "Rescaling" if layer.offset != 0 and not support.scales_columns(layer):
             scale = keras.layers.Rescaling(layer.scale, name=f"{layer.name}_scale")
             return scale, keras.layers.Rescaling(1.0, layer.offset, name=layer.name)
     return None

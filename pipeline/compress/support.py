@@ -136,7 +136,17 @@ def floating(layer: Any) -> str:
         return "a dense layer over more than one dimension becomes operators of which TF-MOT knows nothing"
     if type(layer).__name__ == "BatchNormalization":
         return _not_folded(layer)
+    if scales_columns(layer):
+        return "it gives the columns of its input one range, which int8 has to come after: small ones would drown"
     return ""
+
+
+def scales_columns(layer: Any) -> bool:
+    """Return whether a layer scales each column of a model's input by a number of its own."""
+    if type(layer).__name__ != "Rescaling" or not isinstance(layer.scale, (list, tuple)) or len(layer.scale) < 2:
+        return False
+    before = layer._inbound_nodes[0].inbound_layers
+    return type(before).__name__ == "InputLayer"
 
 
 def _inputs(layer: Any) -> list[Any]:

@@ -103,7 +103,9 @@ def _rebuilt(spec: Spec) -> Callable[[Any], Any] | None:
     """Return what makes of a batch of samples what is to be learned of them; None: they come with it."""
     if spec.heads[0].task not in GIVING_BACK:
         return None
-    low, high = spec.input.value_range
+    import tensorflow as tf
+
+    low, high = (tf.constant(end, tf.float32) if spec.input.column_ranges else end for end in spec.input.bounds)
     return lambda x: (x - low) / (high - low)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from pipeline import metric as metrics
 from pipeline import vectorizer
@@ -12,6 +12,10 @@ from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import NUMBERS, PATHS, SECTIONS
 from pipeline.data.sources.image_folder import Config as ImageFolderConfig
+from pipeline.data.sources.table.config import Config as TableConfig
+from pipeline.data.sources.text.config import Config as TextFileConfig
+from pipeline.data.sources.tfds.config import Config as TfdsConfig
+from pipeline.data.sources.tfrecord.config import Config as TfrecordConfig
 from pipeline.data.split import SplitConfig
 from pipeline.predictor import OUTPUTS, Task
 
@@ -58,25 +62,28 @@ class DataConfig(Frozen):
     source: Literal[
         "digits", "iris", "wine", "breast_cancer", "diabetes",
         "mnist", "fashion_mnist", "cifar10", "cifar100", "imdb",
-        "npz", "image_folder",
+        "npz", "npy", "image_folder", "table", "text", "tfrecord", "tfds", "builder",
     ] = Field(
         default="digits",
         description="digits (8x8 images), iris, wine, breast_cancer, diabetes (numbers to predict): bundled with "
         "scikit-learn; mnist, fashion_mnist, cifar10, cifar100, imdb (texts): downloaded by Keras into its cache; npz: "
-        "your own arrays, in one file; image_folder: a folder of images for each class",
+        "your own arrays, in one file; npy: in a folder, read where they lie; image_folder: a folder of images for "
+        "each class; table: .csv, .tsv or .parquet; text: .tsv or .csv with texts and labels, or folders of .txt; "
+        "tfrecord: files of tf.train.Example; tfds: tensorflow-datasets; builder: what a function of yours returns",
     )  # fmt: skip
     path: Annotated[str | None, NEUTRAL] = Field(
         default=None,
         min_length=1,
-        description="npz: file with x_train, y_train and, if you like, x_test, y_test; image_folder: the folder with "
-        "the class folders, or with train, validation and test that have these in them; from the working directory",
+        description="npz: file with x_train, y_train and, if you like, x_test, y_test; npy: folder with these; "
+        "image_folder: the folder with the class folders, or with train, validation and test that have these in them; "
+        "table, text: the file; tfrecord: file, folder or pattern; builder: what the function gets as `path`, if it "
+        "wants one; from the working directory",
     )
     input_name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         max_length=100,
-        description="npz, image_folder: name of the model's input; null: image, features where a sample is a row of "
-        "numbers, or text",
+        description="name of the model's input; null: image, features where a sample is a row of numbers, or text",
     )
     task: Task | None = Field(
         default=None,
@@ -95,7 +102,7 @@ class DataConfig(Frozen):
         default=None,
         min_length=2,
         description="names of the classes, in the order of their numbers; null: of an npz the labels, 0 to the "
-        "highest; of an image_folder the names of the folders, sorted",
+        "highest; of folders their names, sorted; of a table and of texts what is written there",
     )
     image_folder: ImageFolderConfig | None = Field(
         default=None, description="the source image_folder: {size: [height, width], color, unreadable}; null: defaults"
@@ -115,6 +122,19 @@ class DataConfig(Frozen):
         description="lowest and highest raw value; null: 0..255 for uint8, else the training split's range",
     )
     text: TextConfig = TextConfig()
+    # what decides is the code: see `sources/builder.py`
+    builder: Annotated[str | None, NEUTRAL] = Field(
+        default=None,
+        pattern=r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$",
+        description="builder: path/to/file.py:function, called with builder_options; it returns {'x': ..., 'y': ...}, "
+        "arrays as in an .npz, also x_test, y_test, classes, groups, columns. The file's code runs here, with your "
+        "rights; a change of it, and of what it imports from beside it, is noticed, and of the data only below `path`",
+    )
+    builder_options: dict[str, JsonValue] = Field(default={}, description="builder: keyword arguments of the function")
+    text_file: TextFileConfig | None = Field(default=None, description="text: which columns are the text and its label")
+    tfrecord: TfrecordConfig | None = Field(default=None, description="tfrecord: what is in the records")
+    tfds: TfdsConfig | None = Field(default=None, description="tfds: which set, and what of it is taken")
+    table: TableConfig | None = Field(default=None, description="table: what its columns are")
     memory_mb: Annotated[int, NEUTRAL] = Field(
         default=1024,
         ge=1,
@@ -133,16 +153,31 @@ class DataConfig(Frozen):
         default=None, ge=0, description="batches prepared ahead; null: TensorFlow decides"
     )
 
+    def decisive(self) -> dict[str, Any]:
+        """Return what a result depends on: the name of the builder's function, wherever its file lies."""
+        function = {} if self.builder is None else {"builder_function": self.builder.rpartition(":")[2]}
+        return super().decisive() | function
+
     @model_validator(mode="after")
     def _keys_are_of_the_source(self) -> DataConfig:
         given = [key for key in ("path", "input_name", "classes") if getattr(self, key) is not None]
         if self.source in PATHS and "path" not in given:
             raise ValueError(f"the source {self.source} needs path, {PATHS[self.source]}")
-        if self.source not in PATHS and given:
+        if self.source == "builder":
+            if self.builder is None:
+                raise ValueError("the source builder needs builder, path/to/file.py:function")
+        elif self.builder_options:
+            raise ValueError(f"builder_options are for the source builder, but source is {self.source}")
+        elif self.source == "tfds":
+            if self.path is not None:
+                raise ValueError("the source tfds takes no path: its sets lie in data.tfds.data_dir")
+        elif self.source not in PATHS and given:
             raise ValueError(
                 f"the source {self.source} takes no {', '.join(given)}: for a file of your own, set source to npz; for "
                 "a folder of images, to image_folder"
             )
+        if self.source in ("tfrecord", "tfds") and getattr(self, self.source) is None:
+            raise ValueError(f"the source {self.source} needs a section {self.source}, which says what is taken")
         for key, source in SECTIONS.items():
             if getattr(self, key) is not None and self.source != source:
                 raise ValueError(f"the section {key} is for the source {source}, but source is {self.source}")

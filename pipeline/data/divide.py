@@ -12,7 +12,7 @@ from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, Name, split
 from pipeline.errors import InputError
 from pipeline.predictor import GIVING_BACK, Head, Input, Samples, Spec, Stored, Task, count
-from pipeline.rows import Rows
+from pipeline.rows import Joined, Rows
 from pipeline.vectorizer import learned
 
 if TYPE_CHECKING:
@@ -74,8 +74,14 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         if array.dtype.kind == "O":
             inputs.append(_text(array[positions["train"]], config, name))
             continue
-        value_range, said = _value_range(Rows(array, positions["train"]), config, name if len(source.x) > 1 else "")
-        inputs.append(Input(name, tuple(array.shape[1:]), value_range))
+        train, of = Rows(array, positions["train"]), name if len(source.x) > 1 else ""
+        columns = source.columns.get(name, ())
+        if columns and config.value_range is None:
+            one, said = _of_columns(train, name, columns)
+        else:
+            value_range, said = _value_range(train, config, of)
+            one = Input(name, tuple(array.shape[1:]), value_range, columns=columns)
+        inputs.append(one)
         notes += said
     heads = _judged(_heads(targets, config, inputs, positions["train"]), config.metric)
     parts = {}
@@ -90,8 +96,8 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         _require_finite(config, name, [*x.values(), *y.values()])
         if config.task == "reconstruction":
             (end,) = inputs
-            low, high = end.value_range
-            y = {"": (x[end.name][:] - np.float32(low)) / np.float32(high - low)}
+            low, high = (np.asarray(bound, np.float64) for bound in end.bounds)
+            y = {"": (x[end.name][:] - low.astype(np.float32)) / (high - low).astype(np.float32)}
         parts[name] = Split(_alone(x), _alone(y))
     spec = Spec(tuple(inputs), heads)
     if config.augment and (len(inputs) > 1 or config.task in GIVING_BACK):
@@ -268,7 +274,7 @@ def _given(
     """Return samples in memory, or, where they may stay there, on the disk."""
     import numpy as np
 
-    if stays and isinstance(array, np.memmap):
+    if stays and isinstance(array, (np.memmap, Joined)):
         return Rows(array, positions)
     chosen: np.ndarray = array[positions]
     if one.vectorizer is None:
@@ -304,6 +310,27 @@ def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray
             found=f"{bad} such values in the {split_name} split",
             todo="replace or remove them in the data",
         )
+
+
+def _of_columns(x: Rows, name: str, columns: tuple[str, ...]) -> tuple[Input, tuple[str, ...]]:
+    """Return an input whose columns have ranges of their own, those of the training split, and what to say of it.
+
+    Args:
+        x: training samples [n, columns].
+        columns: their names.
+    """
+    pieces = [(piece.min(axis=0), piece.max(axis=0)) for piece in map(x.as_stored, x.pieces())]
+    lows = [float(min(column)) for column in zip(*(low for low, _ in pieces), strict=True)]
+    highs = [float(max(column)) for column in zip(*(high for _, high in pieces), strict=True)]
+    flat = [place for place, low in enumerate(lows) if low == highs[place]]
+    for place in flat:  # nothing to be learned from; whatever comes later, comes as a difference
+        highs[place] = lows[place] + 1
+    ranges = tuple(zip(lows, highs, strict=True))
+    notes = ["data.value_range is not given: each column has a range of its own, the training split's"]
+    if flat:
+        named = ", ".join(columns[place] for place in flat[:10]) + (", ..." if len(flat) > 10 else "")
+        notes.append(f"columns that are the same in all training samples: {len(flat)} of {len(columns)}: {named}")
+    return Input(name, x.shape[1:], (min(lows), max(highs)), None, columns, ranges), tuple(notes)
 
 
 def _value_range(x: Rows, config: DataConfig, name: str) -> tuple[tuple[float, float], tuple[str, ...]]:

@@ -39,7 +39,7 @@ def _of(head: Head, end: Any, inputs: Sequence[Input], samples: Mapping[str, Any
             return [tf.identity(end)]
         case "reconstruction" | "anomaly":
             (one,) = inputs
-            low, high = one.value_range
+            low, high = (tf.constant(end, tf.float32) if one.column_ranges else end for end in one.bounds)
             scaled = (samples[one.name] - low) / (high - low)
             axes = list(range(1, 1 + len(one.shape)))
             return [end * (high - low) + low, tf.reduce_mean(tf.square(end - scaled), axis=axes)]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import converting, recurrent, saved_model, tflite_metadata
+from pipeline.formats import columns_ahead, converting, recurrent, saved_model, tflite_metadata
 from pipeline.formats import operators as counting
 from pipeline.formats.operators import Operators, Way
 from pipeline.predictor import FormatError, Samples, Spec, count, require_ends, rows
@@ -25,8 +25,8 @@ def write(
     """Write one .tflite file with the signature `serving_default` and float32 ends; texts go in as int32 token ids.
 
     Args:
-        source: a Keras model, or, where that has no recurrent layers (`recurrent.loops`) and takes no texts, the folder
-            of a SavedModel that holds `1/` (several precisions then share it).
+        source: a Keras model, or, where that has no recurrent layers (`recurrent.loops`), takes no texts and scales no
+            columns (`columns_ahead`), the folder of a SavedModel that holds `1/` (several precisions then share it).
         path: the file to write.
         spec: names and shapes.
         precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
@@ -47,6 +47,20 @@ def write(
             found="none",
             todo="set data.split.calibration above 0",
         )
+    integer = precision in ("int8", "dynamic-int8") and not fake_quant
+    if integer and not isinstance(source, Path) and columns_ahead.scales(source, spec):
+        ahead = columns_ahead.of(source, spec)
+        scaled = None if calibration is None else ahead.scaled(calibration)
+        _write(ahead.rest, path, spec, precision, scaled, fake_quant, unrolled_steps)
+        columns_ahead.prepend(path, ahead)
+        return
+    _write(source, path, spec, precision, calibration, fake_quant, unrolled_steps)
+
+
+def _write(
+    source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None, fake_quant: bool,
+    unrolled_steps: int,
+) -> None:  # fmt: skip
     if not isinstance(source, Path):
         post_training = precision == "int8" and not fake_quant
         way = recurrent.way(source, unrolled_steps, precision, post_training=post_training)
@@ -54,7 +68,7 @@ def write(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
             with recurrent.written(source, way, fused=not fake_quant):
                 saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None, strings=False)
-            write(Path(folder), path, spec, precision, calibration, fake_quant=fake_quant)
+            _write(Path(folder), path, spec, precision, calibration, fake_quant, unrolled_steps)
         return
 
     from pipeline import legacy_keras

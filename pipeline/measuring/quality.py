@@ -99,8 +99,9 @@ class Qualities:
         found = answers[head.answer]
         if head.task != "reconstruction":
             return found
-        low, high = self.spec.input.value_range
-        return (found - low) / (high - low)
+        low, high = self.spec.input.bounds
+        scaled: np.ndarray = (found - low) / (high - low)
+        return scaled
 
 
 def _of_head(head: Head, wanted: np.ndarray, answered: np.ndarray, resamples: int) -> dict[str, Interval]:

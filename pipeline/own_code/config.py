@@ -61,11 +61,15 @@ class Builder(Frozen):
 
 
 def written_out(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a recipe's mapping with `{path: FILE}` and `{builder: FILE:FUNCTION}` written out as architectures."""
+    """Return a recipe's mapping with `{path: FILE}` and `{builder: FILE:FUNCTION}` written out as architectures,
+    and of the data as a source."""
     found = {key: _whole(document.get(key)) for key in ("model",) if key in document}
     distill = document.get("distill")
     if isinstance(distill, dict) and "student" in distill:
         found["distill"] = {**distill, "student": _whole(distill["student"])}
+    data = document.get("data")
+    if isinstance(data, dict) and data.get("builder") and "source" not in data:
+        found["data"] = {"source": "builder", **data}
     return {**document, **found}
 
 
@@ -85,3 +89,6 @@ def risks(document: Mapping[str, Any]) -> Iterator[str]:
     for key, model in (("model", document.get("model")), ("distill.student", student)):
         if isinstance(model, dict) and model.get("builder"):
             yield f"{key}.builder={model['builder']}"
+    data = document.get("data")
+    if isinstance(data, dict) and data.get("builder"):
+        yield f"data.builder={data['builder']}"

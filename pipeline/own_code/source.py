@@ -20,7 +20,7 @@ from pipeline.own_code.config import Builder
 from pipeline.stage import Surroundings
 
 PRIVATE = "modelmill_own_"
-_EXPECTED = "a file of Python: model.builder: path/to/file.py:function"
+_EXPECTED = "a file of Python: path/to/file.py:function"
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,11 @@ class Source:
         return self.folder / f"{self.stem}.py"
 
 
-def look(config: Builder) -> Source:
+def look(config: Builder, key: str = "model.builder") -> Source:
     """Return what a builder's code consists of, and refuse what cannot work; nothing of it runs.
+
+    Args:
+        key: of the recipe that names it.
 
     Raises:
         InputError: no such file, no such name in it, a file that is no Python, or an import that finds something else.
@@ -68,7 +71,7 @@ def look(config: Builder) -> Source:
         found = "a folder" if path.is_dir() else "nothing there"
         raise InputError(
             f"there is no file {path}", expected=_EXPECTED, found=found,
-            todo="correct model.builder; a path that does not begin with / begins where the command is called",
+            todo=f"correct {key}; a path that does not begin with / begins where the command is called",
         )  # fmt: skip
     if not path.stem.isidentifier():
         raise InputError(
@@ -79,16 +82,16 @@ def look(config: Builder) -> Source:
     looked = _Looked(folder)
     tree = looked.add(folder / path.name)
     names = set(_names(tree.body))
-    for key, name in (
-        ("builder", config.function), *(("loss", one) for one in (config.loss,) if one),
-        *(("metrics", one) for one in config.metrics),
+    for asks, name in (
+        (key, config.function), *(("model.loss", one) for one in (config.loss,) if one),
+        *(("model.metrics", one) for one in config.metrics),
     ):  # fmt: skip
         if name not in names and "*" not in names:
             nearest = difflib.get_close_matches(name, names, n=1)
             raise InputError(
-                f"{path} has no {name}", expected=f"the name that model.{key} asks for",
+                f"{path} has no {name}", expected=f"the name that {asks} asks for",
                 found=", ".join(sorted(one for one in names if not one.startswith("_"))) or "no names",
-                todo=f"did you mean {nearest[0]}?" if nearest else f"define {name} there, or correct model.{key}",
+                todo=f"did you mean {nearest[0]}?" if nearest else f"define {name} there, or correct {asks}",
             )  # fmt: skip
     return Source(
         folder, path.stem, dict(sorted(looked.files.items())), tuple(sorted(looked.outside)), tuple(looked.keras_3)

@@ -209,8 +209,8 @@ class Artifact(Frozen):
     """An exported file and everything that was measured on it.
 
     `batch`: the only number of samples that it takes at once; null: any. More are then measured one after another.
-    `beside`: files in artifacts/ that make token ids of texts, where it takes these. `labels`: files in artifacts/ with
-    the names of its classes, a name a line; the artifact itself holds them too.
+    `beside`: files in artifacts/ that say what it takes: how texts become token ids, what a table's columns are.
+    `labels`: files in artifacts/ with the names of its classes, a name a line; the artifact itself holds them too.
     `transient`: its error is one of the moment (a killed server, a time-out), which the next run does not keep.
     """
 

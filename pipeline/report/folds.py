@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pipeline.config import Frozen
 from pipeline.files import write_json
+from pipeline.metric import of_key
 from pipeline.report import words
 
 JSON, PAGE = "cv.json", "cv.html"
@@ -94,7 +95,7 @@ class Folds(Frozen):
     def others(self) -> list[str]:
         """Return the metrics besides those that matter; what is of one class alone is left to cv.json."""
         found = dict.fromkeys(name for stage in self.stages for name in stage.metrics)
-        return [name for name in found if name not in self.judged_by and "." not in name]
+        return [name for name in found if name not in self.judged_by and not of_key(name)[1].of]
 
     def title(self) -> str:
         """Return what was done, in a line."""
@@ -106,37 +107,32 @@ class Folds(Frozen):
         return [WARNING, *self.notes]
 
 
+def noun(name: str) -> str:
+    """Return what a metric is called, with the output that it is of where there are several."""
+    head, metric = of_key(name)
+    return f"{head} {metric.noun}" if head else metric.noun
+
+
 def mean(name: str, one: Spread) -> str:
     """Return "97.2 % ± 0.4": the mean and the standard deviation."""
-    return f"{words.metric(name, one.mean)} ± {deviation(name, one)}"
+    _, metric = of_key(name)
+    return f"{metric.text(one.mean)} ± {metric.written(one.deviation)}"
 
 
-def deviation(name: str, one: Spread) -> str:
-    """Return the standard deviation, without a unit."""
-    return words.metric(name, one.deviation).removesuffix(" %")
+def cells(name: str, one: Spread, *, change: bool = False, most: int | None = None) -> tuple[str, str, str, str, str]:
+    """Return mean, deviation, range, interval ("-" where all folds agree) and the values, as they are written.
 
-
-def span(name: str, low: float, high: float) -> str:
-    """Return "96.8 to 97.9"."""
-    return f"{words.metric(name, low).removesuffix(' %')} to {words.metric(name, high).removesuffix(' %')}"
-
-
-def interval(name: str, one: Spread) -> str:
-    """Return the corrected limits; "-" where all folds agree."""
-    return span(name, one.interval.low, one.interval.high) if one.interval else "-"
-
-
-def change(name: str, one: Spread) -> str:
-    """Return the mean of a difference with its sign; shares in points."""
-    value = words.metric(name, one.mean)
-    sign = "" if value.startswith("-") else "+"
-    return f"{sign}{value.removesuffix(' %')}{' points' if value.endswith('%') else ''}"
-
-
-def each(name: str, one: Spread, most: int | None = None) -> str:
-    """Return the folds' values in their order, at most `most` of them."""
-    shown = [words.metric(name, value).removesuffix(" %") for value in one.values[:most]]
-    return ", ".join(shown) + (", ..." if len(shown) < len(one.values) else "")
+    Args:
+        change: it is of differences, which have a sign, and are in points where a metric has a highest value.
+        most: how many values are written.
+    """
+    _, metric = of_key(name)
+    write = metric.difference if change else metric.written
+    middle = f"{metric.difference(one.mean, signed=True)}{metric.step}" if change else metric.text(one.mean)
+    limits = f"{write(one.interval.low)} to {write(one.interval.high)}" if one.interval else "-"
+    shown = ", ".join(write(value) for value in one.values[:most])
+    more = ", ..." if most is not None and most < len(one.values) else ""
+    return middle, write(one.deviation), f"{write(one.low)} to {write(one.high)}", limits, shown + more
 
 
 def dots(stages: Sequence[Stage], name: str) -> Mapping[str, list[float]]:

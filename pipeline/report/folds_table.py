@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import folds, words
-from pipeline.report.folds import Folds
+from pipeline.report import folds
+from pipeline.report.folds import Folds, Spread
 
 # values of single folds that a line shows; cv.json has all
 MOST = 10
@@ -18,9 +20,13 @@ def show(found: Folds, console: Console) -> None:
     """Print the tables and what a reader has to know of them."""
     console.print(Text(found.title(), "bold"))
     for name in found.judged_by:
-        console.print(_values(found, name))
-        if len(found.stages) > 1:
-            console.print(_differences(found, name))
+        noun = folds.noun(name)
+        values = {stage.name: stage.metrics[name] for stage in found.stages if name in stage.metrics}
+        console.print(_spreads(noun, name, values))
+        changes = {stage.name: stage.differences[name] for stage in found.stages if name in stage.differences}
+        if changes:
+            title = f"{noun} less that of {found.against}, on the same samples"
+            console.print(_spreads(title, name, changes, change=True))
     if found.others():
         console.print(_others(found))
     for line in found.remarks():
@@ -34,30 +40,11 @@ def _grid(title: str, *columns: str) -> Table:
     return table
 
 
-def _values(found: Folds, name: str) -> Table:
-    table = _grid(name.replace("_", " "), "stage", "mean", "devi-\nation", "range", "95 %\ncorrected", "each fold")
-    for stage in found.stages:
-        if name in stage.metrics:
-            one = stage.metrics[name]
-            table.add_row(
-                stage.name, words.metric(name, one.mean), folds.deviation(name, one),
-                folds.span(name, one.low, one.high), folds.interval(name, one), folds.each(name, one, MOST),
-            )  # fmt: skip
-    return table
-
-
-def _differences(found: Folds, name: str) -> Table:
-    table = _grid(
-        f"{name.replace('_', ' ')} against {found.against}, on the same samples",
-        "stage", "mean", "devi-\nation", "range", "95 %\ncorrected", "each fold",
-    )  # fmt: skip
-    for stage in found.stages:
-        if name in stage.differences:
-            one = stage.differences[name]
-            table.add_row(
-                stage.name, folds.change(name, one), folds.deviation(name, one),
-                folds.span(name, one.low, one.high), folds.interval(name, one), folds.each(name, one, MOST),
-            )  # fmt: skip
+def _spreads(title: str, name: str, rows: Mapping[str, Spread], *, change: bool = False) -> Table:
+    """Return a table of a metric, or of its changes, with a row for each stage."""
+    table = _grid(title, "stage", "mean", "devi-\nation", "range", "95 %\ncorrected", "each fold")
+    for stage, one in rows.items():
+        table.add_row(stage, *folds.cells(name, one, change=change, most=MOST))
     return table
 
 
@@ -65,5 +52,5 @@ def _others(found: Folds) -> Table:
     table = _grid("other metrics: mean and standard deviation", "metric", *(stage.name for stage in found.stages))
     for name in found.others():
         cells = [folds.mean(name, stage.metrics[name]) if name in stage.metrics else "-" for stage in found.stages]
-        table.add_row(name.replace("_", " "), *cells)
+        table.add_row(folds.noun(name), *cells)
     return table

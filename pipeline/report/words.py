@@ -136,7 +136,7 @@ def marks(artifact: Artifact, report: Report) -> list[str]:
     parts = {"reference": report.reference, "final": report.final, "to serve": report.to_serve}
     held = [part for part, name in parts.items() if name == artifact.id]
     held += ["optional"] * artifact.optional + [f"batch {artifact.batch} only"] * (artifact.batch is not None)
-    return held + ["token ids"] * bool(artifact.beside)
+    return held + ["token ids"] * any(name.endswith(".tokens.json") for name in artifact.beside)
 
 
 def found(gate: Gate) -> str:

@@ -197,12 +197,12 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     """Convert the stages' models to every artifact of the plan.
 
     The folder gets the files under their artifacts' names, and artifacts.json with their sizes or errors; where the
-    data has texts, what makes their token ids too (`formats/vocabulary_file.py`), and where it has classes, their names
-    (`formats/labels.py`).
+    data has texts, what makes their token ids too (`formats/vocabulary_file.py`), where it is a table, what its columns
+    are (`formats/columns_file.py`), and where it has classes, their names (`formats/labels.py`).
     """
     from pipeline import data as sources
     from pipeline.attempt import Attempts
-    from pipeline.formats import labels, vocabulary_file
+    from pipeline.formats import columns_file, labels, vocabulary_file
     from pipeline.predictor import rows
     from pipeline.report import document
 
@@ -240,9 +240,12 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     for item in items:
         if item.id not in attempts.errors:
             link_all(job.work / item.filename, job.folder / item.filename)
-    beside, named = vocabulary_file.write(spec, job.folder), labels.write(spec, job.folder)
+    tokens, columns = vocabulary_file.write(spec, job.folder), columns_file.write(spec, job.folder)
+    named = labels.write(spec, job.folder)
     made = [
-        item.model_copy(update={"beside": [] if item.format == "saved_model" else beside, "labels": named})
+        item.model_copy(
+            update={"beside": [*(tokens if item.format != "saved_model" else ()), *columns], "labels": named}
+        )
         if item.path
         else item
         for item in made
@@ -268,7 +271,7 @@ def convert(
         ConversionError: a converter refuses the model.
         PromiseError: the file lacks zeros that the model has, or computes in float what the model has in int8.
     """
-    from pipeline.formats import ConversionError, labels, onnx, recurrent, saved_model, tflite
+    from pipeline.formats import ConversionError, columns_ahead, labels, onnx, recurrent, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
     from pipeline.report.model import read_models
@@ -283,12 +286,12 @@ def convert(
             labels.write(spec, path / labels.FOLDER)
         case "tflite", precision:
             # from the SavedModel where there is one: the graph is traced once. But loops are written in another way,
-            # and a SavedModel takes texts as strings
+            # a SavedModel takes texts as strings, and the scaling of columns is cut off before int8
             twin = "fake-quant" if item.stage == QUANTIZE else "float32"
             source = folder / Planned(item.stage, "saved_model", twin).filename
-            loops = recurrent.loops(network)
+            apart = recurrent.loops(network) or spec.takes_text or columns_ahead.scales(network, spec)
             tflite.write(
-                source if source.exists() and not loops and not spec.takes_text else network, path, spec, precision,  # type: ignore[arg-type]
+                source if source.exists() and not apart else network, path, spec, precision,  # type: ignore[arg-type]
                 calibration, fake_quant=item.stage == QUANTIZE, unrolled_steps=unrolled_steps,
             )  # fmt: skip
         case "onnx", "int8":

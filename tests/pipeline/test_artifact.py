@@ -147,6 +147,13 @@ def test_gc_keeps_what_a_run_elsewhere_refers_to(store: Store, tmp_path: Path) -
     assert collect(store) == []
 
 
+def test_run_can_refer_to_what_is_about_to_be_made_where_there_is_no_store_yet(store: Store, tmp_path: Path) -> None:
+    assert not store.root.exists()
+    store.refer("data", KEY, tmp_path / "run")
+    store.refer("data", KEY, tmp_path / "run")
+    assert Path(f"{store.entry('data', KEY)}.runs").read_text(encoding="utf-8") == f"{tmp_path / 'run'}\n"
+
+
 def test_gc_removes_what_no_run_refers_to_and_unfinished_work_with_it(store: Store) -> None:
     made(store)
     other = fingerprint({"settings": {"a": 2}})

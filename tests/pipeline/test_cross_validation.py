@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from pipeline import cross_validation, data
 from pipeline import recipe as recipes
 from pipeline.errors import InputError
-from pipeline.predictor import classifier
 from pipeline.report.document import Report
 from pipeline.report.model import Interval, Model
 
@@ -24,7 +22,7 @@ def report(*accuracies: float, status: str = "run", **more: float) -> Report:
     stages = ("train", "prune", "quantize")[: len(accuracies)]
     models = [
         Model(
-            stage=name, parameters=1, macs=1, sparsity=0, bytes=1, gzip_bytes=1,
+            stage=name, judged=["accuracy"], parameters=1, macs=1, sparsity=0, bytes=1, gzip_bytes=1,
             metrics={
                 key: Interval(value=found, low=0, high=1)
                 for key, found in ({"accuracy": value, "accuracy_drop": 0.5} | more).items()
@@ -41,15 +39,8 @@ def report(*accuracies: float, status: str = "run", **more: float) -> Report:
     )  # fmt: skip
 
 
-def fold_folder(path: Path) -> Path:
-    (path / "stages/train").mkdir(parents=True)
-    spec = classifier("image", (2,), (0.0, 1.0), ("a", "b"))
-    (path / "stages/train/spec.json").write_text(json.dumps(spec.to_json()), encoding="utf-8")
-    return path
-
-
 def together(tmp_path: Path, *reports: Report, apart: int = 0) -> Any:
-    folders = [fold_folder(tmp_path / f"fold-{place}") for place in range(1, len(reports) + 1)]
+    folders = [tmp_path / f"fold-{place}" for place in range(1, len(reports) + 1)]
     divided = cross_validation.fold_recipes(RECIPE, len(reports), "random")
     return cross_validation.together(RECIPE, divided, reports, folders, apart)
 
@@ -121,10 +112,15 @@ def test_recipe_that_is_of_one_fold_is_refused() -> None:
 
 
 def test_stages_have_the_spread_of_their_metrics_and_differ_from_the_first_on_the_same_fold(tmp_path: Path) -> None:
-    found = together(tmp_path, report(0.9, 0.8, f1=0.5), report(0.7, 0.65, f1=0.6), report(0.8, 0.8, f1=0.7))
+    found = together(
+        tmp_path,
+        report(0.9, 0.8, f1=0.5, **{"f1.rain_drop": 0.4}),
+        report(0.7, 0.65, f1=0.6, **{"f1.rain_drop": 0.4}),
+        report(0.8, 0.8, f1=0.7, **{"f1.rain_drop": 0.4}),
+    )
     train, prune = found.stages
     assert (train.stage, prune.stage, found.against) == ("train", "prune", "train")
-    assert set(train.metrics) == {"accuracy", "f1"}  # and not what compares two models of a run
+    assert set(train.metrics) == {"accuracy", "f1", "f1.rain_drop"}  # and not what compares two models of a run
     assert train.metrics["accuracy"].values == [0.9, 0.7, 0.8]
     assert train.metrics["accuracy"].mean == pytest.approx(0.8)
     assert train.metrics["accuracy"].deviation == pytest.approx(0.1)

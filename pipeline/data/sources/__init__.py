@@ -11,17 +11,37 @@ define a section of its own for the recipe, `data.NAME`.
 
 from __future__ import annotations
 
-from pipeline.data.sources import bundled, image_folder, keras_datasets, npz
+from pipeline.data.sources import (
+    builder,
+    bundled,
+    image_folder,
+    keras_datasets,
+    npy,
+    npz,
+    table,
+    text,
+    tfds,
+    tfrecord,
+)  # fmt: skip
 
 SOURCES = {
     **dict.fromkeys(bundled.SETS, bundled),
     **dict.fromkeys(keras_datasets.SETS, keras_datasets),
     "npz": npz,
+    "npy": npy,
     "image_folder": image_folder,
+    "table": table,
+    "text": text,
+    "tfrecord": tfrecord,
+    "tfds": tfds,
+    "builder": builder,
 }
 # what data.path has to be, for those that need one
 PATHS = {name: str(source.PATH) for name, source in SOURCES.items() if hasattr(source, "PATH")}
 # section of the recipe -> the source that it is for
-SECTIONS = {"image_folder": "image_folder"}
+SECTIONS = {
+    "image_folder": "image_folder", "table": "table", "text_file": "text", "tfrecord": "tfrecord", "tfds": "tfds",
+    "builder": "builder",
+}  # fmt: skip
 # whose values are no classes: they are predicted
 NUMBERS = frozenset(name for name, known in bundled.SETS.items() if known.numbers)

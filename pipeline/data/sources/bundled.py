@@ -54,7 +54,8 @@ def load(config: DataConfig, prepare: Prepare) -> Source:  # noqa: ARG001 - ever
     bunch = datasets.load_diabetes(scaled=False) if known.numbers else getattr(datasets, f"load_{config.source}")()
     x = bunch.images[..., None] if len(known.shape) > 1 else bunch.data
     classes = None if known.numbers else tuple(str(name) for name in bunch.target_names)
-    return Source({known.input_name: x}, {"": Target(bunch.target, classes)})
+    columns = {known.input_name: tuple(map(str, bunch.feature_names))} if len(known.shape) == 1 else {}
+    return Source({known.input_name: x}, {"": Target(bunch.target, classes)}, columns=columns)
 
 
 def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]]:

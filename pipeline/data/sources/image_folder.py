@@ -10,7 +10,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -124,6 +123,8 @@ def _glance(config: DataConfig, listed: Listed) -> _Plan:
 
 
 def _headers(listed: Listed) -> list[Header | Unreadable]:
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(_threads()) as pool:
         return list(pool.map(images.look, [file.path for file in listed.files]))
 
@@ -202,6 +203,8 @@ def _write(config: DataConfig, target: Path) -> None:
 
 def _decode(config: DataConfig, listed: Listed, plan: _Plan, path: Path) -> list[Header | Unreadable] | None:
     """Write what can be decoded into one array, in its order; None where an image shows that the plan is wrong."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     wanted, total, row = config.image_folder or Config(), len(listed.files), 0

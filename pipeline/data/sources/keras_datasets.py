@@ -13,15 +13,8 @@ a file that was put there by hand is as good as one that Keras got.
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import pickle
-import socket
-import tarfile
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,10 +34,6 @@ if TYPE_CHECKING:
 
 # seconds without an answer after which a download is given up
 _PATIENCE_S = 60
-_DAMAGED = (
-    zipfile.BadZipFile, zlib.error, tarfile.TarError, pickle.UnpicklingError, tokenize.TokenError, EOFError, OSError,
-    ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, MemoryError, OverflowError,
-)  # fmt: skip
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = (
@@ -147,6 +136,8 @@ def _cached(name: str) -> tuple[Path, ...]:
 
 def _download(name: str) -> str:
     """Let Keras download a set into its cache; it compares sha256 or md5 of what it gets. Returns why it could not."""
+    import socket
+
     home, before = _folders()[0].parent, socket.getdefaulttimeout()
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -166,9 +157,19 @@ def _download(name: str) -> str:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
+    import pickle
+    import tarfile
+    import tokenize
+    import zipfile
+    import zlib
+
+    damaged = (
+        zipfile.BadZipFile, zlib.error, tarfile.TarError, pickle.UnpicklingError, tokenize.TokenError, EOFError,
+        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, MemoryError, OverflowError,
+    )  # fmt: skip
     try:
         yield
-    except _DAMAGED as error:
+    except damaged as error:
         raise InputError(
             f"{path} in Keras' cache cannot be read", expected="a whole file, as Keras downloads it",
             found=(str(error).splitlines() or [type(error).__name__])[0][:200],
@@ -177,6 +178,8 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
+    import zipfile
+
     from numpy.lib import format as npy
 
     found = {}
@@ -203,6 +206,8 @@ def _mnist(paths: tuple[Path, ...]) -> Arrays:
 
 
 def _fashion(paths: tuple[Path, ...]) -> Arrays:
+    import gzip
+
     import numpy as np
 
     parts = []
@@ -223,6 +228,8 @@ def _pickled(paths: tuple[Path, ...], names: tuple[str, ...]) -> list[dict[bytes
         finally:
             for file in opened:
                 file.close()
+    import tarfile  # each of these takes milliseconds, for which a recipe of other data need not wait
+
     found: dict[str, dict[bytes, Any]] = {}
     with tarfile.open(paths[0], "r|gz") as archive:
         for member in archive:

@@ -38,6 +38,8 @@ class Source:
         given: split -> positions of the samples that the source itself put there; these splits are kept as they are.
         groups: integers [n]; samples of one group stay in one split where the recipe asks for it. None: it has none.
         notes: what a reader should know, such as samples that were left out.
+        columns: input name -> what its columns are called, of an input [n, columns] whose columns have ranges of their
+            own; see `Input`.
     """
 
     x: Mapping[str, np.ndarray]
@@ -45,3 +47,4 @@ class Source:
     given: Mapping[Given, np.ndarray] = field(default_factory=dict)
     groups: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.compress.splitting import split
+from pipeline.compress.support import floating
 from pipeline.legacy_keras import load as load_keras
 
 
@@ -44,3 +45,16 @@ def test_model_without_such_layers_stays_as_it_is() -> None:
     halves, names = split(model)
     assert names == {}
     assert halves.layers == model.layers or halves.layers[1:] == model.layers
+
+
+def test_what_scales_the_columns_of_an_input_stays_whole_and_float() -> None:
+    keras = load_keras()
+    raw = keras.Input((2,), name="features")
+    scaled = keras.layers.Rescaling([0.5, 2.0], offset=[1.0, 0.0], name="scaled")(raw)
+    last = keras.layers.Rescaling([3.0, 4.0], name="value")(keras.layers.Dense(2, name="dense")(scaled))
+    model = keras.Model(raw, last)
+    halves, names = split(model)
+    assert names == {}
+    reasons = {layer.name: floating(layer) for layer in halves.layers[1:]}
+    assert "columns" in reasons.pop("scaled")
+    assert reasons == {"dense": "", "value": ""}

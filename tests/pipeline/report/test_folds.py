@@ -69,17 +69,20 @@ def test_tables_on_a_terminal_have_every_stage_and_every_fold() -> None:
     assert train.split() == ["train", "92.5", "%", "1.2", "90.0", "to", "95.0", "87.5", "to", "97.5", "90.0,", "95.0"]
     (alone,) = [line for line in lines if "91.0 %" in line]
     assert alone.split() == ["distill", "(alone)", "91.0", "%", "1.2", "91.0", "to", "91.0", "-", "91.0,", "91.0"]
-    assert any("accuracy against train, on the same samples" in line for line in lines)
+    assert any("accuracy less that of train, on the same samples" in line for line in lines)
     assert any("-1.5 points" in line for line in lines)
-    assert any(line.split() == ["f1", "81.0", "%", "±", "1.2", "-"] for line in lines)
+    assert any(line.split() == ["F1", "81.0", "%", "±", "1.2", "-"] for line in lines)
     assert "Mind the <gap>." in capture.get()
 
 
-def test_values_that_are_no_shares_are_written_as_they_are() -> None:
+def test_values_are_written_as_their_metric_is() -> None:
     assert folds.mean("mse", spread(1234.5, 1235.5)) == "1235 ± 0.0123"
-    assert folds.change("mse", spread(2.0, 3.0)) == "+2.5"
-    assert folds.change("accuracy", spread(0.02, 0.03)) == "+2.5 points"
-    assert folds.each("accuracy", spread(0.1, 0.2, 0.3), 2) == "10.0, 20.0, ..."
+    assert folds.cells("price_mse", spread(2.0, 3.0), change=True)[0] == "+2.5"
+    assert folds.noun("price_mse") == "price mean squared error"
+    found = folds.cells("accuracy", spread(-0.02, 0.03), change=True)
+    assert found == ("+0.5 points", "1.2", "-2.0 to 3.0", "-4.5 to 5.5", "-2.0, 3.0")
+    assert folds.cells("r2", spread(0.1, 0.2))[:2] == ("0.1500", "0.0123")
+    assert folds.cells("accuracy", spread(0.1, 0.2, 0.3), most=2)[-1] == "10.0, 20.0, ..."
 
 
 @pytest.mark.parametrize("value", [0.5, 1.0])

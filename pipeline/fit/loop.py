@@ -103,7 +103,8 @@ def fit(
         optimizer.build(model.trainable_variables)
         judged = f"val_{head.metric}"
         counted = [name.replace("accuracy", watched.name) for name in METRICS]
-        names = (*dict.fromkeys((*counted, judged)), *(f"{part}{one.name}" for one in own for part in ("", "val_")))
+        shown = (f"{part}{one.name}" for one in own for part in ("", "val_"))
+        names = tuple(dict.fromkeys((*counted, judged, *shown)))
         loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
         loop.judged, loop.worth = judged, head.criterion.worth
         loop.resume()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,10 @@ def test_outputs_are_named_by_task_and_where_there_are_several_by_head() -> None
 
 def test_spec_comes_back_from_json() -> None:
     assert Spec.from_json(json.loads(json.dumps(TWO.to_json()))) == TWO
+    judged = Spec(TWO.inputs, (replace(TWO.heads[0], judged="f1.b"), replace(TWO.heads[1], judged="mae")))
+    assert Spec.from_json(json.loads(json.dumps(judged.to_json()))) == judged
+    assert [head.metric for head in judged.heads] == ["digit_f1.b", "total_mae"]
+    assert [head.criterion.lower for head in judged.heads] == [False, True]
 
 
 def test_samples_of_one_or_of_several_inputs_are_counted_taken_and_named_alike() -> None:

@@ -76,10 +76,10 @@ def training(
         x, *y = samples(order)
         if config.augment is not None:
             x = augment.apply(x, maps, spec.input.value_range[0])
-        return (x, *y) if rebuilt is None else (x, rebuilt(x))
+        return (x, *y) if again is None else (x, again(x))
 
-    rebuilt = _rebuilt(spec)
-    sides = (part.x, part.y) if rebuilt is None else (part.x,)
+    again = rebuilt(spec)
+    sides = (part.x, part.y) if again is None else (part.x,)
     samples = _cached(sides) if config.cache and in_memory(part.x) else _uncached(sides)
     epochs = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
     batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -99,7 +99,7 @@ def arrays(samples: Stored) -> Any:
     return tuple(samples.values()) if isinstance(samples, Mapping) else samples
 
 
-def _rebuilt(spec: Spec) -> Callable[[Any], Any] | None:
+def rebuilt(spec: Spec) -> Callable[[Any], Any] | None:
     """Return what makes of a batch of samples what is to be learned of them; None: they come with it."""
     if spec.heads[0].task not in GIVING_BACK:
         return None
@@ -139,8 +139,8 @@ def evaluation(part: Split, spec: Spec, config: DataConfig, *, batch_size: int) 
     import numpy as np
     import tensorflow as tf
 
-    rebuilt = _rebuilt(spec)
-    sides = (part.x, part.y) if rebuilt is None else (part.x,)
+    again = rebuilt(spec)
+    sides = (part.x, part.y) if again is None else (part.x,)
     wanted = np.arange(len(part))
     if spec.heads[0].task == "anomaly":
         wanted = np.flatnonzero(np.asarray(part.y) == 0)
@@ -149,8 +149,8 @@ def evaluation(part: Split, spec: Spec, config: DataConfig, *, batch_size: int) 
         batches = tf.data.Dataset.from_tensor_slices(tuple(map(arrays, some))).batch(batch_size)
     else:
         batches = tf.data.Dataset.from_tensor_slices(wanted).batch(batch_size).map(_uncached(sides))
-    if rebuilt is not None:
-        batches = batches.map(lambda x: (x, rebuilt(x)))
+    if again is not None:
+        batches = batches.map(lambda x: (x, again(x)))
     if in_memory(part.x) and config.cache:
         batches = batches.cache()
     return _prefetched(batches, config)

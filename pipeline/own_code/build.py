@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.data.batches import rebuilt
 from pipeline.errors import InputError, ModelmillError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
@@ -66,6 +67,8 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
     model = _ending_in_logits(made, name, spec, source, stage, emit)
     few = slice(_SAMPLES)
     samples, labels = (np.asarray(rows(side, few)) for side in (splits.validation.x, splits.validation.y))
+    again = rebuilt(spec)
+    labels = labels if again is None else again(samples)  # what a loss gets
     with package.told(source, f"the model of {name} cannot be called"):
         answers = model(samples, training=False).numpy()
     if head.classes and answers.any():  # a last layer may start at zero
@@ -73,7 +76,7 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
     _require_loadable(model, name, spec, source, samples, answers)
     wanted = objective.of(config)
     if wanted is not None:
-        objective.require(wanted, source, labels, answers)
+        objective.require(wanted, source, labels, answers, judged=head.metric)
     return model
 
 

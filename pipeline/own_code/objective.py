@@ -104,23 +104,25 @@ def read(folder: Path) -> Objective | None:
     return Objective(fields["module"], fields["loss"], tuple(fields["metrics"]))
 
 
-def require(objective: Objective, source: Source, labels: np.ndarray, logits: np.ndarray) -> None:
+def require(objective: Objective, source: Source, labels: np.ndarray, logits: np.ndarray, *, judged: str) -> None:
     """Try the loss and the metrics on some samples, before anything is trained with them.
 
     Args:
         source: the code that they are in.
-        labels: int64 [n].
-        logits: float32 [n, classes].
+        labels: what the fit learns: int64 [n] of classes, else float32 [n, ...].
+        logits: float32 [n, classes], or values.
+        judged: the metric that the model is judged by, which is in the history too.
 
     Raises:
         InputError: one raises, has a name that is taken, or gives no number.
     """
     import numpy as np
 
-    taken = [name for name in objective.metrics if name.removeprefix("val_") in _TAKEN]
+    names = tuple(dict.fromkeys((*_TAKEN, judged)))
+    taken = [name for name in objective.metrics if name.removeprefix("val_") in names]
     if taken:
         raise InputError(
-            "model.metrics has names that are taken", expected=f"others than {', '.join(_TAKEN)}",
+            "model.metrics has names that are taken", expected=f"others than {', '.join(names)}",
             found=", ".join(taken), todo="rename them in the file",
         )  # fmt: skip
     with package.told(source, f"the loss or a metric of {source.file} cannot be made"):

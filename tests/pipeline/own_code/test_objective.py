@@ -15,7 +15,7 @@ from pipeline.fit.loop import fit
 from pipeline.own_code import objective
 from pipeline.own_code.build import build
 from pipeline.own_code.source import look
-from tests.pipeline.own_code.files import scaled
+from tests.pipeline.own_code.files import net, scaled
 
 SPLITS = data.load(data.DataConfig())
 
@@ -50,3 +50,34 @@ def test_metric_with_the_name_of_another_is_refused(tmp_path: Path) -> None:
             config.model_copy(update={"metrics": ("accuracy",)}), SPLITS, 0,
             expected=look(config).package, stage="train", emit=[].append,
         )  # fmt: skip
+
+
+AUTOENCODER = """
+    import tensorflow as tf
+    import tf_keras as keras
+
+
+    def build(input_shape, classes):
+        raw = keras.Input(input_shape)
+        x = keras.layers.Dense(4)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 16)(raw)))
+        return keras.Model(raw, keras.layers.Reshape(classes)(keras.layers.Dense(64)(x)))
+
+
+    def absolute(wanted, answered):
+        tf.debugging.assert_equal(tf.shape(wanted), tf.shape(answered))
+        tf.debugging.assert_less_equal(wanted, 1.0)
+        return tf.reduce_mean(tf.abs(wanted - answered), axis=[1, 2, 3])
+
+
+    def roc_auc(wanted, answered):
+        return absolute(wanted, answered)
+"""
+
+
+def test_own_loss_of_an_autoencoder_gets_the_scaled_samples_and_not_what_is_judged(tmp_path: Path) -> None:
+    splits = data.load(data.DataConfig(task="anomaly", anomaly=("9",)))
+    config = net(tmp_path, AUTOENCODER).model_copy(update={"loss": "absolute"})
+    build(config, splits, 0, expected=look(config).package, stage="train", emit=[].append)
+    clash = config.model_copy(update={"metrics": ("roc_auc",)})
+    with pytest.raises(InputError, match=r"model\.metrics has names that are taken(.|\n)*found: roc_auc"):
+        build(clash, splits, 0, expected=look(clash).package, stage="train", emit=[].append)

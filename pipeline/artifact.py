@@ -192,7 +192,6 @@ class Store:
     def refer(self, stage: str, key: str, run: Path) -> None:
         """Note that a run uses an entry, so that `gc` keeps it."""
         path = Path(f"{self.entry(stage, key)}.runs")
-        path.parent.mkdir(parents=True, exist_ok=True)
         runs = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
         if str(run.absolute()) not in runs:
             path.parent.mkdir(parents=True, exist_ok=True)  # decoded data is referred to before anything is stored

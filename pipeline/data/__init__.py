@@ -69,7 +69,10 @@ def content_hash(config: DataConfig) -> str:
 
 def decoded(config: DataConfig, store: Path) -> Path | None:
     """Return where the data as `load` has to decode it is or will be; None where the source needs no decoding."""
-    return prepared.folder(store, _key(config)) if getattr(SOURCES[config.source], "DECODES", False) else None
+    decodes = getattr(SOURCES[config.source], "DECODES", False)
+    if callable(decodes):
+        decodes = decodes(config)
+    return prepared.folder(store, _key(config)) if decodes else None
 
 
 def _root(path: Path) -> Path:

@@ -5,8 +5,8 @@
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
     PLACES                             True: where a file lies below data.path is content too (its folder is its label)
 
-One that decodes says so with DECODES = True, one that needs data.path says with PATH what that has to be. A module may
-define a section of its own for the recipe, `data.NAME`.
+One that decodes says so with DECODES, true or a function of the config, one that needs data.path says with PATH what
+that has to be. A module may define a section of its own for the recipe, `data.NAME`.
 """
 
 from __future__ import annotations

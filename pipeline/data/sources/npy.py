@@ -29,11 +29,16 @@ def load(config: DataConfig, prepare: Prepare) -> Source:  # noqa: ARG001 - ever
         InputError: the folder cannot be read, an array is damaged or not in this layout, or labels are no numbers of
             classes.
     """
+    folder = place.folder(config, PATH)
+    return mapped(folder, config, _where(folder))
+
+
+def mapped(folder: Path, config: DataConfig, where: str) -> Source:
+    """Return the samples in a folder, memory-mapped; `where` it is, for messages. Raises as `load`."""
     from pipeline.rows import Joined
 
-    folder = place.folder(config, PATH)
     arrays = {name: _mapped(folder, name) for name in _headers(folder, config)}
-    return layout.source(arrays, config, _where(folder), cast("layout.Join", Joined))
+    return layout.source(arrays, config, where, cast("layout.Join", Joined))
 
 
 def files(config: DataConfig) -> tuple[Path, ...]:

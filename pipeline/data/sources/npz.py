@@ -1,10 +1,13 @@
 """Arrays in one .npz file, in the layout of Keras' own data sets (mnist.npz); see `layout`.
 
-Nothing is unpickled, so a stranger's file cannot run code.
+Nothing is unpickled, so a stranger's file cannot run code. What is larger than `data.memory_mb` is unpacked into .npy
+files, once, and read from there.
 """
 
 from __future__ import annotations
 
+import math
+import shutil
 import tokenize
 import zipfile
 import zlib
@@ -13,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources import layout, place
+from pipeline.data.sources import layout, npy, place
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,20 +36,33 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def load(config: DataConfig, prepare: Prepare) -> Source:  # noqa: ARG001 - every source has the same face
+def larger(config: DataConfig) -> bool:
+    """Return whether the samples, as float32, are larger than the memory that they may take."""
+    (path,) = files(config)
+    with _opened(path) as archive:
+        shapes = [shape for name, (shape, _) in _headers(archive, path, config).items() if name[0] == "x"]
+    return 4 * sum(map(math.prod, shapes)) > config.memory_mb << 20
+
+
+DECODES = larger
+
+
+def load(config: DataConfig, prepare: Prepare) -> Source:
     """Return all samples; see `layout.source`.
 
     Raises:
         InputError: the file cannot be read, is damaged or not in this layout, or labels are no numbers of classes.
     """
-    from numpy.lib import format as npy
+    from numpy.lib import format as npy_format
 
     (path,) = files(config)
+    if larger(config):
+        return npy.mapped(prepare(lambda folder: _unpack(path, config, folder)), config, f"data file {path}")
     arrays: dict[str, np.ndarray] = {}
     with _opened(path) as archive:
         for name in _headers(archive, path, config):
             with archive.open(f"{name}.npy") as member:
-                arrays[name] = npy.read_array(member, allow_pickle=False)
+                arrays[name] = npy_format.read_array(member, allow_pickle=False)
     return layout.source(arrays, config, f"data file {path}")
 
 
@@ -69,6 +85,17 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
         return layout.shapes(_headers(archive, path, config), config)
 
 
+def _unpack(path: Path, config: DataConfig, folder: Path) -> None:
+    """Write the arrays into a folder as they are; zipfile checks each against its checksum."""
+    with _opened(path) as archive:
+        for name, (shape, dtype) in _headers(archive, path, config).items():
+            said, held = math.prod(shape) * dtype.itemsize, archive.getinfo(f"{name}.npy").file_size
+            if held < said:  # before anything is mapped that is not there
+                raise ValueError(f"{name} says that it has {said:,} bytes, and has {held:,}")
+            with archive.open(f"{name}.npy") as member, (folder / f"{name}.npy").open("wb") as file:
+                shutil.copyfileobj(member, file)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Give the archive, and translate what reading a damaged one raises."""
@@ -88,12 +115,13 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _headers(archive: zipfile.ZipFile, path: Path, config: DataConfig) -> layout.Headers:
     """Return shape and dtype of the arrays of the layout, checked, with no array read."""
-    from numpy.lib import format as npy
+    from numpy.lib import format as npy_format
 
     def read(name: str) -> tuple[tuple[int, ...], np.dtype]:
         with archive.open(f"{name}.npy") as member:
-            old = npy.read_magic(member) == (1, 0)
-            shape, _, dtype = npy.read_array_header_1_0(member) if old else npy.read_array_header_2_0(member)
+            old = npy_format.read_magic(member) == (1, 0)
+            reader = npy_format.read_array_header_1_0 if old else npy_format.read_array_header_2_0
+            shape, _, dtype = reader(member)
         return shape, dtype
 
     stored = [name.removesuffix(".npy") for name in archive.namelist()]

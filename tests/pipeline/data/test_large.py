@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import data
 from pipeline.data import DataConfig, Splits, batches
 from pipeline.data.divide import divide
 from pipeline.data.sources.source import Source, Target
@@ -86,6 +87,21 @@ def test_samples_that_are_not_finite_are_counted_on_the_disk_too(tmp_path: Path)
     with pytest.raises(InputError, match="not finite") as refused:
         divide(source, DataConfig(memory_mb=1, value_range=(0, 1)))
     assert refused.value.found == "2 such values in the test split"
+
+
+def test_npz_larger_than_memory_is_unpacked_once_and_read_from_there(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (COUNT, 24, 24), np.uint8)
+    np.savez_compressed(tmp_path / "own.npz", x_train=x, y_train=np.arange(COUNT) % 3)
+    config = DataConfig(source="npz", path=str(tmp_path / "own.npz"))
+    small = config.model_copy(update={"memory_mb": 1})
+    assert data.decoded(config, tmp_path) is None
+    disk, memory = data.load(small, tmp_path), data.load(config, tmp_path)
+    folder = data.decoded(small, tmp_path)
+    assert folder is not None
+    assert sorted(path.name for path in folder.iterdir()) == ["x_train.npy", "y_train.npy"]
+    assert isinstance(disk.train.x, Rows)
+    assert np.array_equal(disk.train.x[:], memory.train.x)
+    assert np.array_equal(disk.train.y, memory.train.y)
 
 
 def test_calibration_samples_are_as_many_as_fit_and_that_is_said(tmp_path: Path) -> None:

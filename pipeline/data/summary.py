@@ -11,7 +11,7 @@ from pipeline.report.data import Data, Output, SplitFacts
 if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
     from pipeline.data.divide import Split, Splits
-    from pipeline.predictor import Spec
+    from pipeline.predictor import Head, Spec
 
 
 def summary(splits: Splits, config: DataConfig) -> Data:
@@ -21,7 +21,7 @@ def summary(splits: Splits, config: DataConfig) -> Data:
         source=config.source,
         inputs={one.name: list(one.shape) for one in spec.inputs},
         outputs=[
-            Output(name=head.name, task=head.task, metric=head.metric, classes=list(head.classes))
+            Output(name=head.name, task=head.task, metric=head.metric, classes=list(_classes(head)))
             for head in spec.heads
         ],
         splits={name: _facts(getattr(splits, name), spec) for name in NAMES},
@@ -31,11 +31,15 @@ def summary(splits: Splits, config: DataConfig) -> Data:
     )
 
 
+def _classes(head: Head) -> tuple[str, ...]:
+    return ("normal", "anomaly") if head.task == "anomaly" else head.classes
+
+
 def _facts(part: Split, spec: Spec) -> SplitFacts:
     import numpy as np
 
     for head, y in heads(spec, part.y):
-        if head.classes:
-            counts = np.bincount(y, minlength=len(head.classes)) if y.ndim == 1 else y.sum(axis=0)
+        if classes := _classes(head):
+            counts = np.bincount(y, minlength=len(classes)) if y.ndim == 1 else y.sum(axis=0)
             return SplitFacts(samples=len(part), of_classes=[int(one) for one in counts])
     return SplitFacts(samples=len(part))

@@ -47,3 +47,21 @@ def test_data_is_read_as_written(tmp_path: Path) -> None:
     assert read_data(tmp_path) is None
     write_data(found, tmp_path)
     assert read_data(tmp_path) == found
+
+
+def test_anomalies_are_counted_in_each_split() -> None:
+    config = DataConfig(task="anomaly", anomaly=("4",))
+    found = summary(data.load(config), config)
+    counts = dict(found.classes())
+    assert list(counts) == ["normal", "anomaly"]
+    assert counts["anomaly"][0] == counts["anomaly"][2] == 0  # none in training and calibration
+    assert min(counts["anomaly"][1], counts["anomaly"][3]) > 0
+
+
+def test_labels_are_counted_each_by_itself() -> None:
+    y = np.stack([np.arange(100) % 2, np.arange(100) % 4 == 0], axis=1).astype(np.float32)
+    x = np.random.default_rng(0).random((100, 3))
+    config = DataConfig(task="multilabel", source="npz", path="x.npz")
+    found = summary(divide(Source({"features": x}, {"": Target(y, ("odd", "fourth"))}), config), config)
+    odd, fourth = (sum(counts) for _, counts in found.classes())
+    assert (odd, fourth) == (50, 25)

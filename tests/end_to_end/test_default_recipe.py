@@ -162,5 +162,6 @@ def test_same_recipe_and_seed_give_the_same_bytes_from_empty_stores(tmp_path: Pa
                 if path.is_file()
             }
         )
-    assert len(digests[0]) == 8 + 4 * 3  # files of TFLite and ONNX; saved_model.pb and two files of variables each
+    # files of TFLite and ONNX, and labels.txt; saved_model.pb, two files of variables and labels.txt each
+    assert len(digests[0]) == 8 + 1 + 4 * 4
     assert digests[0] == digests[1]

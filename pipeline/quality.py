@@ -9,12 +9,11 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.predictor import rows
+from pipeline.rows import at_once
 
 if TYPE_CHECKING:
     from pipeline.data import Split
     from pipeline.predictor import Head, Input, Spec, Stored
-
-_PIECE = 1024
 
 
 def quality(head: Head, wanted: np.ndarray, answered: np.ndarray, name: str = "") -> float:
@@ -68,8 +67,9 @@ def scores(one: Input, x: Stored, reconstructed: np.ndarray) -> np.ndarray:
     """
     low, high = one.bounds
     found = np.empty(len(reconstructed))
-    for start in range(0, len(found), _PIECE):
-        piece = slice(start, start + _PIECE)
+    size = at_once(8 * math.prod(one.shape))
+    for start in range(0, len(found), size):
+        piece = slice(start, start + size)
         errors = (np.asarray(rows(x, piece), np.float64) - low) / (high - low) - reconstructed[piece]
         found[piece] = np.square(errors).reshape(len(errors), -1).mean(axis=1)
     return found

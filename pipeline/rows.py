@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,24 +60,50 @@ class Rows:
 
     def pieces(self) -> Iterator[slice]:
         """Yield the parts of all samples, in their order, that are small enough to be read at once."""
-        size = max(1, PIECE_BYTES // (4 * max(1, self._array[:1].size)))
+        size = at_once(4 * math.prod(self._array.shape[1:]))
         for start in range(0, len(self), size):
             yield slice(start, start + size)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        import numpy as np
-
         array = self._array
         if isinstance(array, Joined):
             return Rows, (array, self._positions)
+        return _opened, (_Place.of(array), self._positions)
+
+
+def _opened(place: _Place, positions: np.ndarray) -> Rows:
+    return Rows(place.mapped(), positions)
+
+
+def at_once(sample_bytes: int) -> int:
+    """Return how many samples of a size are few enough to be read at once."""
+    return max(1, PIECE_BYTES // max(1, sample_bytes))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a memory-mapped array lies, for a process that opens the file itself."""
+
+    path: Path
+    dtype: Any
+    shape: tuple[int, ...]
+    offset: int
+    order: Literal["C", "F"]
+
+    @staticmethod
+    def of(array: np.ndarray) -> _Place:
+        import numpy as np
+
+        flags = array.flags
         assert isinstance(array, np.memmap), "only what is in a file can be opened by another process"
-        return _opened, (Path(str(array.filename)), array.dtype, array.shape, array.offset, self._positions)
+        assert flags.c_contiguous or flags.f_contiguous, "a part of an array does not tell where it lies"
+        order: Literal["C", "F"] = "C" if flags.c_contiguous else "F"
+        return _Place(Path(str(array.filename)), array.dtype, array.shape, array.offset, order)
 
+    def mapped(self) -> np.ndarray:
+        import numpy as np
 
-def _opened(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, positions: np.ndarray) -> Rows:
-    import numpy as np
-
-    return Rows(np.memmap(path, dtype, "r", offset, shape), positions)
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
 
 
 class Joined:
@@ -121,13 +149,8 @@ class Joined:
         return found.reshape(*wanted.shape, *self.shape[1:])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        import numpy as np
-
-        assert all(isinstance(part, np.memmap) for part in self._parts), "another process has to open the files"
-        return _joined, ([(Path(str(part.filename)), part.dtype, part.shape, part.offset) for part in self._parts],)  # type: ignore[attr-defined]
+        return _joined, ([_Place.of(part) for part in self._parts],)
 
 
-def _joined(parts: Sequence[tuple[Path, Any, tuple[int, ...], int]]) -> Joined:
-    import numpy as np
-
-    return Joined([np.memmap(path, dtype, "r", offset, shape) for path, dtype, shape, offset in parts])
+def _joined(places: Sequence[_Place]) -> Joined:
+    return Joined([place.mapped() for place in places])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CALIBRATION_BYTES = 64 << 20
+# splits that models are judged by
+_JUDGED = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,8 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
     heads = _judged(_heads(targets, config, inputs, positions["train"]), config.metric)
     parts = {}
     large = 4 * sum(array.size for array in source.x.values()) > config.memory_mb << 20
-    if large:
-        positions["calibration"], said = _fewer(positions["calibration"], inputs)
-        notes += said
+    positions["calibration"], said = _fewer(positions["calibration"], inputs)
+    notes += said
     for name in NAMES:
         stays = large and name != "calibration"
         x = {one.name: _given(one, source.x[one.name], positions[name], strings, stays=stays) for one in inputs}
@@ -96,8 +97,7 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         _require_finite(config, name, [*x.values(), *y.values()])
         if config.task == "reconstruction":
             (end,) = inputs
-            low, high = (np.asarray(bound, np.float64) for bound in end.bounds)
-            y = {"": (x[end.name][:] - low.astype(np.float32)) / (high - low).astype(np.float32)}
+            y = {"": _given_back(end, x[end.name]) if name in _JUDGED else np.zeros((len(positions[name]), 0))}
         parts[name] = Split(_alone(x), _alone(y))
     spec = Spec(tuple(inputs), heads)
     if config.augment and (len(inputs) > 1 or config.task in GIVING_BACK):
@@ -282,15 +282,27 @@ def _given(
     return chosen if strings else one.vectorizer.ids(chosen)
 
 
+def _given_back(one: Input, x: np.ndarray | Rows) -> np.ndarray:
+    """Return samples scaled to [0, 1], float32 [n, *shape]: what a model that gives its input back has to answer."""
+    import numpy as np
+
+    low, high = (np.asarray(bound, np.float64) for bound in one.bounds)
+    found: np.ndarray = (x[:] - low.astype(np.float32)) / (high - low).astype(np.float32)
+    return found
+
+
 def _fewer(positions: np.ndarray, inputs: list[Input]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return as many calibration samples as fit into memory beside all else, and what to say of it."""
+    """Return as many calibration samples as converters are given at most, and what to say of it.
+
+    They hold all of them in memory, however large that is; so the bound is the same everywhere.
+    """
     sample = 4 * sum(math.prod(one.shape) for one in inputs)
     most = max(1, _CALIBRATION_BYTES // sample)
     if len(positions) <= most:
         return positions, ()
     chosen = positions[:: -(-len(positions) // most)]  # evenly, from the first to the last
-    said = f"{len(chosen)} of {len(positions)} calibration samples are used: more would not fit into memory"
-    return chosen, (said,)
+    said = f"{len(chosen)} of {len(positions)} calibration samples are used"
+    return chosen, (f"{said}: {_CALIBRATION_BYTES >> 20} MB, which converters hold",)
 
 
 def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray | Rows]) -> None:

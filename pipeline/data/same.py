@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from pipeline.rows import at_once
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.data.split import Name
-
-_PIECE = 1024
 
 
 def groups(x: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -63,12 +64,15 @@ def _digests(x: Mapping[str, np.ndarray]) -> np.ndarray:
 
     arrays = list(x.values())
     found = np.empty(len(arrays[0]), np.uint64)
-    for start in range(0, len(found), _PIECE):
-        pieces = [array[start : start + _PIECE] for array in arrays]
+    size = at_once(sum(array.dtype.itemsize * math.prod(array.shape[1:]) for array in arrays))
+    for start in range(0, len(found), size):
+        pieces = [array[start : start + size] for array in arrays]
         for place in range(len(pieces[0])):
             digest = hashlib.blake2b(digest_size=8)
             for piece in pieces:
-                digest.update(_bytes(piece[place]))
+                content = _bytes(piece[place])
+                digest.update(len(content).to_bytes(8))  # where one input ends and the next begins
+                digest.update(content)
             found[start + place] = int.from_bytes(digest.digest())
     return found
 

@@ -24,7 +24,10 @@ N = TypeVar("N", str, Name, Literal["train", "validation", "calibration"])
 
 
 class Fold(Frozen):
-    """One part of a cross-validation: this fold is the test split, the others are divided in their shares."""
+    """One part of a cross-validation: this fold is the test split, the others are divided in their shares.
+
+    A validation split of the source's own stays what it is, and a test split of its own stays out.
+    """
 
     index: int = Field(ge=0, description="which of the folds, counted from 0")
     of: int = Field(ge=2, le=100, description="how many folds there are")
@@ -92,17 +95,14 @@ def split(
     import numpy as np
 
     kept: dict[Name, np.ndarray] = dict((given or {}).items())
+    rest = np.arange(len(labels))
+    for positions in kept.values():
+        rest = _without(rest, positions, groups)
     if fold is not None:
-        apart = kept.pop("test", np.zeros(0, np.int64))
-        pool = _without(np.arange(len(labels)), apart, groups)
         folds = [str(place) for place in range(fold.of)]
-        parts = _dealt(labels, pool, dict.fromkeys(folds, 1 / fold.of), seed, groups)
-        kept = {"test": parts[folds[fold.index]]}
-        rest = np.setdiff1d(pool, kept["test"])
-    else:
-        rest = np.arange(len(labels))
-        for positions in kept.values():
-            rest = _without(rest, positions, groups)
+        parts = _dealt(labels, rest, dict.fromkeys(folds, 1 / fold.of), seed, groups)
+        kept["test"] = parts[folds[fold.index]]
+        rest = np.setdiff1d(rest, kept["test"])
     wanted = {name: share for name, share in shares.items() if name not in kept}
     whole = sum(wanted.values()) if kept else 1.0
     found = _dealt(labels, rest, {name: share / whole for name, share in wanted.items()}, seed, groups)

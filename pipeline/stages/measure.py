@@ -286,6 +286,7 @@ def _answers(
     import numpy as np
 
     from pipeline.measuring import answers, pictures
+    from pipeline.predictor import rows
     from pipeline.report.answers import SplitAnswers
 
     test, spec = facts.splits.test, facts.splits.spec
@@ -299,7 +300,7 @@ def _answers(
     drawn: dict[int, str] = {}
     if shown and len(spec.inputs) == 1 and pictures.are_images(spec.input.shape):
         (folder / EXAMPLES).mkdir()
-        images = child.call(pictures.png, np.asarray(test.x)[shown], spec.input.value_range)
+        images = child.call(pictures.png, np.asarray(rows(test.x, np.array(shown))), spec.input.value_range)
         for index, image in zip(shown, images, strict=True):
             (folder / EXAMPLES / f"{index}.png").write_bytes(image)
             drawn[index] = f"stages/{NAME}/{EXAMPLES}/{index}.png"

@@ -70,6 +70,23 @@ def test_a_model_answers_samples_on_the_disk_as_those_in_memory(both: tuple[Spli
     assert np.array_equal(disk, memory)
 
 
+@pytest.mark.parametrize("shape", [(COUNT, 200), (COUNT, 16, 16)], ids=["numbers", "images"])
+def test_another_process_reads_what_this_one_reads_whatever_the_order_in_the_file(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    # as a table's columns lie in memory: numpy.save keeps that order
+    x = np.asfortranarray(np.random.default_rng(0).random(shape, np.float32))
+    np.save(tmp_path / "x_train.npy", x)
+    np.save(tmp_path / "y_train.npy", np.arange(COUNT) % 3)
+    for tested in (False, True):
+        if tested:
+            np.save(tmp_path / "x_test.npy", x[:50])
+            np.save(tmp_path / "y_test.npy", np.arange(50) % 3)
+        part = data.load(DataConfig(source="npy", path=str(tmp_path), memory_mb=1)).train
+        assert isinstance(part.x, Rows)
+        assert np.array_equal(pickle.loads(pickle.dumps(part.x))[:], part.x[:])
+
+
 def test_another_process_opens_the_file_itself(both: tuple[Splits, Splits]) -> None:
     sent = pickle.dumps(both[0].test.x)
     assert len(sent) < 20_000  # the positions, not the pixels
@@ -112,7 +129,9 @@ def test_calibration_samples_are_as_many_as_fit_and_that_is_said(tmp_path: Path)
     )
     splits = divide(source, DataConfig())
     assert len(splits.calibration) == 50
-    assert "50 of 100 calibration samples are used: more would not fit into memory" in splits.notes
+    assert "50 of 100 calibration samples are used: 64 MB, which converters hold" in splits.notes
+    roomy = divide(source, DataConfig(memory_mb=100_000)).calibration
+    assert np.array_equal(roomy.y, splits.calibration.y)  # whatever memory there is
 
 
 @pytest.mark.parametrize("task", ["reconstruction", "anomaly"])

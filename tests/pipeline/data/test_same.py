@@ -25,6 +25,11 @@ def test_equal_samples_have_one_number() -> None:
     assert len(set(found)) == 90
 
 
+def test_where_one_input_ends_counts() -> None:
+    found = same.groups({"left": np.array(["ab", "a"], dtype=object), "right": np.array(["c", "bc"], dtype=object)})
+    assert found[0] != found[1]
+
+
 def test_texts_are_equal_whatever_their_case_and_spaces() -> None:
     found = same.groups({"text": np.array(["Win NOW", "win  now ", "win later"], dtype=object)})
     assert found[0] == found[1] != found[2]

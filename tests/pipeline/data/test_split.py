@@ -136,6 +136,13 @@ def test_a_test_split_of_the_sources_own_stays_out_of_folds() -> None:
     assert sorted(np.concatenate(list(parts.values()))) == list(range(900))
 
 
+def test_a_validation_split_of_the_sources_own_is_kept_in_folds() -> None:
+    own = np.arange(900, 997)
+    parts = split(LABELS, SHARES, seed=0, given={"validation": own}, fold=Fold(index=1, of=3))
+    assert np.array_equal(parts["validation"], own)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(997))
+
+
 def test_a_fold_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"index must be less than of \(3\)"):
         Fold(index=3, of=3)

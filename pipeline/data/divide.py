@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import metric as metrics
-from pipeline.data import anomalies, labels, multilabel, same
+from pipeline.data import anomalies, finite, labels, multilabel, same
 from pipeline.data.sources.source import Target
 from pipeline.data.split import NAMES, Name, split
 from pipeline.errors import InputError
@@ -69,6 +69,7 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
     targets, positions, told = _dealt(source, config)
     _require_single(source, config)
     notes = [*source.notes, *told]
+    finite.require(source, {} if config.task in GIVING_BACK else targets, positions, config)
     inputs: list[Input] = []
     if look:
         notes += same.leaks(source.x, [target.y for target in targets.values()], positions)
@@ -94,7 +95,6 @@ def divide(source: Source, config: DataConfig, *, strings: bool = False, look: b
         stays = large and name != "calibration"
         x = {one.name: _given(one, source.x[one.name], positions[name], strings, stays=stays) for one in inputs}
         y = {end: _wanted(target, positions[name]) for end, target in targets.items()}
-        _require_finite(config, name, [*x.values(), *y.values()])
         if config.task == "reconstruction":
             (end,) = inputs
             y = {"": _given_back(end, x[end.name]) if name in _JUDGED else np.zeros((len(positions[name]), 0))}
@@ -137,12 +137,17 @@ def _dealt(source: Source, config: DataConfig) -> tuple[dict[str, Target], dict[
         strata = multilabel.strata(classes[0], folds.of if folds else 0) if classes[0].ndim == 2 else classes[0]
     if config.split.by == "random":
         strata = np.zeros(len(strata), np.int64)
-    positions = split(
-        strata, config.split.shares(), config.split_seed, source.given, _groups(source, config), config.split.fold
-    )
+    groups = _groups(source, config)
+    positions = split(strata, config.split.shares(), config.split_seed, source.given, groups, folds)
+    apart = len(source.given.get("test", ())) if folds else 0
+    twins = len(strata) - apart - sum(map(len, positions.values()))
     notes: tuple[str, ...] = ()
+    if twins:
+        together = "equal to" if config.split.by == "content" else "of one group with"
+        notes = (f"{twins} samples are left out: they are {together} some of a split that the data comes with",)
     if anomaly is not None:
-        positions, notes = anomalies.apart(positions, anomaly, source, config)
+        positions, told = anomalies.apart(positions, anomaly, source, config)
+        notes += told
     for name, target in targets.items():
         if target.classes is not None and target.y.ndim == 2:
             notes += tuple(multilabel.told(target.y, target.classes, positions))
@@ -171,7 +176,8 @@ def _groups(source: Source, config: DataConfig) -> np.ndarray | None:
         return same.groups(source.x)
     if config.split.by == "group" and source.groups is None:
         raise InputError(
-            "data.split.by is group, and the data has no groups", expected="a data source that names them",
+            "data.split.by is group, and the data has no groups",
+            expected="table.group or text_file.group, a column; or groups that a builder returns",
             found=f"the source {config.source} without", todo="name the column of groups, or another data.split.by",
         )  # fmt: skip
     return source.groups if config.split.by == "group" else None
@@ -303,25 +309,6 @@ def _fewer(positions: np.ndarray, inputs: list[Input]) -> tuple[np.ndarray, tupl
     chosen = positions[:: -(-len(positions) // most)]  # evenly, from the first to the last
     said = f"{len(chosen)} of {len(positions)} calibration samples are used"
     return chosen, (f"{said}: {_CALIBRATION_BYTES >> 20} MB, which converters hold",)
-
-
-def _require_finite(config: DataConfig, split_name: str, arrays: list[np.ndarray | Rows]) -> None:
-    import numpy as np
-
-    bad = 0
-    for array in arrays:
-        if isinstance(array, Rows):
-            pieces = map(array.__getitem__, array.pieces()) if array.stored.kind == "f" else iter(())
-        else:
-            pieces = iter([array] if array.dtype.kind == "f" else [])
-        bad += sum(int(np.count_nonzero(~np.isfinite(piece))) for piece in pieces)
-    if bad:
-        raise InputError(
-            f"the data source {config.source!r} holds values that are not finite",
-            expected="finite numbers",
-            found=f"{bad} such values in the {split_name} split",
-            todo="replace or remove them in the data",
-        )
 
 
 def _of_columns(x: Rows, name: str, columns: tuple[str, ...]) -> tuple[Input, tuple[str, ...]]:

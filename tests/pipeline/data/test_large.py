@@ -103,7 +103,9 @@ def test_samples_that_are_not_finite_are_counted_on_the_disk_too(tmp_path: Path)
     source = Source({"features": x}, {"": Target(np.arange(COUNT) % 2, ("a", "b"))}, {"test": np.arange(100)})
     with pytest.raises(InputError, match="not finite") as refused:
         divide(source, DataConfig(memory_mb=1, value_range=(0, 1)))
-    assert refused.value.found == "2 such values in the test split"
+    assert refused.value.found == (
+        "2 such values in the test split, in the input features, first in sample 5 of the data (counted from 0)"
+    )
 
 
 def test_npz_larger_than_memory_is_unpacked_once_and_read_from_there(tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def test_split_by_content_keeps_equal_samples_together() -> None:
     assert sum(len(getattr(splits, name)) for name in NAMES) == 100
 
 
+def test_twins_of_a_split_that_is_kept_are_left_out_and_that_is_told() -> None:
+    splits = divide(_source(given={"test": np.arange(90, 100)}), DataConfig(split=SplitConfig(by="content")))
+    assert sum(len(getattr(splits, name)) for name in NAMES) == 90
+    assert "10 samples are left out: they are equal to some of a split that the data comes with" in splits.notes
+
+
 def test_split_by_groups_needs_groups() -> None:
     with pytest.raises(InputError, match=r"data\.split\.by is group, and the data has no groups"):
         divide(_source(), DataConfig(split=SplitConfig(by="group")))

@@ -84,7 +84,9 @@ def test_values_that_are_not_finite_are_refused_with_their_split() -> None:
     x[95, 1] = np.nan
     with pytest.raises(InputError, match="not finite") as refused:
         divide(_source(x), DataConfig())
-    assert refused.value.found == "1 such values in the test split"
+    assert refused.value.found == (
+        "1 such values in the test split, in the input image, first in sample 95 of the data (counted from 0)"
+    )
 
 
 def test_content_hash_is_that_of_the_file_and_imports_nothing_heavy() -> None:

@@ -212,7 +212,10 @@ def test_values_that_are_not_finite_are_refused(write: Callable[..., DataConfig]
     arrays["x_test"][3, 2, 1] = np.nan
     with pytest.raises(InputError, match="'npz' holds values that are not finite") as refused:
         data.load(write(arrays))
-    assert refused.value.found == "1 such values in the test split"
+    place = len(arrays["x_train"]) + 3
+    assert refused.value.found == (
+        f"1 such values in the test split, in the input image, first in sample {place} of the data (counted from 0)"
+    )
 
 
 def _whole(tmp_path: Path) -> bytes:

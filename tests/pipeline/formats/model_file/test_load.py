@@ -11,6 +11,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.formats.model_file import load
 from pipeline.legacy_keras import load as load_keras
+from pipeline.predictor import classifier
 from tests.pipeline.compress import tiny
 from tests.pipeline.formats.model_file import files
 
@@ -77,7 +78,14 @@ def test_answers_that_are_probabilities_are_refused(answers: list[list[float]]) 
     with pytest.raises(InputError, match="answers probabilities") as refused:
         load.require_logits(Path("x.keras"), np.array(answers), tiny.SPEC.head)
     assert "without its last function" in refused.value.todo
-    load.require_logits(Path("x.keras"), np.array([[-0.1, 0.4]]))
+    load.require_logits(Path("x.keras"), np.array([[-0.1, 0.4]]), tiny.SPEC.head)
+
+
+def test_small_logits_are_no_probabilities() -> None:
+    head = classifier("image", (2, 2, 1), (0, 1), ("a", "b", "c")).head
+    load.require_logits(Path("x.keras"), np.array([[0.1, 0.4, 0.2], [0.3, 0.2, 0.1]]), head)
+    with pytest.raises(InputError, match="answers probabilities"):
+        load.require_logits(Path("x.keras"), np.array([[0.1, 0.4, 0.5], [0.3, 0.2, 0.5]]), head)
 
 
 def test_answers_that_are_no_numbers_are_refused() -> None:

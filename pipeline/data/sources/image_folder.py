@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from pipeline.config import Frozen
-from pipeline.data.sources import image_files, images, reserved
+from pipeline.data.sources import image_files, images, place, reserved
 from pipeline.data.sources.image_files import PARTS, Listed
 from pipeline.data.sources.images import CHANNELS, Color, Decoded, Header, Unreadable
 from pipeline.data.sources.source import Given, Source, Target
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 PATH = "a folder with a folder of images for each class"
 DECODES = True
 # a file's place below data.path is content: it tells the label
-PLACES = True
+PLACES = place.below
+LIBRARIES = ("pillow",)
 
 _IMAGES, _LABELS, _PARTS, _ABOUT = "images.npy", "labels.npy", "parts.npy", "about.json"
 # images that are held in memory at once, that a thread takes at once, and whose headers a recipe is checked with

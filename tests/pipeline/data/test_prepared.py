@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.data import prepared
+from pipeline import data, machine
+from pipeline.data import DataConfig, prepared
 
 
 def _cut(path: Path) -> None:
@@ -60,3 +62,31 @@ def test_files_are_on_the_disk_before_the_folder_has_its_name(tmp_path: Path, mo
     monkeypatch.setattr(os, "fsync", fsync)
     found = prepared.prepare(tmp_path, "key", _write)
     assert sorted(forced) == sorted(path.stat().st_ino for path in found.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "keys", "libraries"),
+    [
+        ("image_folder", "photos", {}, ("pillow",)),
+        ("table", "a.parquet", {}, ("pyarrow",)),
+        ("table", "a.csv", {}, ()),
+        (
+            "tfrecord",
+            "a.tfrecord",
+            {"tfrecord": {"features": {"a": {"kind": "float", "shape": [2]}}, "label": "b"}},
+            ("tensorflow",),
+        ),
+        ("tfds", None, {"tfds": {"name": "pets:1.0.0"}}, ("tensorflow-datasets", "tensorflow")),
+    ],
+)
+def test_versions_of_what_decodes_are_in_the_key(
+    source: str, name: str | None, keys: dict[str, Any], libraries: tuple[str, ...], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    fields = {"source": source, "path": name and str(tmp_path / name), **keys}
+    config = DataConfig.model_validate(fields)
+    assert data.libraries(config) == libraries
+    monkeypatch.setattr(data, "content_hash", lambda _config: "the same")
+    before = data.decoded(config, tmp_path)
+    monkeypatch.setattr(machine, "versions", lambda names: dict.fromkeys(names, "1.0 of tomorrow"))
+    assert (data.decoded(config, tmp_path) != before) == bool(libraries)

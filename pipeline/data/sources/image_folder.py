@@ -18,9 +18,10 @@ from pydantic import Field
 
 from pipeline.config import Frozen
 from pipeline.data.sources import image_files, images, place, reserved
-from pipeline.data.sources.image_files import PARTS, Listed
+from pipeline.data.sources.image_files import Listed
 from pipeline.data.sources.images import CHANNELS, Color, Decoded, Header, Unreadable
 from pipeline.data.sources.source import Given, Source, Target
+from pipeline.data.sources.split_folders import PARTS
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:

@@ -128,6 +128,18 @@ def test_folders_are_classes_and_their_splits_are_kept(tmp_path: Path, read: Rea
     assert data.content_hash(made) != before
 
 
+def test_val_is_a_split_and_what_is_none_beside_splits_is_refused(tmp_path: Path, read: Read) -> None:
+    made = _folders(tmp_path / "mails", {
+        "train/ham/a.txt": b"one", "train/spam/b.txt": b"two", "val/ham/c.txt": b"three", "test/spam/d.txt": b"four",
+    })  # fmt: skip
+    given = {name: list(positions) for name, positions in read(made).given.items()}
+    assert given == {"validation": [2], "test": [3]}
+    (tmp_path / "mails" / "more").mkdir()
+    with pytest.raises(InputError, match="holds splits and something else") as refused:
+        read(made)
+    assert refused.value.found == "folders more, test, train, val"
+
+
 def test_folders_without_splits_are_classes_and_bad_files_are_named(tmp_path: Path, read: Read) -> None:
     made = _folders(tmp_path / "mails", {"ham/a.txt": b"one", "spam/b.txt": b"two"})
     assert read(made).given == {}

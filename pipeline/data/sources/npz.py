@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources import layout, npy, place
+from pipeline.data.sources import array_header, layout, npy, place
 from pipeline.errors import InputError, translate_os_error
 
 if TYPE_CHECKING:
@@ -121,14 +121,10 @@ def _opened(path: Path, into: Path | None = None) -> Iterator[zipfile.ZipFile]:
 
 def _headers(archive: zipfile.ZipFile, path: Path, config: DataConfig) -> layout.Headers:
     """Return shape and dtype of the arrays of the layout, checked, with no array read."""
-    from numpy.lib import format as npy_format
 
     def read(name: str) -> tuple[tuple[int, ...], np.dtype]:
         with archive.open(f"{name}.npy") as member:
-            old = npy_format.read_magic(member) == (1, 0)
-            reader = npy_format.read_array_header_1_0 if old else npy_format.read_array_header_2_0
-            shape, _, dtype = reader(member)
-        return shape, dtype
+            return array_header.read(member)
 
     stored = [name.removesuffix(".npy") for name in archive.namelist()]
     return layout.headers(stored, read, config, where=f"data file {path}", todo=TODO)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.data.sources.cells import number
+
 if TYPE_CHECKING:
     from pipeline.data.sources.cells import Cells
     from pipeline.data.sources.table.config import Config
@@ -92,16 +94,6 @@ class Column:
     def mean(self) -> float:
         """The mean of its numbers; 0 where there are none."""
         return self.total / self.counted if self.counted else 0.0
-
-
-def number(cell: str) -> float | None:
-    """Return the finite number that a cell is; None where it is none."""
-    try:
-        found = float(cell)
-    except ValueError:
-        return None
-    # float() takes the digit groups of Python's source
-    return found if math.isfinite(found) and "_" not in cell else None
 
 
 def numeric(cells: Iterable[str]) -> list[float] | None:

@@ -92,6 +92,9 @@ def test_columns_that_hold_no_classes_are_refused(config: Any, read: Read) -> No
     with pytest.raises(InputError, match=r"the column SMS of the data file .* has no classes") as refused:
         read(config(*_LINES, text="Label", label="SMS"))
     assert refused.value.found.startswith("4 different cells in 4 rows, such as 'Go until")
+    with pytest.raises(InputError, match=r"the column Label of the data file .* has no classes") as refused:
+        read(config("Label\tSMS", "0.5\ta", "1.5\tb"))
+    assert "such as 0.5, 1.5" in refused.value.found
     with pytest.raises(InputError, match=r"has labels that data\.classes has not") as refused:
         read(config(*_LINES, keys={"classes": ["ham", "eggs"]}))
     assert refused.value.found == "'spam'"

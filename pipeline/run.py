@@ -258,6 +258,7 @@ def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact], ar
     }
     if "data" in chosen:
         basis["content"] = {"data": data.content_hash(chosen["data"])}
+        basis["versions"] |= machine.versions(data.libraries(chosen["data"]))
     return basis
 
 

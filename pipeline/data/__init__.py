@@ -5,12 +5,24 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from pipeline import machine
 from pipeline.data import content, prepared
 from pipeline.data.config import DataConfig, TextConfig
 from pipeline.data.divide import Split, Splits, divide
 from pipeline.data.sources import SOURCES
 
-__all__ = ["DataConfig", "Split", "Splits", "TextConfig", "content_hash", "decoded", "input_shapes", "load", "own_test"]
+__all__ = [
+    "DataConfig",
+    "Split",
+    "Splits",
+    "TextConfig",
+    "content_hash",
+    "decoded",
+    "input_shapes",
+    "libraries",
+    "load",
+    "own_test",
+]
 
 # what is done with samples after they were decoded
 _LATER = frozenset({"split", "split_seed", "value_range", "text", "augment", "shuffle_buffer", "metric"})
@@ -63,8 +75,14 @@ def content_hash(config: DataConfig) -> str:
     """
     source = SOURCES[config.source]
     paths = source.files(config)
-    places = getattr(source, "PLACES", False) and len(paths) > 1
-    return content.digest(paths, _root(Path(str(config.path))) if places else None)
+    places = getattr(source, "PLACES", None)
+    return content.digest(paths, places(config, paths) if places else None)
+
+
+def libraries(config: DataConfig) -> tuple[str, ...]:
+    """Return the distributions whose version decides what becomes of the source's content."""
+    found = getattr(SOURCES[config.source], "LIBRARIES", ())
+    return tuple(found(config) if callable(found) else found)
 
 
 def decoded(config: DataConfig, store: Path) -> Path | None:
@@ -75,14 +93,8 @@ def decoded(config: DataConfig, store: Path) -> Path | None:
     return prepared.folder(store, _key(config)) if decodes else None
 
 
-def _root(path: Path) -> Path:
-    """Return the folder that a path names, or that what it names is in: it may be a pattern."""
-    while not path.is_dir():
-        path = path.parent
-    return path
-
-
 def _key(config: DataConfig) -> str:
     settings = {name: value for name, value in config.decisive().items() if name not in _LATER}
     code = content.digest(sorted((Path(__file__).parent / "sources").rglob("*.py")))
-    return prepared.key({"settings": settings, "content": content_hash(config), "code": code})
+    basis = {"settings": settings, "content": content_hash(config), "code": code}
+    return prepared.key(basis | {"versions": machine.versions(libraries(config))})

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.files import sha256
@@ -14,17 +13,17 @@ _Known = tuple[str, int, int, int, int]
 _known: dict[_Known, str] = {}
 
 
-def digest(paths: Iterable[Path], below: Path | None = None) -> str:
+def digest(paths: Iterable[Path], places: Sequence[str] | None = None) -> str:
     """Return the sha256 of a file, or that of the hashes of several in their order; wherever they lie.
 
     Args:
         paths: one or more.
-        below: a folder; where files lie in it counts too.
+        places: of each, what counts too: where it lies.
 
     A run asks at each stage; a file whose size and time of change are what they were is not read again.
     """
-    if below is not None:
-        lines = [f"{os.path.relpath(path, below)}\0{_one(path)}\n" for path in paths]
+    if places is not None:
+        lines = [f"{place}\0{_one(path)}\n" for path, place in zip(paths, places, strict=True)]
         return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
     first, *more = [_one(path) for path in paths]
     return hashlib.sha256("".join([first, *more]).encode()).hexdigest() if more else first

@@ -1,23 +1,26 @@
 """Data that had to be decoded (images, tables, records) as arrays on the disk: made once, read by every stage.
 
 ROOT/data-KEY/   the arrays, .npy files that are memory-mapped; whole or not there. The key is a hash of the content and
-                 of the settings that decide what becomes of it.
+                 of the settings that decide what becomes of it. What files it has is in manifest.json; a folder that
+                 has others, as after a power failure, is made again.
 """
 
 from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import canonical
+from pipeline.files import DamagedError, canonical, read_sealed, write_sealed
 from pipeline.lock import Lock
 
 NAME = "data"
+_MANIFEST = "manifest.json"
 
 # write(folder) fills an empty folder
 Write = Callable[[Path], None]
@@ -52,10 +55,11 @@ def prepare(root: Path | None, key: str, write: Write) -> Path:
     found = folder(root, key)
     with Lock(Path(f"{found}.lock")) as lock:
         lock.share(_patiently)
-        if found.is_dir():
+        if _whole(found):
             return found
         lock.own(_patiently)
-        if not found.is_dir():
+        if not _whole(found):
+            shutil.rmtree(found, ignore_errors=True)
             _fill(Path(f"{found}.partial"), found, write)
     return found
 
@@ -69,10 +73,36 @@ def _fill(partial: Path, found: Path, write: Write) -> None:
     partial.mkdir()
     try:
         write(partial)
+        for path in _files(partial):
+            _force(path)
+        write_sealed(partial / _MANIFEST, _sizes(partial))
+        _force(partial / _MANIFEST)
         partial.replace(found)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _whole(folder: Path) -> bool:
+    """Return whether a folder has the files that were written into it, by their names and bytes."""
+    try:
+        return bool(read_sealed(folder / _MANIFEST) == _sizes(folder))
+    except DamagedError:
+        return False
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path != folder / _MANIFEST]
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in _files(folder)}
+
+
+def _force(path: Path) -> None:
+    """Have the system write a file to the disk: a folder's new name may else be there before what is in its files."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _in_passing(key: str, write: Write) -> Path:

@@ -50,6 +50,7 @@ CODE = (
     "pipeline/formats",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
+    "pipeline/machine.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",
     "pipeline/metric.py",

@@ -30,6 +30,7 @@ CODE = (
     "pipeline/formats/plain",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
+    "pipeline/machine.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",

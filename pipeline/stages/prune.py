@@ -33,6 +33,7 @@ CODE = (
     "pipeline/formats/plain/__init__.py",
     "pipeline/formats/plain/model.py",
     "pipeline/legacy_keras.py",
+    "pipeline/machine.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
     "pipeline/measuring/macs.py",

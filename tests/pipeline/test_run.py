@@ -160,6 +160,17 @@ def test_changed_code_runs_its_stages_and_is_named(line: Line, monkeypatch: pyte
     assert line.reasons()["train"] == "pipeline/errors.py changed"
 
 
+def test_changed_version_of_what_decodes_the_data_runs_what_reads_it_and_is_named(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.go()
+    monkeypatch.setattr(runs.data, "libraries", lambda _config: ("pillow",))
+    monkeypatch.setattr(runs.machine, "versions", lambda names: dict.fromkeys(names, "9.9"))
+    line.go()
+    assert "train" in line.calls
+    assert "pillow is 9.9 and was None" in line.reasons()["train"]
+
+
 def test_two_runs_share_the_store(line: Line) -> None:
     line.go()
     line.folder = RunFolder(line.folder.path.with_name("second"))

@@ -3,7 +3,10 @@
     load(config, prepare) -> Source    reads the content; what has to be decoded is written once, through `prepare`
     input_shapes(config)               input name -> shape of one sample, of none of them read; None: no file
     files(config) -> tuple[Path, ...]  the files that hold the content, whose bytes are its fingerprint
-    PLACES                             True: where a file lies below data.path is content too (its folder is its label)
+    PLACES(config, files)              of a source where a file's place is content too (its folder is its label): the
+                                       places, as they are wherever the whole lies; None: of this content they are none
+    LIBRARIES                          distributions that decode, whose version decides what comes of it; or a function
+                                       of the config
 
 One that decodes says so with DECODES, true or a function of the config, one that needs data.path says with PATH what
 that has to be. A module may define a section of its own for the recipe, `data.NAME`.

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.sources import layout
+from pipeline.data.sources import layout, place
 from pipeline.errors import InputError
 from pipeline.own_code.config import Builder
 
@@ -50,10 +50,19 @@ def files(config: DataConfig) -> tuple[Path, ...]:
     Raises:
         InputError: one is not there, or is no Python.
     """
-    from pipeline.own_code import source as own_source
+    folder, names = _code(config)
+    return *(folder / name for name in names), *_given(config)
 
-    found = own_source.look(_builder(config), _KEY)
-    return *(found.folder / name for name in found.files), *_given(config)
+
+def _places(config: DataConfig, files: tuple[Path, ...]) -> list[str]:
+    """Return where files lie in the folder of the code, or in `data.path`: there a folder may be a label."""
+    _, names = _code(config)
+    given = files[len(names) :]
+    below = (place.below(config, given) if given else None) or [""] * len(given)
+    return [*(f"code/{name}" for name in names), *(f"data/{name}" for name in below)]
+
+
+PLACES = _places
 
 
 def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
@@ -66,6 +75,14 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
 
     own_source.look(_builder(config), _KEY)
     return None
+
+
+def _code(config: DataConfig) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder of the function's file, and the files that it needs there."""
+    from pipeline.own_code import source as own_source
+
+    found = own_source.look(_builder(config), _KEY)
+    return found.folder, tuple(found.files)
 
 
 def _builder(config: DataConfig) -> Builder:

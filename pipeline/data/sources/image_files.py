@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.sources.images import SUFFIXES
+from pipeline.data.sources.split_folders import entries, splits
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
 
-PARTS = ("train", "validation", "test")
-# names of the folders that are splits
-_SPLITS = {"train": 0, "validation": 1, "val": 1, "test": 2}
 _EXPECTED = "FOLDER/CLASS/IMAGE; or FOLDER/train/CLASS/IMAGE with test/ and, if you like, validation/ in the same way"
-# what systems leave in folders beside what begins with a dot
-_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def listed(config: DataConfig) -> Listed:
     root, aside, found = given.resolve(), _Aside(), []
     try:
         folders = _folders(root, root, aside)
-        for part, folder in _splits(given, root, folders):
+        for part, folder in splits(given, root, folders, _EXPECTED):
             classes = folders if folder == root else _folders(folder, root, aside)
             if not classes and config.task == "reconstruction":
                 classes, aside.beside = [folder], []  # nothing has to be told apart
@@ -99,28 +95,10 @@ def listed(config: DataConfig) -> Listed:
     return Listed(tuple(found), tuple(aside.notes()))
 
 
-def _splits(given: Path, root: Path, folders: list[Path]) -> list[tuple[int, Path]]:
-    """Return the folders that hold class folders, each with its split: the splits, or the whole folder.
-
-    Raises:
-        InputError: splits and something else side by side, or two folders for one split.
-    """
-    known = {folder: _SPLITS[folder.name.casefold()] for folder in folders if folder.name.casefold() in _SPLITS}
-    if 0 not in known.values() or (len(known) == 1 and len(folders) > 1):  # a train may be what images show
-        return [(0, root)]
-    if len(known) < len(folders) or len(set(known.values())) < len(known):
-        raise InputError(
-            f"the folder {given} holds splits and something else", expected=_EXPECTED,
-            found=f"folders {', '.join(folder.name for folder in folders[:8])}",
-            todo="leave train, validation (or val) and test alone there, or the classes alone",
-        )  # fmt: skip
-    return sorted((part, folder) for folder, part in known.items())
-
-
 def _folders(folder: Path, root: Path, aside: _Aside) -> list[Path]:
     """Return the folders in a folder, sorted; notes what lies beside them."""
     found = []
-    for entry in _entries(folder):
+    for entry in entries(folder):
         if entry.is_dir(follow_symlinks=False):
             found.append(Path(entry.path))
         else:
@@ -134,7 +112,7 @@ def _folders(folder: Path, root: Path, aside: _Aside) -> list[Path]:
 
 def _images(folder: str, root: str, aside: _Aside) -> Iterator[str]:
     """Yield the paths of images below a class folder, those in folders of its own too."""
-    for entry in _entries(folder):
+    for entry in entries(folder):
         if entry.is_dir(follow_symlinks=False):
             yield from _images(entry.path, root, aside)
         elif entry.is_symlink() and not (entry.is_file() and Path(entry.path).resolve().is_relative_to(root)):
@@ -143,11 +121,6 @@ def _images(folder: str, root: str, aside: _Aside) -> Iterator[str]:
             yield entry.path
         else:
             aside.others.append(entry.path[len(root) + 1 :])
-
-
-def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return [one for one in entries if not one.name.startswith(".") and one.name.casefold() not in _LITTER]
 
 
 def _is_image(name: str) -> bool:

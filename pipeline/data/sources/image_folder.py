@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from pipeline.config import Frozen
-from pipeline.data.sources import image_files, images
-from pipeline.data.sources.image_files import PARTS, Listed
+from pipeline.data.sources import image_files, images, place, reserved
+from pipeline.data.sources.image_files import Listed
 from pipeline.data.sources.images import CHANNELS, Color, Decoded, Header, Unreadable
 from pipeline.data.sources.source import Given, Source, Target
+from pipeline.data.sources.split_folders import PARTS
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 PATH = "a folder with a folder of images for each class"
 DECODES = True
 # a file's place below data.path is content: it tells the label
-PLACES = True
+PLACES = place.below
+LIBRARIES = ("pillow",)
 
 _IMAGES, _LABELS, _PARTS, _ABOUT = "images.npy", "labels.npy", "parts.npy", "about.json"
 # images that are held in memory at once, that a thread takes at once, and whose headers a recipe is checked with
@@ -205,11 +207,9 @@ def _decode(config: DataConfig, listed: Listed, plan: _Plan, path: Path) -> list
     """Write what can be decoded into one array, in its order; None where an image shows that the plan is wrong."""
     from concurrent.futures import ThreadPoolExecutor
 
-    import numpy as np
-
     wanted, total, row = config.image_folder or Config(), len(listed.files), 0
     shape = (*plan.size, CHANNELS[plan.color])
-    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (total, *shape))
+    pixels = reserved.array(path, (total, *shape), "uint8")
     seen: list[Header | Unreadable] = []
 
     def some(start: int) -> list[Decoded | Unreadable]:
@@ -237,7 +237,7 @@ def _shorten(path: Path, count: int) -> None:
 
     whole: np.ndarray = np.load(path, mmap_mode="r")
     part = path.with_suffix(".part")
-    shorter = np.lib.format.open_memmap(part, "w+", np.uint8, (count, *whole.shape[1:]))
+    shorter = reserved.array(part, (count, *whole.shape[1:]), "uint8")
     for start in range(0, count, _CHUNK):
         shorter[start : start + _CHUNK] = whole[start : min(start + _CHUNK, count)]
     del shorter, whole
@@ -263,10 +263,11 @@ def _classes(config: DataConfig, kept: Sequence[image_files.File]) -> tuple[str,
             f"the images in {config.path} are all of one class", expected=f"two or more classes: {PATH}",
             found=f"{found[0]!r} alone", todo="check which folder data.path names",
         )  # fmt: skip
-    if unknown := sorted(set(found) - {file.label for file in kept if file.part == 0}):
+    unlearned = sorted(set(found) - {file.label for file in kept if file.part == 0})
+    if unlearned and config.task != "anomaly":  # where anomalies are to be told, they are not what is learned from
         raise InputError(
             f"some classes in {config.path} have no images to learn from", expected="images of each class in train/",
-            found=f"none of {', '.join(unknown)}", todo="add some, or remove these classes",
+            found=f"none of {', '.join(unlearned)}", todo="add some, or remove these classes",
         )  # fmt: skip
     return config.classes or found
 

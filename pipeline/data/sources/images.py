@@ -30,6 +30,9 @@ _ORIENTATION = 0x0112
 # orientations that lay an image on its side
 _ON_ITS_SIDE = (5, 6, 7, 8)
 
+# chunks of a PNG that may have an orientation
+_TELLING = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
+
 _UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, ArithmeticError, AttributeError,
     MemoryError, RuntimeError, NotImplementedError, struct.error, zlib.error,
@@ -112,11 +115,40 @@ def decode(path: Path, size: tuple[int, int], color: Color) -> Decoded | Unreada
 
 
 def _header(image: Any) -> Header:
-    turn = image.getexif().get(_ORIENTATION, 1)
+    turn = _exif(image).get(_ORIENTATION, 1)
     width, height = image.size
     size = (width, height) if turn in _ON_ITS_SIDE else (height, width)
     transparent = image.mode in _TRANSPARENT or "transparency" in image.info
     return Header(size, image.mode in _GREY, transparent, turn in range(2, 9))
+
+
+def _exif(image: Any) -> Any:
+    """Return the EXIF tags; of a PNG its pixels are read for them only where they stand behind these.
+
+    Pillow's own getexif() reads the pixels of each PNG without such tags, to see what comes behind.
+    """
+    from PIL import Image
+
+    if image.format != "PNG":
+        return image.getexif()
+    if _tells_more(image.fp):
+        image.load()
+    return Image.Image.getexif(image)
+
+
+def _tells_more(file: Any) -> bool:
+    """Return whether a PNG has tags or texts behind its pixels, by the headers of its chunks."""
+    if file is None:  # all of it is read already
+        return False
+    before, behind, found = file.tell(), False, False
+    file.seek(8)
+    while not found and len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        found = behind and kind in _TELLING
+        behind = behind or kind == b"IDAT"
+        file.seek(length + 4, 1)
+    file.seek(before)
+    return found
 
 
 def _opened(path: Path) -> Any:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline import legacy_keras
-from pipeline.data.sources import pickles
+from pipeline.data.sources import array_header, pickles
 from pipeline.data.sources.source import Source, Target
 from pipeline.errors import InputError, MissingError
 
@@ -186,8 +186,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         for name in ("x_train", "y_train", "x_test", "y_test"):
             with archive.open(f"{name}.npy") as member:
-                old = npy.read_magic(member) == (1, 0)
-                dtype = (npy.read_array_header_1_0 if old else npy.read_array_header_2_0)(member)[2]
+                _, dtype = array_header.read(member)
                 if dtype.hasobject:
                     found[name] = pickles.read(member)
                     continue

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.data.sources.source import Source
 
 PATH = "a folder with the arrays x_train.npy, y_train.npy, x_test.npy, y_test.npy"
+# an array's name is that of its input
+PLACES = place.below
 TODO = "numpy.save('FOLDER/x_train.npy', ...), likewise y_train, x_test and y_test, and --set data.path=FOLDER"
 
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources import layout, npy, place
-from pipeline.errors import InputError
+from pipeline.data.sources import array_header, layout, npy, place
+from pipeline.errors import InputError, translate_os_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +87,7 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
 
 def _unpack(path: Path, config: DataConfig, folder: Path) -> None:
     """Write the arrays into a folder as they are; zipfile checks each against its checksum."""
-    with _opened(path) as archive:
+    with _opened(path, folder) as archive:
         for name, (shape, dtype) in _headers(archive, path, config).items():
             said, held = math.prod(shape) * dtype.itemsize, archive.getinfo(f"{name}.npy").file_size
             if held < said:  # before anything is mapped that is not there
@@ -97,8 +97,12 @@ def _unpack(path: Path, config: DataConfig, folder: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Give the archive, and translate what reading a damaged one raises."""
+def _opened(path: Path, into: Path | None = None) -> Iterator[zipfile.ZipFile]:
+    """Give the archive, and translate what reading a damaged one raises.
+
+    Args:
+        into: the folder that it is unpacked into, if it is: its disk may be full, which is no fault of the archive.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             for item in archive.infolist():
@@ -106,6 +110,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
                     raise zipfile.BadZipFile(f"{item.filename} in a compression that numpy does not write")
             yield archive
     except _DAMAGED as error:
+        if into is not None and (disk := translate_os_error(error, into)):
+            raise disk from error
         raise InputError(
             f"the data file {path} is not a readable .npz file",
             expected="a whole .npz file, as numpy.savez writes it, that fits into memory",
@@ -115,14 +121,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _headers(archive: zipfile.ZipFile, path: Path, config: DataConfig) -> layout.Headers:
     """Return shape and dtype of the arrays of the layout, checked, with no array read."""
-    from numpy.lib import format as npy_format
 
     def read(name: str) -> tuple[tuple[int, ...], np.dtype]:
         with archive.open(f"{name}.npy") as member:
-            old = npy_format.read_magic(member) == (1, 0)
-            reader = npy_format.read_array_header_1_0 if old else npy_format.read_array_header_2_0
-            shape, _, dtype = reader(member)
-        return shape, dtype
+            return array_header.read(member)
 
     stored = [name.removesuffix(".npy") for name in archive.namelist()]
     return layout.headers(stored, read, config, where=f"data file {path}", todo=TODO)

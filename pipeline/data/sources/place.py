@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +54,16 @@ def folder(config: DataConfig, expected: str) -> Path:
     raise InputError(
         f"the data folder {path} cannot be read", expected=expected, found=found, todo=_TODO.format("FOLDER")
     ) from None
+
+
+def below(config: DataConfig, files: Sequence[Path]) -> list[str] | None:
+    """Return where files lie in the folder that `data.path` names, or in that of a pattern; None where it is a file."""
+    root = Path(str(config.path))
+    if root.is_file():
+        return None
+    while not root.is_dir():
+        root = root.parent
+    return [os.path.relpath(file, root) for file in files]
 
 
 def _found(path: Path) -> str:

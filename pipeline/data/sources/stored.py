@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.sources import reserved
 from pipeline.data.sources.source import Source, Target
 from pipeline.files import write_json
 
@@ -29,18 +30,12 @@ _DESCRIPTION = "source.json"
 
 def samples(folder: Path, name: str, shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
     """Return a new array on the disk for the samples [n, *shape] of an input, to be filled."""
-    from numpy.lib.format import open_memmap
-
-    made: np.ndarray = open_memmap(folder / f"x_{name}.npy", mode="w+", dtype=dtype, shape=shape)
-    return made
+    return reserved.array(folder / f"x_{name}.npy", shape, dtype)
 
 
 def answers(folder: Path, shape: tuple[int, ...], dtype: Any, name: str = "") -> np.ndarray:
     """Return a new array on the disk for what a head has to answer, to be filled."""
-    from numpy.lib.format import open_memmap
-
-    made: np.ndarray = open_memmap(folder / f"y_{name}.npy", mode="w+", dtype=dtype, shape=shape)
-    return made
+    return reserved.array(folder / f"y_{name}.npy", shape, dtype)
 
 
 class Texts:

@@ -117,7 +117,7 @@ def test_npz_larger_than_memory_is_unpacked_once_and_read_from_there(tmp_path: P
     disk, memory = data.load(small, tmp_path), data.load(config, tmp_path)
     folder = data.decoded(small, tmp_path)
     assert folder is not None
-    assert sorted(path.name for path in folder.iterdir()) == ["x_train.npy", "y_train.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "x_train.npy", "y_train.npy"]
     assert isinstance(disk.train.x, Rows)
     assert np.array_equal(disk.train.x[:], memory.train.x)
     assert np.array_equal(disk.train.y, memory.train.y)

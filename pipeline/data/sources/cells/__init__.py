@@ -6,6 +6,7 @@ parquet     Parquet, with pyarrow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -65,3 +66,13 @@ def of(path: Path, delimiter: str | None = None, quoted: bool | None = None) -> 
         return parquet.Parquet(path)
     tabs = name.removesuffix(".gz").endswith(".tsv")
     return delimited.Delimited(path, delimiter or ("\t" if tabs else ","), not tabs if quoted is None else quoted)
+
+
+def number(cell: str) -> float | None:
+    """Return the finite number that a cell is; None where it is none."""
+    try:
+        found = float(cell)
+    except ValueError:
+        return None
+    # float() takes the digit groups of Python's source
+    return found if math.isfinite(found) and "_" not in cell else None

@@ -36,6 +36,13 @@ PATH = f"a table: {', '.join(cells.SUFFIXES)}"
 NAME = "features"
 
 
+def _libraries(config: DataConfig) -> tuple[str, ...]:
+    return ("pyarrow",) if Path(str(config.path)).suffix.lower() == ".parquet" else ()
+
+
+LIBRARIES = _libraries
+
+
 def load(config: DataConfig, prepare: Prepare) -> Source:
     """Return the rows.
 

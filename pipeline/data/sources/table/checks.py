@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.data.sources.table.config import Config
 from pipeline.data.sources.table.roles import Roles
-from pipeline.data.sources.table.survey import SHOWN, TRAIN, Column, Survey
+from pipeline.data.sources.table.survey import MOST, SHOWN, TRAIN, Column, Survey
 from pipeline.errors import InputError
 
 _SPLITS = (TRAIN, "validation", "test")
@@ -67,7 +67,7 @@ def _gaps(columns: dict[str, Column], place: str) -> Iterator[str]:
 
 
 def require_numbers(columns: dict[str, Column], names: tuple[str, ...], place: str, path: Path, why: str) -> None:
-    """Raise where columns that have to be of numbers are not.
+    """Raise where columns that have to be of numbers are not, or hold such as float32 has not.
 
     Args:
         why: what makes them such, for the message.
@@ -82,6 +82,23 @@ def require_numbers(columns: dict[str, Column], names: tuple[str, ...], place: s
         raise InputError(
             f"the data file {path} holds cells that are no numbers", expected=why, found="; ".join(bad),
             todo="correct them; where such a cell means that there is no value, name it in data.table.missing_values",
+        )  # fmt: skip
+    _require_float32(columns, names, place, path)
+
+
+def _require_float32(columns: dict[str, Column], names: tuple[str, ...], place: str, path: Path) -> None:
+    bad = []
+    for name in names:
+        column = columns[name]
+        if column.beyond:
+            lines = ", ".join(map(str, column.first_beyond))
+            more = ", ..." if column.beyond > len(column.first_beyond) else ""
+            bad.append(f"{name}: {column.beyond} of {column.cells} cells ({place} {lines}{more})")
+    if bad:
+        raise InputError(
+            f"the data file {path} holds numbers that are too large",
+            expected=f"at most {MOST:.3g}, the largest of float32", found="; ".join(bad),
+            todo="correct them, scale the column, or name it in data.table.drop",
         )  # fmt: skip
 
 

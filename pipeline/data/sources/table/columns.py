@@ -10,7 +10,7 @@ from pipeline.data.sources import labels
 from pipeline.data.sources.table import checks
 from pipeline.data.sources.table.config import Config
 from pipeline.data.sources.table.roles import Roles
-from pipeline.data.sources.table.survey import Column, Survey
+from pipeline.data.sources.table.survey import TRAIN, Column, Survey
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ def _places(column: Column) -> dict[str, int]:
     return {category: place for place, category in enumerate(labels.order(column.distinct))}
 
 
+def _whose(roles: Roles, found: Survey) -> str:
+    """Say which rows a mean is taken of: the file is read before it is divided."""
+    rows = f"over its {TRAIN} rows" if roles.split else "over all rows"
+    return rows if "test" in found.splits else f"{rows}, those of the test split too"
+
+
 def _notes(config: Config, roles: Roles, found: Survey, categorical: tuple[str, ...]) -> list[str]:
     notes = []
     if categorical and config.categorical is None:
@@ -77,5 +83,7 @@ def _notes(config: Config, roles: Roles, found: Survey, categorical: tuple[str, 
             + ("" if name in categorical else f" (now {found.columns[name].mean:g})")
             for name in gaps
         )
-        notes.append(f"cells without a value, which become the column's mean, or no category: {said}")
+        notes.append(
+            f"cells without a value, which become the column's mean ({_whose(roles, found)}), or no category: {said}"
+        )
     return notes

@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.data.sources.cells import number
+
 if TYPE_CHECKING:
     from pipeline.data.sources.cells import Cells
     from pipeline.data.sources.table.config import Config
     from pipeline.data.sources.table.roles import Roles
 
+# the largest number of float32, which features and values to predict are kept or trained in
+MOST = 3.4028234663852886e38
 # what stands in the column that says the split, of the rows that are no split of the file's own
 TRAIN = "train"
 # cells and lines that a message names
@@ -30,6 +34,7 @@ class Column:
         overflow: whether there are more.
         others: cells that are no finite numbers and not missing; `first_others` names some, with their lines.
         missing: cells without a value; `first_missing` has the first lines.
+        beyond: numbers that float32 has not; `first_beyond` has the first lines.
         total, counted: sum and number of the numbers, of the rows that a mean is taken of.
     """
 
@@ -41,6 +46,8 @@ class Column:
     first_others: list[str] = field(default_factory=list)
     missing: int = 0
     first_missing: list[int] = field(default_factory=list)
+    beyond: int = 0
+    first_beyond: list[int] = field(default_factory=list)
     total: float = 0.0
     counted: int = 0
 
@@ -75,6 +82,10 @@ class Column:
                 self.others += 1
                 if len(self.first_others) < SHOWN:
                     self.first_others.append(f"{cell[:40]!r} ({line})")
+            elif abs(found) > MOST:
+                self.beyond += 1
+                if len(self.first_beyond) < SHOWN:
+                    self.first_beyond.append(line)
             elif counts is None or counts[place]:
                 self.total += found
                 self.counted += 1
@@ -85,23 +96,13 @@ class Column:
         return self.total / self.counted if self.counted else 0.0
 
 
-def number(cell: str) -> float | None:
-    """Return the finite number that a cell is; None where it is none."""
-    try:
-        found = float(cell)
-    except ValueError:
-        return None
-    # float() takes the digit groups of Python's source
-    return found if math.isfinite(found) and "_" not in cell else None
-
-
 def numeric(cells: Iterable[str]) -> list[float] | None:
-    """Return the numbers that cells are; None where one is none."""
+    """Return the numbers that cells are; None where one is none, or they are so large that each has to be looked at."""
     try:
         found = list(map(float, cells))
     except ValueError:
         return None
-    return found if math.isfinite(math.fsum(map(abs, found))) and not any("_" in cell for cell in cells) else None
+    return found if sum(map(abs, found)) <= MOST and not any("_" in cell for cell in cells) else None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.sources import labels
+from pipeline.data.sources.cells import number
 from pipeline.data.sources.table import checks
 from pipeline.data.sources.table.roles import Roles
-from pipeline.data.sources.table.survey import SHOWN, Column, Survey, number
+from pipeline.data.sources.table.survey import SHOWN, Column, Survey
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,24 +80,10 @@ def _labels(data: DataConfig, names: tuple[str, ...], found: Survey, path: Path)
 
 def _classes(data: DataConfig, name: str, column: Column, path: Path) -> Answers:
     cells = list(column.distinct)
-    numbers = [number(cell) for cell in cells]
-    fractions = [cell for cell, value in zip(cells, numbers, strict=True) if value is not None and value % 1]
-    if column.overflow or (fractions and None not in numbers) or (len(cells) > 2 and 2 * len(cells) > column.cells):
-        raise InputError(
-            f"the column {name} of the data file {path} has no classes",
-            expected="labels that come up again and again",
-            found=f"{'more than ' if column.overflow else ''}{len(cells)} different cells in {column.cells} rows, "
-            f"such as {', '.join((fractions or cells)[:3])}",
-            todo="set data.task to regression, if they are numbers to predict; else correct data.table.target",
-        )  # fmt: skip
-    classes, strange = labels.chosen(cells, data.classes)
-    if strange:
-        raise InputError(
-            f"the column {name} of the data file {path} has labels that data.classes has not",
-            expected=f"{', '.join(classes)}; or their positions, from 0 to {len(classes) - 1}",
-            found=", ".join(strange[:SHOWN]) + (f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""),
-            todo="complete data.classes, or leave it out",
-        )  # fmt: skip
+    classes = labels.of_column(
+        cells, data.classes, column=name, path=path, rows=column.cells, more=column.overflow,
+        todo="set data.task to regression, if they are numbers to predict; else correct data.table.target",
+    )  # fmt: skip
     if len(cells) < 2:
         raise InputError(
             f"the column {name} of the data file {path} has one class only", expected="at least two",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.data.sources.source import Source
 
 DECODES = True
-PLACES = True
+PLACES = place.below
 PATH = "a .tsv or .csv file with a header, or a folder with a folder of .txt files for each class"
 NAME = "text"
 

@@ -1,4 +1,4 @@
-"""Texts from a folder with a folder of .txt files for each class; train/ and test/ above these are kept as splits."""
+"""Texts from a folder with a folder of .txt files for each class; splits above these are kept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.sources import labels, stored
+from pipeline.data.sources.split_folders import PARTS, entries, splits
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
 
-_SPLITS = ("train", "validation", "test")
+_EXPECTED = "CLASS/NAME.txt; or train/CLASS/NAME.txt with test/ and, if you like, validation/ in the same way"
 _SHOWN = 5
 
 
@@ -21,12 +22,12 @@ class File:
     """A file with a text.
 
     Attributes:
-        split: the folder above its class; empty where there is none.
+        part: its split, a position in PARTS.
         label: the folder that it is in.
     """
 
     path: Path
-    split: str
+    part: int
     label: str
 
 
@@ -34,26 +35,26 @@ def listed(root: Path) -> list[File]:
     """Return all texts below a folder, in the order of their names.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or splits and classes side by side.
     """
-    splits = [name for name in _SPLITS if (root / name).is_dir()]
-    roots = {name: root / name for name in splits} if "train" in splits else {"": root}
     found = [
-        File(path, split, label.name)
-        for split, here in roots.items()
-        for label in sorted(here.iterdir())
-        if label.is_dir()
+        File(path, part, label.name)
+        for part, here in splits(root, root, _folders(root), _EXPECTED)
+        for label in _folders(here)
         for path in sorted(label.glob("*.txt"))
         if path.is_file()
     ]
     if not found:
         raise InputError(
-            f"the data folder {root} holds no texts", expected="CLASS/NAME.txt, or train/CLASS/NAME.txt and "
-            "test/CLASS/NAME.txt",
+            f"the data folder {root} holds no texts", expected=_EXPECTED,
             found=", ".join(sorted(one.name for one in root.iterdir())[:10]) or "an empty folder",
             todo="correct data.path",
         )  # fmt: skip
     return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(Path(one.path) for one in entries(folder) if one.is_dir())
 
 
 def write(config: DataConfig, root: Path, folder: Path, name: str) -> None:
@@ -97,6 +98,7 @@ def write(config: DataConfig, root: Path, folder: Path, name: str) -> None:
         )  # fmt: skip
     y = stored.answers(folder, (len(found),), "int64")
     y[:] = [where[one.label] for one in found]
-    given = {split: [place for place, one in enumerate(found) if one.split == split] for split in _SPLITS[1:]}
+    parts = np.array([one.part for one in found])
+    given = {split: np.flatnonzero(parts == part) for part, split in enumerate(PARTS) if part}
     notes = [f"{empty} of {len(found)} texts are empty"] if empty else []
-    stored.describe(folder, [name], {"": classes}, given={k: np.array(v) for k, v in given.items()}, notes=notes)
+    stored.describe(folder, [name], {"": classes}, given=given, notes=notes)

@@ -57,7 +57,7 @@ def write(config: DataConfig, section: Config, path: Path, folder: Path, name: s
                     unlabelled.append(line)
             if len(seen) > _MOST_LABELS and config.task != "regression":
                 break
-    _require_labels(config, list(seen), found, unlabelled, label, table.place, path)
+    _require_labels(found, unlabelled, label, table.place, path)
     if empty:
         notes.append(f"{len(empty)} of {len(found)} texts are empty: {table.place} {_listed(empty)}")
     classes = _write_labels(config, seen, found, folder, label, path)
@@ -108,9 +108,7 @@ def _longer(table: Cells, header: tuple[str, ...], left: list[str]) -> tuple[str
     return max(left, key=lambda name: lengths[name]), "their lengths"
 
 
-def _require_labels(
-    config: DataConfig, names: list[str], found: array[int], unlabelled: list[int], label: str, place: str, path: Path
-) -> None:
+def _require_labels(found: array[int], unlabelled: list[int], label: str, place: str, path: Path) -> None:
     if not found:
         raise InputError(
             f"the data file {path} has no rows", expected="texts below the header", found="the header alone",
@@ -121,14 +119,6 @@ def _require_labels(
             f"texts of the data file {path} have no label", expected=f"a label in the column {label} of each row",
             found=f"{len(unlabelled)} of {len(found)} without ({place} {_listed(unlabelled)})",
             todo="complete or remove them",
-        )  # fmt: skip
-    if config.task != "regression" and (len(names) > _MOST_LABELS or (len(names) > 2 and 2 * len(names) > len(found))):
-        raise InputError(
-            f"the column {label} of the data file {path} has no classes",
-            expected="labels that come up again and again",
-            found=f"{len(names)} different cells in {len(found)} rows, such as "
-            + ", ".join(repr(name[:40]) for name in names[:3]),
-            todo="name the column with the label in data.text_file.label",
         )  # fmt: skip
 
 
@@ -143,14 +133,11 @@ def _write_labels(
         y = stored.answers(folder, (len(found),), "float64")
         y[:] = np.array([_number(name, label, path) for name in seen])[positions]
         return None
-    classes, strange = labels.chosen(seen, config.classes)
-    if strange:
-        raise InputError(
-            f"the column {label} of the data file {path} has labels that data.classes has not",
-            expected=f"{', '.join(classes)}; or their positions, from 0 to {len(classes) - 1}",
-            found=", ".join(map(repr, strange[:_SHOWN])),
-            todo="complete data.classes, or leave it out",
-        )  # fmt: skip
+    classes = labels.of_column(
+        list(seen), config.classes, column=label, path=path, rows=len(found), more=len(seen) > _MOST_LABELS,
+        todo="name the column with the label in data.text_file.label; or set data.task to regression, if they are "
+        "numbers to predict",
+    )  # fmt: skip
     where = labels.positions(seen, classes)
     y = stored.answers(folder, (len(found),), "int64")
     y[:] = np.array([where[name] for name in seen])[positions]

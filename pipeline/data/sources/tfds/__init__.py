@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.data.sources.tfds.config import Config
 
 DECODES = True
+LIBRARIES = ("tensorflow-datasets", "tensorflow")
 
 
 def load(config: DataConfig, prepare: Prepare) -> Source:
@@ -54,6 +55,13 @@ def files(config: DataConfig) -> tuple[Path, ...]:
             found="none, although it was prepared", todo="set data.tfds.data_dir to the folder of all sets",
         )  # fmt: skip
     return found
+
+
+def _places(config: DataConfig, files: tuple[Path, ...]) -> list[str]:
+    return [path.relative_to(_root(config)).as_posix() for path in files]
+
+
+PLACES = _places
 
 
 def input_shapes(config: DataConfig) -> None:

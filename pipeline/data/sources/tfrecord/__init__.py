@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.sources import place
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from pipeline.data.sources.tfrecord.config import Config
 
 DECODES = True
-PLACES = True
+PLACES = place.below
+LIBRARIES = ("tensorflow",)
 PATH = "a .tfrecord file (gzipped: .gz), a folder of them, or a pattern such as data/*.tfrecord"
 
 

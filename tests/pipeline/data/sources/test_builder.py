@@ -76,6 +76,20 @@ def test_the_content_is_the_code_and_what_the_path_names(tmp_path: Path) -> None
     assert "builder" not in config.decisive()
 
 
+def test_where_files_lie_below_the_path_is_content_and_where_the_path_lies_is_not(tmp_path: Path) -> None:
+    def given() -> DataConfig:
+        return _write(tmp_path / "own", path=str(tmp_path / "photos"))
+
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "cat" / "1.png").write_bytes(b"1")
+    before = data.content_hash(given())
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert data.content_hash(_write(tmp_path / "own", path=str(tmp_path / "moved"))) == before
+    (tmp_path / "moved").rename(tmp_path / "photos")
+    (tmp_path / "photos" / "cat").rename(tmp_path / "photos" / "dog")
+    assert data.content_hash(given()) != before
+
+
 def test_the_path_is_an_argument(tmp_path: Path) -> None:
     code = """
         import numpy as np

@@ -288,3 +288,14 @@ def test_files_are_found_without_anything_that_decodes_them(root: Path) -> None:
         "sys.exit(bool({'numpy', 'PIL', 'tensorflow'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code, str(root)], check=True)
+
+
+def test_anomalies_may_be_in_the_test_split_alone(root: Path, tmp_path: Path) -> None:
+    for part, label, colour in (("train", "good", GREEN), ("test", "good", GREEN), ("test", "broken", RED)):
+        for number in range(20):
+            write(root / part / label / f"{number}.png", colour)
+    given = config(root, task="anomaly", anomaly=["broken"])
+    splits = data.load(given, tmp_path / "store")
+    assert (set(splits.train.y), set(splits.test.y)) == ({0}, {0, 1})
+    with pytest.raises(InputError, match="have no images to learn from"):
+        data.load(config(root), tmp_path / "store")

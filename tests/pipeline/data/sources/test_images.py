@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from pipeline.data.sources import images
 from pipeline.data.sources.images import Decoded, Header, Unreadable
@@ -113,3 +114,28 @@ def test_damaged_image_has_a_reason(cut: int, tmp_path: Path) -> None:
     found = images.decode(tmp_path / "a.png", (6, 8), "rgb")
     assert isinstance(found, Unreadable)
     assert found.reason
+
+
+def test_pixels_of_a_png_are_not_read_for_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+
+    def load(_image: Any) -> None:
+        raise AssertionError("the pixels are read")
+
+    monkeypatch.setattr(PngImageFile, "load", load)
+    assert images.look(tmp_path / "a.png") == Header((6, 8), grey=True, transparent=False, turned=False)
+
+
+def test_png_is_turned_as_exif_behind_its_pixels_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RAMP).save(tmp_path / "a.png", exif=exif)
+    before = decoded(tmp_path / "a.png", (8, 6))
+    content = (tmp_path / "a.png").read_bytes()
+    begin = content.index(b"eXIf") - 4
+    (length,) = struct.unpack_from(">I", content, begin)
+    chunk, rest = content[begin : begin + 12 + length], content[begin + 12 + length :]
+    end = rest.index(b"IEND") - 4
+    (tmp_path / "a.png").write_bytes(content[:begin] + rest[:end] + chunk + rest[end:])
+    assert images.look(tmp_path / "a.png") == Header((8, 6), grey=True, transparent=False, turned=True)
+    assert np.array_equal(decoded(tmp_path / "a.png", (8, 6)), before)

@@ -80,3 +80,15 @@ def test_joined_arrays_are_indexed_as_one(index: Any) -> None:
     joined = Joined([whole[:4], whole[4:4], whole[4:]])
     assert (joined.shape, joined.ndim, joined.size, joined.dtype) == (whole.shape, 2, 27, whole.dtype)
     assert np.array_equal(joined[index], whole[index])
+
+
+def test_names_of_arrays_are_content_and_where_their_folder_lies_is_not(tmp_path: Path) -> None:
+    found = _arrays()
+    named = {"x_train_left": found["x_train"], "x_train_right": found["x_train"], "y_train": found["y_train"]}
+    config = _write(tmp_path / "arrays", **named)
+    before = data.content_hash(config)
+    (tmp_path / "arrays").rename(tmp_path / "moved")
+    config = config.model_copy(update={"path": str(tmp_path / "moved")})
+    assert data.content_hash(config) == before
+    (tmp_path / "moved" / "x_train_left.npy").rename(tmp_path / "moved" / "x_train_far.npy")
+    assert data.content_hash(config) != before

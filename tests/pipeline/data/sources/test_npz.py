@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pipeline import data, recipe
 from pipeline.data import DataConfig
 from pipeline.data.sources import npz
-from pipeline.errors import InputError
+from pipeline.errors import DiskError, InputError
 from tests.end_to_end.command import modelmill, options
 from tests.pipeline.data.sources.preparing import no_need
 
@@ -488,3 +488,18 @@ def test_reconstruction_wants_no_labels(write: Callable[..., DataConfig]) -> Non
 def test_keys_of_the_one_input_are_refused_where_there_are_several(write: Callable[..., DataConfig]) -> None:
     with pytest.raises(InputError, match=r"data\.value_range is of one input or output"):
         data.load(write(_several(), value_range=(0, 1)))
+
+
+def test_full_disk_is_not_blamed_on_the_file_that_is_unpacked(write: Callable[..., DataConfig], tmp_path: Path) -> None:
+    config = write(_arrays((80, 80), train=120), memory_mb=1)
+    (tmp_path / "full").mkdir()
+    for name in ("x_train", "y_train", "x_test", "y_test"):
+        (tmp_path / "full" / f"{name}.npy").symlink_to("/dev/full")
+
+    def prepare(unpack: Callable[[Path], None]) -> Path:
+        unpack(tmp_path / "full")
+        return tmp_path / "full"
+
+    with pytest.raises(DiskError, match=r"cannot write .*full") as full:
+        npz.load(config, prepare)
+    assert full.value.exit_code == 4

@@ -230,3 +230,31 @@ def test_a_table_of_many_chunks_is_read_whole(write: Write, read: Any) -> None:
     assert np.array_equal(source.x["features"][:, 0], np.arange(rows))
     assert np.array_equal(source.x["features"][:, 1:].argmax(axis=1), np.arange(rows) % 3)
     assert np.array_equal(source.targets[""].y, np.arange(rows) % 2)
+
+
+def test_numbers_that_float32_has_not_are_refused_with_their_lines(write: Write, read: Any) -> None:
+    cells = ["1e308", "1.7e308", "-3.5e38", "3.4e38", "1", "2"]
+    rows = [f"{cell},{cell},{place % 2}" for place, cell in enumerate(cells)]
+    with pytest.raises(InputError, match="holds numbers that are too large") as refused:
+        read(write("a,b,y", *rows, target="y", features=["a"]))
+    assert refused.value.found == "a: 3 of 6 cells (line 2, 3, 4)"
+    with pytest.raises(InputError, match="holds numbers that are too large") as refused:
+        read(write("a,b,y", *rows, target="b", features=["y"], keys={"task": "regression"}))
+    assert refused.value.found == "b: 3 of 6 cells (line 2, 3, 4)"
+    kept = read(write("a,b,y", *rows, target="y", categorical=["a"], features=["a"]))
+    assert kept.x["features"].sum() == 6
+    large = read(write("a,y", "3.4e38,0", "3.4e38,1", "3.4e38,0", "3.4e38,1", target="y"))
+    assert large.x["features"].tolist() == [[pytest.approx(3.4e38)]] * 4
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"drop": ["part"]}, "the column's mean (over all rows, those of the test split too)"),
+        ({"split": "part"}, "the column's mean (over its train rows)"),
+    ],
+)
+def test_it_is_said_which_rows_a_mean_is_taken_of(section: Any, said: str, write: Write, read: Any) -> None:
+    lines = ["x,y,part", "1,0,train", ",1,train", "2,0,train", "3,1,test"]
+    source = read(write(*lines, target="y", missing="mean", **section))
+    assert said in source.notes[0]

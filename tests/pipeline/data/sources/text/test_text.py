@@ -92,6 +92,9 @@ def test_columns_that_hold_no_classes_are_refused(config: Any, read: Read) -> No
     with pytest.raises(InputError, match=r"the column SMS of the data file .* has no classes") as refused:
         read(config(*_LINES, text="Label", label="SMS"))
     assert refused.value.found.startswith("4 different cells in 4 rows, such as 'Go until")
+    with pytest.raises(InputError, match=r"the column Label of the data file .* has no classes") as refused:
+        read(config("Label\tSMS", "0.5\ta", "1.5\tb"))
+    assert "such as 0.5, 1.5" in refused.value.found
     with pytest.raises(InputError, match=r"has labels that data\.classes has not") as refused:
         read(config(*_LINES, keys={"classes": ["ham", "eggs"]}))
     assert refused.value.found == "'spam'"
@@ -126,6 +129,18 @@ def test_folders_are_classes_and_their_splits_are_kept(tmp_path: Path, read: Rea
     before = data.content_hash(made)
     (tmp_path / "mails" / "train" / "ham").rename(tmp_path / "mails" / "train" / "eggs")
     assert data.content_hash(made) != before
+
+
+def test_val_is_a_split_and_what_is_none_beside_splits_is_refused(tmp_path: Path, read: Read) -> None:
+    made = _folders(tmp_path / "mails", {
+        "train/ham/a.txt": b"one", "train/spam/b.txt": b"two", "val/ham/c.txt": b"three", "test/spam/d.txt": b"four",
+    })  # fmt: skip
+    given = {name: list(positions) for name, positions in read(made).given.items()}
+    assert given == {"validation": [2], "test": [3]}
+    (tmp_path / "mails" / "more").mkdir()
+    with pytest.raises(InputError, match="holds splits and something else") as refused:
+        read(made)
+    assert refused.value.found == "folders more, test, train, val"
 
 
 def test_folders_without_splits_are_classes_and_bad_files_are_named(tmp_path: Path, read: Read) -> None:

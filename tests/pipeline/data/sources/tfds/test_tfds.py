@@ -102,7 +102,14 @@ def test_the_content_is_that_of_its_files_which_are_prepared_once(tmp_path: Path
     (file,) = tfds.files(config)
     assert file.parent == tmp_path / "sets" / "pets" / "1.0.0"
     assert data.content_hash(config) == first
-    file.write_bytes(b"another")
+    (tmp_path / "sets").rename(tmp_path / "moved")
+    moved = _config(tmp_path, data_dir=str(tmp_path / "moved"))
+    assert data.content_hash(moved) == first
+    (tmp_path / "moved").rename(tmp_path / "sets")
+    file.rename(file.with_name("renamed"))
+    assert data.content_hash(config) != first
+    file.with_name("renamed").write_bytes(b"another")
+    file.with_name("renamed").rename(file)
     assert data.content_hash(config) != first
 
 

@@ -11,6 +11,7 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline import machine, spread
@@ -86,12 +87,17 @@ def together(
     first = {model.name: model for model in reports[0].models}
     figures = {name: [_figures(report.models, name) for report in reports] for name in first}
     against = next(iter(figures))
+    judged = reports[0].models[0].judged
+    trained = [_train_samples(report) for report in reports]
+    ratio = fmean(_test_samples(report) / count for report, count in zip(reports, trained, strict=True))
     stages = [
         document.Stage(
             stage=first[name].stage,
             variant=first[name].variant,
-            metrics=_documented(spread.spreads(found)),
-            differences={} if name == against else _documented(spread.differences(found, figures[against])),
+            metrics=_documented(spread.spreads(found, ratio, judged)),
+            differences=(
+                {} if name == against else _documented(spread.differences(found, figures[against], ratio, judged))
+            ),
         )
         for name, found in figures.items()
     ]
@@ -101,16 +107,16 @@ def together(
         recipe=recipe.name,
         seed=recipe.seed,
         by=divided[0].data.split.by,
-        judged_by=reports[0].models[0].judged,
+        judged_by=judged,
         against=against,
         apart=apart,
-        notes=notes(recipe, apart),
+        notes=[*notes(recipe, apart), *_lacking(judged, figures[against])],
         folds=[
             document.Fold(
-                fold=place, folder=str(folder), test_samples=_test_samples(report),
+                fold=place, folder=str(folder), test_samples=_test_samples(report), train_samples=count,
                 reused=all(stage.status != "run" for stage in report.stages),
             )
-            for place, (folder, report) in enumerate(zip(folders, reports, strict=True), 1)
+            for place, (folder, report, count) in enumerate(zip(folders, reports, trained, strict=True), 1)
         ],
         stages=stages,
         settings=recipe.model_dump(mode="json"),
@@ -134,6 +140,24 @@ def notes(recipe: Recipe, apart: int) -> list[str]:
     return found
 
 
+def _lacking(judged: Sequence[str], folds: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return what to say of the folds whose test split leaves a metric that matters undefined."""
+    found = []
+    for name in judged:
+        places = [str(place) for place, fold in enumerate(folds, 1) if name not in fold]
+        if places:
+            which = f"fold{'s' if len(places) > 1 else ''} {', '.join(places)}"
+            left = len(folds) - len(places)
+            rest = (
+                f"what is told of it is of the other {left}" if left > 1 else "too few folds have it to tell anything"
+            )
+            found.append(
+                f"{document.noun(name)} is undefined on the test split of {which} of {len(folds)}: {rest} (the report "
+                "of such a fold says why)."
+            )
+    return found
+
+
 def _figures(models: Sequence[Model], name: str) -> dict[str, float]:
     """Return the metrics of a run's model on its fold, without those that compare it with another."""
     (model,) = [model for model in models if model.name == name]
@@ -148,6 +172,11 @@ def _documented(found: Mapping[str, spread.Spread]) -> dict[str, document.Spread
 def _plain(one: spread.Spread) -> dict[str, Any]:
     limits = {"low": one.interval[0], "high": one.interval[1]} if one.interval else None
     return asdict(one) | {"values": list(one.values), "low": one.low, "high": one.high, "interval": limits}
+
+
+def _train_samples(report: Report) -> int:
+    assert report.data is not None  # what made the first model has looked
+    return report.data.splits["train"].samples
 
 
 def _test_samples(report: Report) -> int:

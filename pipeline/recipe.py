@@ -23,7 +23,7 @@ from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
 from pipeline.fit import problems as fit_problems
 from pipeline.fit.config import FitConfig
-from pipeline.metric import find
+from pipeline.metric import DEFAULTS, find
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
 from pipeline.plan import Planned
@@ -146,9 +146,9 @@ class Recipe(Frozen):
                 yield from fit_problems.beside_own_loss(name, section)
 
     def _bound_problems(self) -> Iterator[str]:
-        """Yield the bounds that are not in the unit of what models are judged by."""
-        judged = find(self.data.metric) if self.data.metric else None
-        if judged and judged.most is None:
+        """Yield the bounds that are not in the unit of what models are judged by, where no drop can be so large."""
+        judged = find(self.data.metric or DEFAULTS[self.data.task or "classification"])
+        if judged is None or judged.most is None or judged.least is None:
             return
         limits = [("gates", self.judge.gates), *self.judge.artifacts.items()] if self.judge else []
         bounds = {f"judge.{name}.max_accuracy_drop": one.max_accuracy_drop for name, one in limits}
@@ -156,8 +156,7 @@ class Recipe(Frozen):
         bounds |= {f"{name}.max_accuracy_loss": one.max_accuracy_loss for name, one in tuning.items() if one}
         for key, bound in bounds.items():
             if bound is not None and abs(bound) > 1:
-                noun = judged.noun if judged else "accuracy"
-                yield f"{key} is {bound:g}, but {noun} is at most 1: 0.01 is one point"
+                yield f"{key} is {bound:g}, but {judged.noun} is at most 1: 0.01 is one point"
 
     def _batch_problems(self) -> Iterator[str]:
         """Yield the batches that are measured, but that the server would refuse."""
@@ -305,8 +304,12 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
 
 
 def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Return the mapping with `a.b=value` assignments carried out; sections that are absent or null are made."""
+    """Return the mapping with `a.b=value` assignments carried out; sections that are absent or null are made.
+
+    One that chooses another kind of model takes the document's model away, and no earlier assignment to its keys.
+    """
     changed: dict[str, Any] = copy.deepcopy(document)
+    of_model: list[tuple[list[str], Any, str]] = []
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         # an artifact's id has dots of its own and is quoted: judge.artifacts."train.onnx.int8".min_parity
@@ -320,20 +323,33 @@ def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, 
             value = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError:
             raise InputError(f"--set {path}: the value is not YAML", expected="YAML", found=text) from None
-        if keys[0] == "model" and len(keys) == 2 and keys[1] in _KINDS and keys[1] not in (changed.get("model") or {}):
-            changed["model"] = {}  # a file takes the place of an architecture, and the other way round
-        node: Any = changed
-        for done, key in enumerate(keys[:-1]):
-            if node.get(key) is None:
-                node[key] = {}
-            node = node[key]
-            if not isinstance(node, dict):
-                raise InputError(
-                    f"--set {path}: {'.'.join(keys[: done + 1])} has no keys of its own",
-                    expected="a section", found=repr(node), todo=f"set {'.'.join(keys[: done + 1])} as a whole",
-                )  # fmt: skip
-        node[keys[-1]] = value
+        if keys == ["model"]:
+            of_model.clear()
+        elif keys[0] == "model":
+            chooses = len(keys) == 2 and keys[1] in _KINDS
+            if chooses and keys[1] not in (changed.get("model") or {}):
+                changed["model"] = {}  # a file takes the place of an architecture, and the other way round
+                for earlier in of_model:
+                    _put(changed, *earlier)
+            if not chooses:
+                of_model.append((keys, value, path))
+        _put(changed, keys, value, path)
     return changed
+
+
+def _put(document: dict[str, Any], keys: list[str], value: Any, path: str) -> None:
+    """Set a value in a mapping of mappings; `path` is what the messages call its keys."""
+    node: Any = document
+    for done, key in enumerate(keys[:-1]):
+        if node.get(key) is None:
+            node[key] = {}
+        node = node[key]
+        if not isinstance(node, dict):
+            raise InputError(
+                f"--set {path}: {'.'.join(keys[: done + 1])} has no keys of its own",
+                expected="a section", found=repr(node), todo=f"set {'.'.join(keys[: done + 1])} as a whole",
+            )  # fmt: skip
+    node[keys[-1]] = value
 
 
 def dump(recipe: Recipe) -> str:

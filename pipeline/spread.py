@@ -4,12 +4,14 @@ The folds' models share most of their training data, so their results are not in
 the variance of their mean exists (Bengio and Grandvalet, 2004): a plain t interval is too narrow. The interval here is
 the corrected one of Nadeau and Bengio (Inference for the generalization error, 2003), whose variance is
 (1/k + tested/trained) s^2 and not s^2 / k. It is an approximation, made for random splits and usual for folds.
+Trained on are the samples that weights are learned from: less than the k - 1 other folds, of which the samples that
+choose settings and calibrate are taken too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.students_t import quantile
@@ -39,32 +41,47 @@ class Spread:
         return max(self.values)
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Return what k folds say together; each was tested on 1/k of the samples, and the others went into its models.
+def spread(values: Sequence[float], tested_to_trained: float) -> Spread:
+    """Return what k folds say together.
 
     Args:
         values: k >= 2 of them, one a fold.
+        tested_to_trained: how many samples a fold was tested on, for each that its weights were learned from; > 0.
     """
     count = len(values)
     mean = math.fsum(values) / count
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
     interval = None
     if min(values) < max(values):
-        tested_to_trained = 1 / (count - 1)
         half = quantile(count - 1) * math.sqrt((1 / count + tested_to_trained) * variance)
         interval = mean - half, mean + half
     return Spread(tuple(values), mean, math.sqrt(variance), interval)
 
 
-def spreads(folds: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
-    """Return the spread of each figure that all folds have."""
-    return {name: spread([fold[name] for fold in folds]) for name in folds[0] if all(name in fold for fold in folds)}
+def spreads(
+    folds: Sequence[Mapping[str, float]], tested_to_trained: float, judged: Collection[str] = ()
+) -> dict[str, Spread]:
+    """Return the spread of each figure that all folds have.
+
+    Args:
+        tested_to_trained: as in `spread`.
+        judged: figures that matter: those that at least two folds have, over these.
+    """
+    found = {}
+    for name in dict.fromkeys(name for fold in folds for name in fold):
+        values = [fold[name] for fold in folds if name in fold]
+        if len(values) == len(folds) or (name in judged and len(values) > 1):
+            found[name] = spread(values, tested_to_trained)
+    return found
 
 
-def differences(folds: Sequence[Mapping[str, float]], against: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+def differences(
+    folds: Sequence[Mapping[str, float]], against: Sequence[Mapping[str, float]], tested_to_trained: float,
+    judged: Collection[str] = (),
+) -> dict[str, Spread]:  # fmt: skip
     """Return the spread of each figure less the same fold's in `against`: paired, the test samples are the same."""
     paired = [
         {name: fold[name] - other[name] for name in fold if name in other}
         for fold, other in zip(folds, against, strict=True)
     ]
-    return spreads(paired)
+    return spreads(paired, tested_to_trained, judged)

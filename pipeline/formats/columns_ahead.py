@@ -36,7 +36,8 @@ class Ahead:
 def scales(model: Any, spec: Spec) -> bool:
     """Return whether a Keras model begins by scaling the columns of a table, and can be taken apart there.
 
-    What is added behind a reconstruction needs the raw input once more, so such a model stays whole.
+    What is added behind a reconstruction needs the raw input once more, so such a model stays whole; so does a graph
+    without layers (`plain.model.PlainModel`).
     """
     return _first(model, spec) is not None
 
@@ -62,8 +63,9 @@ def _first(model: Any, spec: Spec) -> tuple[Any, np.ndarray, np.ndarray] | None:
     """Return the layer that scales the columns, and by what; None where there is none."""
     if len(spec.inputs) > 1 or len(spec.input.shape) != 1 or any(head.task not in _ENDS for head in spec.heads):
         return None
-    behind = [node.layer for layer in model.layers if _is_input(layer) for node in layer._outbound_nodes]
-    behind = [layer for layer in behind if layer in model.layers]
+    layers = getattr(model, "layers", [])
+    behind = [node.layer for layer in layers if _is_input(layer) for node in layer._outbound_nodes]
+    behind = [layer for layer in behind if layer in layers]
     numbers = _numbers(behind[0], spec.input.shape) if len(behind) == 1 else None
     if numbers is None or len(behind[0]._inbound_nodes) != 1:
         return None

@@ -78,8 +78,7 @@ def hardest(labels: np.ndarray, logits: np.ndarray, count: int) -> list[Example]
     Args:
         labels: int64 [n]. logits: float64 [n, classes]. count: how many, at most.
     """
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares = powers / powers.sum(axis=1, keepdims=True)
+    shares = calibration.softmax(logits)
     samples = np.arange(labels.size)
     own = shares[samples, labels]
     others = shares.copy()

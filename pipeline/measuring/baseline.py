@@ -39,6 +39,10 @@ class Fitted:
     answers: Mapping[str, np.ndarray]
 
 
+class UnfittedError(Exception):
+    """scikit-learn fits no model to the data: texts without a word of two letters, for one. str() says why."""
+
+
 def why_none(splits: Splits) -> str:
     """Return why there is no baseline for such data; empty where there is one."""
     spec = splits.spec
@@ -60,6 +64,9 @@ def fit(splits: Splits) -> Fitted:
 
     Args:
         splits: texts as strings; `why_none` says nothing of them.
+
+    Raises:
+        UnfittedError: the usual model cannot be fitted to them.
     """
     spec = splits.spec
     head, sorts = spec.head, spec.head.task == "classification"
@@ -71,7 +78,13 @@ def fit(splits: Splits) -> Fitted:
         model, name, settings = _of_anything(sorts)
     wanted = np.asarray(splits.train.y)
     # a column of values is a row of them to some models
-    model.fit(_samples(splits.train, text=spec.takes_text), wanted if sorts or wanted.shape[1] > 1 else wanted[:, 0])
+    wanted = wanted if sorts or wanted.shape[1] > 1 else wanted[:, 0]
+    if sorts and len(np.unique(wanted)) < 2:
+        raise UnfittedError("the training split has a single class")
+    try:
+        model.fit(_samples(splits.train, text=spec.takes_text), wanted)
+    except ValueError as error:
+        raise UnfittedError(f"scikit-learn cannot fit it to these data: {str(error).splitlines()[0]}") from error
     tested = _samples(splits.test, text=spec.takes_text)
     if sorts:
         answers = _logits(_scores(model, tested), model.classes_, head)

@@ -14,7 +14,7 @@ from pipeline.metric import of_key
 from pipeline.report import words
 
 JSON, PAGE = "cv.json", "cv.html"
-METHOD = "corrected resampled t, Nadeau and Bengio 2003, with variance (1/k + 1/(k-1)) s^2"
+METHOD = "corrected resampled t, Nadeau and Bengio 2003, with variance (1/k + tested/trained) s^2"
 WARNING = (
     "The folds share training data, so their results are not independent and no exact interval exists: read the "
     "standard deviation and the range. The interval is the corrected one of Nadeau and Bengio (2003): an "
@@ -46,8 +46,9 @@ class Spread(Frozen):
 class Stage(Frozen):
     """A stage's Keras model on the folds' test splits.
 
-    `metrics` are those that all folds have. `differences` are its metrics less those of the first stage's model on the
-    same fold, so on the same samples; empty for the first. `variant` is "" or "alone", as in report.json.
+    `metrics` are those that all folds have; of those that matter, it is enough that two have them. `differences` are
+    its metrics less those of the first stage's model on the same fold, so on the same samples; empty for the first.
+    `variant` is "" or "alone", as in report.json.
     """
 
     stage: str
@@ -61,11 +62,15 @@ class Stage(Frozen):
 
 
 class Fold(Frozen):
-    """One fold, counted from 1, and the folder of its run; `reused`: nothing had to be made."""
+    """One fold, counted from 1, and the folder of its run; `reused`: nothing had to be made.
+
+    `train_samples` are those that weights were learned from; null in a cv.json of an earlier version.
+    """
 
     fold: int
     folder: str
     test_samples: int
+    train_samples: int | None = None
     reused: bool
 
 
@@ -91,6 +96,10 @@ class Folds(Frozen):
     stages: list[Stage]
     settings: dict[str, Any] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
+
+    def matter(self) -> list[str]:
+        """Return the metrics that matter and that some stage has."""
+        return [name for name in self.judged_by if any(name in stage.metrics for stage in self.stages)]
 
     def others(self) -> list[str]:
         """Return the metrics besides those that matter; what is of one class alone is left to cv.json."""
@@ -136,8 +145,10 @@ def cells(name: str, one: Spread, *, change: bool = False, most: int | None = No
 
 
 def dots(stages: Sequence[Stage], name: str) -> Mapping[str, list[float]]:
-    """Return stage -> the places of its folds' values, 0 to 100, on one scale for all."""
+    """Return stage -> the places of its folds' values, 0 to 100, on one scale for all; nothing where none has any."""
     found = {stage.name: stage.metrics[name] for stage in stages if name in stage.metrics}
+    if not found:
+        return {}
     low, high = min(one.low for one in found.values()), max(one.high for one in found.values())
     width = high - low or 1.0
     return {stage: [round(100 * (value - low) / width, 2) for value in one.values] for stage, one in found.items()}

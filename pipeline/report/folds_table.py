@@ -19,7 +19,7 @@ MOST = 10
 def show(found: Folds, console: Console) -> None:
     """Print the tables and what a reader has to know of them."""
     console.print(Text(found.title(), "bold"))
-    for name in found.judged_by:
+    for name in found.matter():
         noun = folds.noun(name)
         values = {stage.name: stage.metrics[name] for stage in found.stages if name in stage.metrics}
         console.print(_spreads(noun, name, values))

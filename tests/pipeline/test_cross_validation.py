@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline import cross_validation, data
 from pipeline import recipe as recipes
 from pipeline.errors import InputError
+from pipeline.report import folds as document
 from pipeline.report.document import Report
 from pipeline.report.model import Interval, Model
 
 RECIPE = recipes.load("digits-mlp")
 
 
-def report(*accuracies: float, status: str = "run", **more: float) -> Report:
-    """Return the report of a fold: train, prune, ... with these accuracies."""
+def report(*accuracies: float | None, status: str = "run", **more: float) -> Report:
+    """Return the report of a fold, 40 samples to train on and 30 to test: train, prune, ... with these accuracies."""
     stages = ("train", "prune", "quantize")[: len(accuracies)]
     models = [
         Model(
@@ -26,6 +28,7 @@ def report(*accuracies: float, status: str = "run", **more: float) -> Report:
             metrics={
                 key: Interval(value=found, low=0, high=1)
                 for key, found in ({"accuracy": value, "accuracy_drop": 0.5} | more).items()
+                if found is not None
             },
         )
         for name, value in zip(stages, accuracies, strict=True)
@@ -33,9 +36,11 @@ def report(*accuracies: float, status: str = "run", **more: float) -> Report:
     told = [{"name": name, "status": status} for name in stages]
     told += [{"name": "export", "status": "skipped"}]
     told += [{"name": "measure", "status": status, "metrics": {"test_samples": 30}}]
+    known = {"source": "digits", "inputs": {}, "outputs": [], "by": "random",
+             "splits": {"train": {"samples": 40}, "test": {"samples": 30}}}  # fmt: skip
     return Report.model_validate(
         {"modelmill": "0", "recipe": "digits-mlp", "seed": 0, "verdict": "incomplete", "stages": told, "models": models,
-         "machine": {}}
+         "machine": {}, "data": known}
     )  # fmt: skip
 
 
@@ -129,6 +134,29 @@ def test_stages_have_the_spread_of_their_metrics_and_differ_from_the_first_on_th
     assert prune.differences["f1"].interval is None
     assert found.judged_by == ["accuracy"]
     assert found.others() == ["f1"]
+
+
+def test_interval_is_by_the_samples_that_weights_were_learned_from(tmp_path: Path) -> None:
+    found = together(tmp_path, report(0.9), report(0.7), report(0.8))
+    (train,) = found.stages
+    limits = train.metrics["accuracy"].interval
+    assert limits.high - 0.8 == pytest.approx(stats.t.ppf(0.975, 2) * np.sqrt((1 / 3 + 30 / 40) * 0.01), abs=1e-6)
+    assert [(fold.test_samples, fold.train_samples) for fold in found.folds] == [(30, 40)] * 3
+    assert "1/k + tested/trained" in found.method
+
+
+def test_folds_without_the_metric_that_matters_are_named_and_the_others_are_told(tmp_path: Path) -> None:
+    found = together(tmp_path, report(None, None), report(0.7, 0.6), report(0.8, 0.8))
+    train, prune = found.stages
+    assert train.metrics["accuracy"].values == [0.7, 0.8]
+    assert prune.differences["accuracy"].values == pytest.approx([-0.1, 0.0])
+    (note,) = found.notes
+    assert "accuracy is undefined on the test split of fold 1 of 3: what is told of it is of the other 2" in note
+    none = together(tmp_path, report(None), report(None))
+    assert none.stages[0].metrics == {}
+    assert "of folds 1, 2 of 2: too few folds have it" in none.notes[0]
+    document.write(none, tmp_path)
+    assert "too few folds have it" in (tmp_path / "cv.html").read_text("utf-8")
 
 
 def test_folds_are_told_with_their_folders_and_whether_anything_had_to_be_made(tmp_path: Path) -> None:

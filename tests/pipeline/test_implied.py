@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import legacy_keras, recipe
 from pipeline.errors import InputError
+from pipeline.formats.model_file import importing, shape
 from pipeline.formats.model_file.shape import image_shape
 from tests.pipeline.data.sources.test_image_folder import two_classes, write
 
@@ -57,6 +58,20 @@ def test_shape_is_unknown_where_the_model_takes_any_or_no_image(models: Path) ->
     assert image_shape(models / "flat.h5") is None
     assert image_shape(models / "damaged.h5") is None
     assert image_shape(models / "absent.keras") is None
+
+
+@pytest.mark.parametrize("name", ["model.h5", "saved"])
+def test_what_native_code_reads_is_read_by_a_process_that_may_die_of_it(
+    name: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise AssertionError("this process reads nothing of it")
+
+    for reads in ("_hdf5", "_signature"):
+        monkeypatch.setattr(shape, reads, refuse)
+    assert image_shape(models / name) == (12, 10, 3)
+    monkeypatch.setattr(importing, "SCAN_S", 0.01)
+    assert image_shape(models / name) is None  # it took too long
 
 
 def sets(models: Path, photos: Path, name: str = "model.keras", *more: str) -> list[str]:

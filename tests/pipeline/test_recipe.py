@@ -434,6 +434,19 @@ def test_model_file_takes_the_place_of_an_architecture_and_the_other_way_round()
     assert recipes.load("digits", ["model.architecture=cnn"]) == recipes.load("digits")
 
 
+def test_order_of_assignments_to_a_model_is_of_no_matter() -> None:
+    sets = ["model.allow_custom_code=true", "model.path=x.keras"]
+    found = recipes.load("digits-mlp", sets)
+    assert found.model == ModelFile(path="x.keras", allow_custom_code=True)
+    assert found == recipes.load("digits-mlp", sets[::-1])
+    sets = ["model.dense=[8]", "model.architecture=mlp", "train={epochs: 2}"]
+    assert recipes.load("own-model", sets) == recipes.load("own-model", sets[::-1])
+    # but the last that chooses a model does, and what is set as a whole leaves nothing of what was set before
+    assert recipes.load("digits-mlp", ["model.path=x.keras", "model.architecture=cnn"]).model.architecture == "cnn"
+    whole = ["model.dense=[7]", "model={architecture: mlp}", "model.path=x.keras"]
+    assert recipes.load("digits-mlp", whole).model == ModelFile(path="x.keras")
+
+
 def test_single_step_reads_a_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     found = recipes.single_step.document("quantize", Path("x.keras"), str(tmp_path / "photos"))
@@ -459,3 +472,14 @@ def test_metric_that_cannot_be_is_refused_with_what_there_is(overrides: list[str
 def test_bounds_of_an_error_are_in_its_own_unit() -> None:
     overrides = ["data.metric=log_loss", "prune.max_accuracy_loss=3", "judge.gates.max_accuracy_drop=4"]
     assert recipes.load("digits", overrides).data.metric == "log_loss"
+
+
+def test_bounds_are_told_in_what_the_task_is_judged_by() -> None:
+    none = ["model={architecture: mlp}", "distill=null", "prune.max_accuracy_loss=3"]
+    assert "prune.max_accuracy_loss is 3, but accuracy is at most 1" in message("digits", "prune.max_accuracy_loss=3")
+    many = ["data={source: npz, path: x.npz, task: multilabel}", *none]
+    assert "prune.max_accuracy_loss is 3, but F1 is at most 1" in message("digits", *many)
+    # R2 has no least value, so that it may fall by more than 1
+    values = recipes.load("digits", ["data={source: diabetes}", *none])
+    assert values.prune
+    assert values.prune.max_accuracy_loss == 3

@@ -101,7 +101,7 @@ def look_through(
         InputError: as there; or it did not answer.
     """
     try:
-        with _printable(), _child(path, SCAN_S + SCAN_S_PER_MB * _megabytes(path)) as child:
+        with _printable(), reader(path) as child:
             return child.call(scan.scan, path, folder, allow_custom_code=allow_custom_code, digest=digest, todo=todo)
     except CrashError as crash:
         raise _unreadable(path, crash) from crash
@@ -147,9 +147,19 @@ def _printable() -> Iterator[None]:
         raise
 
 
-def _child(path: Path, deadline_s: float) -> Child:
+def reader(path: Path, log: Path | None = None) -> Child:
+    """Return a child that may look at a file for as long as that can take.
+
+    Args:
+        path: the user's file or folder.
+        log: as in `Child`.
+    """
+    return _child(path, SCAN_S + SCAN_S_PER_MB * _megabytes(path), log)
+
+
+def _child(path: Path, deadline_s: float, log: Path | None = None) -> Child:
     # of a model's size there are the file, the model, its copy without a softmax, and what is written of it
-    return Child(deadline_s=deadline_s, memory_mb=4096 + 8 * _megabytes(path))
+    return Child(deadline_s=deadline_s, memory_mb=4096 + 8 * _megabytes(path), log=log)
 
 
 def _megabytes(path: Path) -> int:

@@ -6,36 +6,57 @@ But for a SavedModel, whose signature TensorFlow's protocol buffers describe.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline import legacy_keras
 from pipeline.errors import InputError
-from pipeline.formats.model_file import archive, hdf5
+from pipeline.formats.model_file import archive, hdf5, importing
 from pipeline.formats.model_file.kind import identify
 from pipeline.formats.model_file.scan import CONFIG_ATTRIBUTE
 from pipeline.formats.plain.folder import GRAPH, is_saved_model
+from pipeline.isolate import CrashError, FailedError
 
 Shape = tuple[int | None, ...]
+
+
+_UNREADABLE = (InputError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
 def image_shape(path: Path) -> Shape | None:
     """Return height, width (None: any) and channels of the one image that a model takes; None where it takes no such.
 
-    What is wrong with a file is told by the import, so that a damaged one has no shape here.
+    Of HDF5 and of a SavedModel this process reads nothing: a child does, as when they are imported. What is wrong with
+    a file is told by the import, so that a damaged one has no shape here.
     """
     try:
-        shape = _signature(path) if is_saved_model(path) else _config(path)
-    except (InputError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        native = is_saved_model(path) or identify(path) == "hdf5"
+        shape = _asked(path) if native else _input(archive.documents(path, path).config)
+    except _UNREADABLE:
         return None
     fits = shape is not None and len(shape) == 4 and shape[3] in (1, 3)
     return shape[1:] if shape is not None and fits else None
 
 
-def _config(path: Path) -> Shape | None:
-    if identify(path) == "archive":
-        return _input(archive.documents(path, path).config)
+def _asked(path: Path) -> Shape | None:
+    try:
+        with importing.reader(path, log=Path(os.devnull)) as child:
+            return child.call(_read, path)
+    except (CrashError, FailedError):
+        return None
+
+
+def _read(path: Path) -> Shape | None:
+    """Return the shape of the one input; runs in the child."""
+    try:
+        return _signature(path) if is_saved_model(path) else _hdf5(path)
+    except _UNREADABLE:
+        return None
+
+
+def _hdf5(path: Path) -> Shape | None:
     import h5py
 
     with h5py.File(path) as file:

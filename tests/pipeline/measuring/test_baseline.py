@@ -94,6 +94,18 @@ def test_there_is_none_where_the_answer_is_no_class_and_no_value(tmp_path: Path)
     assert "several inputs" in baseline.why_none(data.load(DataConfig(source="npz", path=str(tmp_path / "two.npz"))))
 
 
+def test_data_that_scikit_learn_refuses_are_told_and_nothing_else_is_lost(tmp_path: Path) -> None:
+    """A word has two letters to it."""
+    splits = data.load(texts.write(tmp_path / "texts.npz"), strings=True)
+    letters = data.Split(np.array(["a b", "b a"] * 20, object), np.arange(40) % 2)
+    with pytest.raises(baseline.UnfittedError, match="scikit-learn cannot fit it to these data: empty vocabulary"):
+        baseline.fit(dataclasses.replace(splits, train=letters))
+    splits = data.load(rows(tmp_path / "rows.npz"))
+    alike = dataclasses.replace(splits, train=data.Split(splits.train.x, np.zeros(len(splits.train), np.int64)))
+    with pytest.raises(baseline.UnfittedError, match="the training split has a single class"):
+        baseline.fit(alike)
+
+
 def test_there_is_none_of_samples_that_stay_on_the_disk(tmp_path: Path) -> None:
     splits = data.load(rows(tmp_path / "rows.npz"))
     on_disk = data.Split(Rows(np.asarray(splits.train.x), np.arange(len(splits.train))), splits.train.y)

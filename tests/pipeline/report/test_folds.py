@@ -89,3 +89,14 @@ def test_values_are_written_as_their_metric_is() -> None:
 def test_dots_of_equal_values_have_a_place(value: float) -> None:
     stages = [Stage(stage="train", metrics={"accuracy": spread(value, value)})]
     assert folds.dots(stages, "accuracy") == {"train": [0.0, 0.0]}
+
+
+def test_metric_that_no_fold_has_is_in_no_table(tmp_path: Path) -> None:
+    found = example(judged_by=["roc_auc"])
+    assert folds.dots(found.stages, "roc_auc") == {}
+    folds.write(found, tmp_path)
+    assert "ROC AUC" not in (tmp_path / "cv.html").read_text("utf-8")
+    console = Console(width=120, force_terminal=False)
+    with console.capture() as capture:
+        folds_table.show(found, console)
+    assert "ROC AUC" not in capture.get()

@@ -11,10 +11,11 @@ import pytest
 
 from pipeline import data, legacy_keras
 from pipeline.errors import InputError, RunError
-from pipeline.formats import keras_file, saved_model
+from pipeline.formats import columns_ahead, keras_file, saved_model, tflite
 from pipeline.formats.model_file.proof import TOLERANCE
 from pipeline.formats.plain import importing
-from pipeline.predictor import Head, Spec
+from pipeline.formats.plain.model import PlainModel
+from pipeline.predictor import Head, Input, Spec
 from tests.end_to_end import model_files
 from tests.pipeline.formats.plain.graphs import graph
 
@@ -40,6 +41,19 @@ def test_graph_answers_as_it_did_and_is_exported_with_its_weights(tmp_path: Path
     np.testing.assert_allclose(model(SAMPLES).numpy(), wanted, atol=1e-4)
     saved_model.write(model, tmp_path / "exported", SPEC)
     assert {array.shape for array in saved_model.kernels(tmp_path / "exported").values()} == {(64, 10)}
+
+
+def test_graph_on_rows_of_numbers_becomes_an_int8_tflite(tmp_path: Path) -> None:
+    """It has no layers, of which the first could be the scaling of columns."""
+    rows = SAMPLES.reshape(-1, 64)
+    spec = Spec((Input("features", (64,), SPEC.input.value_range),), SPEC.heads)
+    graph(tmp_path / "given", lambda logits: logits, shape=(None, 64))
+    model = PlainModel(tmp_path / "given", probabilities=False, head=spec.head)
+    assert not columns_ahead.scales(model, spec)
+    tflite.write(model, tmp_path / "int8.tflite", spec, "int8", rows[:50])
+    answered = tflite.load(tmp_path / "int8.tflite", spec, 1).predict(rows)["logits"]
+    wanted = model(rows).numpy()
+    assert np.mean(answered.argmax(axis=1) == wanted.argmax(axis=1)) > 0.95
 
 
 def test_probabilities_become_logits_by_their_logarithm_and_that_is_said(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ _MEASURE = ("threads", "batch_size", "resamples", "deadline_s", "memory_mb")
 def fold_recipes(recipe: Recipe, count: int, by: str | None = None) -> list[Recipe]:
     """Return the recipe of each fold: the same but for the split, and with nothing exported, served or judged.
 
+    A stage that loses more than its bound goes on, with a warning, where the recipe says `on_regression: stop`.
+
     Args:
         count: of folds.
         by: what stays together, as data.split.by; None: as the recipe says.
@@ -69,6 +71,10 @@ def _of_fold(recipe: Recipe, place: int, count: int, by: str | None) -> Recipe:
         "export": None, "serving": None, "judge": None,
         "measure": {key: measure[key] for key in _MEASURE if key in measure},
     }  # fmt: skip
+    for section in whole.values():
+        # how much a stage loses is what folds are there to show: none of them ends the others
+        if isinstance(section, dict) and section.get("on_regression") == "stop":
+            section["on_regression"] = "continue"
     return check(whole, recipe.name)
 
 

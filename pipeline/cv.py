@@ -33,7 +33,7 @@ HELP = (
     "tested on once, and each time the other folds are divided into train, validation and calibration in the recipe's "
     "proportions. Shown are the mean, the standard deviation and each fold's value of every metric, for the Keras "
     "model of each stage, and its difference to the first stage's on the same samples. Nothing is exported, served or "
-    "timed.\n\n"
+    "timed, and a stage that loses more than its bound goes on with a warning.\n\n"
     "A test split that the data itself has is in no fold: it stays untouched for the final model.\n\n"
     "Every fold is a run of its own, [bold]OUT/fold-1[/] and so on, through the same store: what is there is reused, "
     "and after Ctrl-C or a failure the same command goes on. The result is [bold]OUT/cv.html[/], and "

@@ -60,9 +60,20 @@ def test_recipe_of_a_fold_is_the_same_but_for_the_split_and_what_comes_after_the
         assert one.measure is not None
         assert one.data.split.by == "stratified"
         same = {"name", "seed", "model", "train", "distill", "prune", "quantize"}
-        assert one.model_dump(include=same) == RECIPE.model_dump(include=same)
+        wanted = RECIPE.model_dump(include=same)
+        for stage in ("prune", "quantize"):  # see below
+            wanted[stage]["on_regression"] = "continue"
+        assert one.model_dump(include=same) == wanted
         ours, theirs = one.data.model_dump(), RECIPE.data.model_dump()
         assert {key for key in ours if ours[key] != theirs[key]} == {"split"}
+
+
+def test_stage_that_loses_much_ends_no_fold() -> None:
+    recipe = recipes.load("digits-mlp", ["quantize.on_regression=keep_best"])
+    fold, _ = cross_validation.fold_recipes(recipe, 2)
+    assert recipe.prune is not None and recipe.prune.on_regression == "stop"
+    assert fold.prune is not None and fold.prune.on_regression == "continue"
+    assert fold.quantize is not None and fold.quantize.on_regression == "keep_best"  # that the recipe asked for
 
 
 def test_how_the_test_split_is_answered_is_the_recipes_and_its_latencies_are_of_no_matter() -> None:

@@ -265,7 +265,7 @@ def classes(labels: np.ndarray, config: DataConfig, where: str) -> tuple[str, ..
             f"the labels in the {where} are no numbers of classes",
             expected=f"at least two different labels, each from 0 to {count - 1}, "
             + ("the positions in data.classes" if config.classes else "fewer than there are samples"),
-            found=f"labels from {low} to {high}",
+            found=f"the label {low} on all {len(labels)} samples" if low == high else f"labels from {low} to {high}",
             todo="number the classes from 0" + (", or name all of them in data.classes" if config.classes else ""),
         )
     return config.classes or tuple(str(label) for label in range(high + 1))

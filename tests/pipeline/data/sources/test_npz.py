@@ -190,7 +190,7 @@ def test_file_is_refused_with_all_that_is_wrong_before_an_array_is_read(
     [
         (LABELS - 1, {}, "each from 0 to 59, fewer than there are samples", "labels from -1 to 1"),
         (LABELS * 30, {}, "each from 0 to 59, fewer than there are samples", "labels from 0 to 60"),
-        (LABELS * 0 + 2, {}, "at least two different labels", "labels from 2 to 2"),
+        (LABELS * 0 + 2, {}, "at least two different labels", "the label 2 on all 60 samples"),
         (LABELS, {"classes": ("a", "b")}, "each from 0 to 1, the positions in data.classes", "labels from 0 to 2"),
     ],
     ids=["negative", "ids", "one class", "too few names"],

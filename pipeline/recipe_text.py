@@ -44,8 +44,26 @@ def section(config: BaseModel, indent: str, kinds: tuple[str, ...] = ()) -> Iter
         else:
             plain = config.model_dump(mode="json", include={name})[name]
             yield f"{indent}{name}: {_inline(plain)}"
+            choices = list(configs(field.annotation))
+            if value is None and len(choices) == 1:
+                yield from absent(choices[0], f"{indent}#   ")
         if not indent:
             yield ""
+
+
+def absent(config: type[BaseModel], indent: str) -> Iterator[str]:
+    """Yield the lines of a section that is not there, each key below its meaning, as comments.
+
+    Args:
+        indent: with the comment's mark.
+    """
+    for name, field in config.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            default = default.model_dump(mode="json")
+        if text := field.description or "":
+            yield from textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        yield f"{indent}{name}:{' (needed)' if field.is_required() else f' {_inline(default)}'}"
 
 
 def _kinds(annotation: Any) -> tuple[str, ...]:

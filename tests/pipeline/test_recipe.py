@@ -44,6 +44,15 @@ def test_built_in_recipe_is_equal_after_dump_and_load(name: str, tmp_path: Path)
     assert recipe.description
 
 
+def test_sections_that_are_not_there_show_their_keys_as_comments() -> None:
+    lines = commented(recipes.load("digits"), "digits").splitlines()
+    start = lines.index("  table: null")
+    assert lines[start + 1].startswith("  #   # column to predict: classes")
+    for key in ("target: null", "missing: refuse", "max_categories: 100"):
+        assert f"  #   {key}" in lines[start : start + 30]
+    assert "  #   features: (needed)" in lines  # of TFRecord files
+
+
 def test_commented_recipe_is_equal_after_load_and_explains_every_key(digits: recipes.Recipe, tmp_path: Path) -> None:
     text = commented(digits, "digits")
     assert recipes.load(written(tmp_path, text)) == digits

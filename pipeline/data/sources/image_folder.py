@@ -197,8 +197,8 @@ def _write(config: DataConfig, target: Path) -> None:
     kept = [file for file, one in zip(listed.files, seen, strict=True) if isinstance(one, Header)]
     classes = _classes(config, kept)
     numbers = {label: number for number, label in enumerate(classes)}
-    np.save(target / _LABELS, np.array([numbers[file.label] for file in kept], np.int64))
-    np.save(target / _PARTS, np.array([file.part for file in kept], np.int8))
+    reserved.save(target / _LABELS, np.array([numbers[file.label] for file in kept], np.int64))
+    reserved.save(target / _PARTS, np.array([file.part for file in kept], np.int8))
     about = {"classes": classes, "notes": notes}
     (target / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
 

@@ -36,6 +36,15 @@ def array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return made
 
 
+def save(path: Path, values: np.ndarray) -> None:
+    """Write an array with values; numpy.save does not say that a disk is full.
+
+    Raises:
+        OSError: the disk has no room for all of it.
+    """
+    array(path, values.shape, values.dtype)[...] = values
+
+
 def _allocated(descriptor: int, size: int) -> bool:
     if not hasattr(os, "posix_fallocate"):
         return False

@@ -60,7 +60,7 @@ class Texts:
 
         self._file.close()
         if error is None:
-            np.save(self._path, np.frombuffer(self._offsets, np.int64))
+            reserved.save(self._path, np.frombuffer(self._offsets, np.int64))
 
 
 def describe(
@@ -82,9 +82,9 @@ def describe(
 
     kept = {split: np.asarray(positions, np.int64) for split, positions in (given or {}).items() if len(positions)}
     for split, positions in kept.items():
-        np.save(folder / f"given_{split}.npy", positions)
+        reserved.save(folder / f"given_{split}.npy", positions)
     if groups is not None:
-        np.save(folder / "groups.npy", np.asarray(groups, np.int64))
+        reserved.save(folder / "groups.npy", np.asarray(groups, np.int64))
     described = {
         "inputs": list(inputs), "targets": {name: names and list(names) for name, names in classes.items()},
         "given": list(kept), "notes": list(notes),

@@ -11,7 +11,8 @@ from PIL import Image
 
 from pipeline import data
 from pipeline.data import DataConfig
-from pipeline.data.sources import reserved
+from pipeline.data.sources import reserved, stored
+from pipeline.data.sources.source import Source, Target
 from pipeline.errors import translate_os_error
 
 
@@ -53,3 +54,25 @@ def test_full_disk_is_an_error_about_the_disk_and_nothing_half_written_stays(
     assert [path.name for path in (tmp_path / "store").iterdir() if path.is_dir()] == []
     monkeypatch.undo()
     assert len(data.load(config, tmp_path / "store").train.x) > 0
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_full_disk_is_an_error_at_each_of_the_arrays(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source({"a": np.ones((4, 2))}, {"": Target(np.arange(4) % 2, ("no", "yes"))}, groups=np.arange(4))
+    calls = []
+
+    def allocate(*_: int) -> None:
+        calls.append(1)
+        if len(calls) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", allocate)
+    with pytest.raises(OSError, match="No space left"):
+        stored.keep(tmp_path, source)
+    monkeypatch.undo()
+    stored.keep(tmp_path, source)
+    groups = stored.read(tmp_path).groups
+    assert groups is not None
+    assert groups.tolist() == [0, 1, 2, 3]

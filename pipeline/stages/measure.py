@@ -262,10 +262,14 @@ def _put_beside(splits: Splits, answers: Mapping[str, Mapping[str, np.ndarray]],
     from pipeline.measuring import baseline
     from pipeline.report.baseline import write_baseline
 
-    if why := baseline.why_none(splits):
-        job.emit(Note(NAME, f"measure.baseline is left out: {why}"))
+    try:
+        if why := baseline.why_none(splits):
+            raise baseline.UnfittedError(why)
+        fitted = baseline.fit(splits)
+    except baseline.UnfittedError as error:
+        job.emit(Note(NAME, f"measure.baseline is left out: {error}"))
         return
-    write_baseline(baseline.compared(baseline.fit(splits), splits, answers, resamples), job.folder)
+    write_baseline(baseline.compared(fitted, splits, answers, resamples), job.folder)
 
 
 def _by_output(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

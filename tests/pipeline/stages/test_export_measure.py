@@ -14,7 +14,7 @@ from pipeline import data
 from pipeline.events import Event, Note
 from pipeline.formats import keras_file, labels
 from pipeline.isolate import Child
-from pipeline.measuring import anatomy, runtimes
+from pipeline.measuring import anatomy, baseline, runtimes
 from pipeline.report import document
 from pipeline.report.answers import read_answers
 from pipeline.report.baseline import read_baseline
@@ -150,6 +150,20 @@ def test_baseline_that_there_is_none_of_is_left_out_with_a_word(trained: Path, t
     assert [event.text for event in events if isinstance(event, Note)] == [
         "measure.baseline is left out: the model has several inputs or outputs"
     ]
+    assert read_baseline(tmp_path / "m") is None
+
+
+def test_baseline_that_cannot_be_fitted_ends_nothing(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: object) -> None:
+        raise baseline.UnfittedError("empty vocabulary")
+
+    monkeypatch.setattr(baseline, "fit", refused)
+    events: list[Event] = []
+    measure._put_beside(data.load(DATA), {}, 100, job(tmp_path / "m", events, train=trained))
+    (note,) = [event.text for event in events if isinstance(event, Note)]
+    assert note == "measure.baseline is left out: empty vocabulary"
     assert read_baseline(tmp_path / "m") is None
 
 

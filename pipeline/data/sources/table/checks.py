@@ -81,7 +81,8 @@ def require_numbers(columns: dict[str, Column], names: tuple[str, ...], place: s
     if bad:
         raise InputError(
             f"the data file {path} holds cells that are no numbers", expected=why, found="; ".join(bad),
-            todo="correct them; where such a cell means that there is no value, name it in data.table.missing_values",
+            todo="correct them; name such a cell in data.table.missing_values where it means no value, the "
+            "column in data.table.categorical where it holds categories",
         )  # fmt: skip
     _require_float32(columns, names, place, path)
 

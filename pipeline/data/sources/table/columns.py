@@ -12,6 +12,9 @@ from pipeline.data.sources.table.config import Config
 from pipeline.data.sources.table.roles import Roles
 from pipeline.data.sources.table.survey import TRAIN, Column, Survey
 
+# share of a column's cells that are no numbers by mistake, where all others are; of more it holds categories
+_STRAY = 0.05
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -42,7 +45,7 @@ def of(config: Config, roles: Roles, found: Survey, place: str, path: Path) -> t
         InputError: a column has too many categories, or is to be of numbers and is not.
     """
     columns = found.columns
-    inferred = tuple(name for name in roles.features if columns[name].others)
+    inferred = tuple(name for name in roles.features if columns[name].others > _STRAY * columns[name].cells)
     categorical = inferred if config.categorical is None else config.categorical
     numbers = tuple(name for name in roles.features if name not in categorical)
     checks.require_numbers(columns, numbers, place, path, "numbers in all columns but data.table.categorical")

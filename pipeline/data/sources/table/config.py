@@ -28,7 +28,8 @@ class Config(Frozen):
         default=None, min_length=1, description="columns that go into the model, in their order; null: all others"
     )
     categorical: Columns | None = Field(
-        default=None, description="those of them that are categories; null: all whose cells are not all numbers"
+        default=None,
+        description="those of them that are categories; null: all in which more than one cell of 20 is no number",
     )
     drop: Columns = Field(default=(), description="columns that are left out, such as a row's id")
     group: str | None = Field(default=None, description="column that says which rows belong together, for data.split")

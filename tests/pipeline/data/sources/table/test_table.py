@@ -76,7 +76,8 @@ def test_splits_scale_each_column_by_its_own_range(write: Write) -> None:
 
 def test_a_reconstruction_is_of_columns_in_their_own_ranges(write: Write) -> None:
     splits = data.load(write(*_lines(40), features=["age", "color"], keys={"task": "reconstruction"}))
-    assert (splits.train.y.min(axis=0).tolist(), splits.train.y.max(axis=0).tolist()) == ([0] * 4, [1] * 4)
+    lows, highs = splits.train.x.min(axis=0), splits.train.x.max(axis=0)
+    assert np.allclose(splits.validation.y, (splits.validation.x - lows) / (highs - lows))
 
 
 def test_features_keep_their_order_and_numbers_can_be_categories(write: Write, read: Any) -> None:
@@ -152,12 +153,13 @@ def test_a_missing_label_is_never_filled(write: Write, read: Any) -> None:
 
 def test_a_few_bad_cells_make_no_categories(write: Write, read: Any) -> None:
     rows = [f"{row if row != 7 else '12;5'},{row % 2}" for row in range(200)]
+    for categorical in (None, []):
+        with pytest.raises(InputError, match="holds cells that are no numbers") as refused:
+            read(write("x,y", *rows, target="y", categorical=categorical))
+        assert refused.value.found == "x: 1 of 200 cells, such as '12;5' (line 9)"
     with pytest.raises(InputError, match="more than 100 categories") as refused:
-        read(write("x,y", *rows, target="y"))
+        read(write("x,y", *rows, target="y", categorical=["x"]))
     assert refused.value.found == "x: such as '12;5' (line 9); 199 of 200 cells are numbers"
-    with pytest.raises(InputError, match="holds cells that are no numbers") as refused:
-        read(write("x,y", *rows, target="y", categorical=[]))
-    assert refused.value.found == "x: 1 of 200 cells, such as '12;5' (line 9)"
 
 
 @pytest.mark.parametrize(
@@ -258,3 +260,14 @@ def test_it_is_said_which_rows_a_mean_is_taken_of(section: Any, said: str, write
     lines = ["x,y,part", "1,0,train", ",1,train", "2,0,train", "3,1,test"]
     source = read(write(*lines, target="y", missing="mean", **section))
     assert said in source.notes[0]
+
+
+def test_one_stray_cell_makes_no_categories_of_a_column_of_numbers(write: Write, read: Any) -> None:
+    lines = _lines(40)
+    lines[7] = lines[7].replace(",26,", ",unknown,")
+    with pytest.raises(InputError, match="holds cells that are no numbers") as refused:
+        read(write(*lines, target="kind", drop=["id", "home"]))
+    assert refused.value.found == "age: 1 of 40 cells, such as 'unknown' (line 8)"
+    assert "data.table.missing_values" in refused.value.todo
+    named = read(write(*lines, target="kind", drop=["id", "home"], categorical=["color", "age"]))
+    assert "age=unknown" in named.columns["features"]

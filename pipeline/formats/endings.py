@@ -63,6 +63,11 @@ def _ending(head: Head, end: Any) -> Ending:
     return Ending("softmax" if softmax and head.task == "classification" else "", single=False)
 
 
+def linear(end: Any) -> bool:
+    """Return whether an output comes from a layer with weights that has no function: one of logits, if of classes."""
+    return _function(_maker(end)) == "linear"
+
+
 def _maker(end: Any) -> Any:
     """Return the layer that makes an output."""
     return end._keras_history.layer

@@ -13,7 +13,7 @@ from pipeline.data.batches import rebuilt
 from pipeline.errors import InputError, ModelmillError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
-from pipeline.formats import keras_file
+from pipeline.formats import endings, keras_file
 from pipeline.formats.model_file import load
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code import objective, package
@@ -72,7 +72,7 @@ def build(config: Builder, splits: Splits, seed: int, *, expected: str, stage: s
     with package.told(source, f"the model of {name} cannot be called"):
         answers = model(samples, training=False).numpy()
     if head.classes and answers.any():  # a last layer may start at zero
-        load.require_logits(Path(name), answers, head)
+        load.require_logits(Path(name), answers, head, linear=endings.linear(model.outputs[0]))
     _require_loadable(model, name, spec, source, samples, answers)
     wanted = objective.of(config)
     if wanted is not None:

@@ -243,7 +243,7 @@ NO_CODE = "expected: layers of Keras alone"
         (["prune", "--data", "digits"], ["needs both the model and its data", "found: --data alone"]),
         (["prune", "digits", *FILE], ["prune takes a recipe, or --model and --data", "the recipe being digits"]),
         (["train", *FILE], ["No such option"]),
-        (["prune", "--model", "good.keras", "--data", "mnist"], ["--data mnist: no such data", "expected: digits, "]),
+        (["prune", "--model", "good.keras", "--data", "mnst"], ["--data mnst: no such data", "expected: digits, "]),
         (["prune", "--model", "good.keras", "--data", "no.npz"], ["no.npz"]),
         (["distill", *FILE], ["distill.student: expected a value, found nothing"]),
         (["prune", *FILE, "--set", "prune.final_sparsity=80"], ["prune.final_sparsity: expected less than 1"]),

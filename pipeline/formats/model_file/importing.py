@@ -123,15 +123,15 @@ def _store(
 ) -> tuple[tuple[str, ...], Mapping[str, np.ndarray], Model]:
     """Load a file and write it as an artifact; runs in the child."""
     from pipeline.data.batches import predict
-    from pipeline.formats import keras_file
+    from pipeline.formats import endings, keras_file
     from pipeline.measuring import anatomy
 
     model, notes = load.logits(scanned, spec)
     found = predict(model, samples, batch_size=256)
     answers = {head.name: found if len(spec.heads) == 1 else found[place] for place, head in enumerate(spec.heads)}
-    for head in spec.heads:
+    for head, end in zip(spec.heads, model.outputs, strict=True):
         if head.classes:
-            load.require_logits(scanned.path, answers[head.name], head)
+            load.require_logits(scanned.path, answers[head.name], head, linear=endings.linear(end))
     keras_file.write(model, spec, folder)
     return notes, answers, anatomy.describe(model, stage)
 

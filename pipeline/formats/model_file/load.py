@@ -19,9 +19,6 @@ from pipeline.predictor import Head, Spec
 if TYPE_CHECKING:
     import numpy as np
 
-# how far from 1 rounding leaves the sum of a sample's probabilities
-_SUM = 1e-3
-
 
 def whole(scanned: Scanned) -> Any:
     """Return the tf_keras model as the user saved it, not compiled.
@@ -94,15 +91,16 @@ def _guarded(scanned: Scanned) -> AbstractContextManager[None]:
     return nullcontext() if scanned.custom else custom_code.refused()
 
 
-def require_logits(path: Path, answers: np.ndarray, head: Head) -> None:
+def require_logits(path: Path, answers: np.ndarray, head: Head, *, linear: bool = False) -> None:
     """Refuse a model whose answers are no logits, though it ends in no softmax or sigmoid that could be taken off.
 
     Args:
         answers: [n, classes], to samples of the data; where they come from one number, minus and plus half of it.
         head: what they answer.
+        linear: whether the last layer has no function (`endings.linear`): small logits may lie in [0, 1], too.
 
     Raises:
-        InputError: all answers lie in [0, 1], those of one class of several adding up to 1; or some are no numbers.
+        InputError: all answers of a last layer that is not linear lie in [0, 1], or some are no numbers.
     """
     import numpy as np
 
@@ -115,10 +113,8 @@ def require_logits(path: Path, answers: np.ndarray, head: Head) -> None:
     low, high = endings.HALVES
     mirrored = len(head.classes) == 2 and np.array_equal(answers[:, 0] * high, answers[:, 1] * low)
     answers = answers[:, 1:] / high if mirrored and head.task == "classification" else answers
-    function = "sigmoid" if mirrored or head.task == "multilabel" else "softmax"
-    within = answers.min() >= 0 and answers.max() <= 1
-    # small logits may lie there, too
-    if within and (function == "sigmoid" or np.allclose(answers.sum(axis=1), 1, atol=_SUM)):
+    if not linear and answers.min() >= 0 and answers.max() <= 1:
+        function = "sigmoid" if mirrored or head.task == "multilabel" else "softmax"
         raise InputError(
             f"the model in {path} answers probabilities", expected=f"logits, or a {function} as its last layer",
             found=f"values from {answers.min():.3g} to {answers.max():.3g}",

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.formats import endings
 from pipeline.formats.model_file import load
 from pipeline.legacy_keras import load as load_keras
-from pipeline.predictor import classifier
 from tests.pipeline.compress import tiny
 from tests.pipeline.formats.model_file import files
 
@@ -81,11 +81,13 @@ def test_answers_that_are_probabilities_are_refused(answers: list[list[float]]) 
     load.require_logits(Path("x.keras"), np.array([[-0.1, 0.4]]), tiny.SPEC.head)
 
 
-def test_small_logits_are_no_probabilities() -> None:
-    head = classifier("image", (2, 2, 1), (0, 1), ("a", "b", "c")).head
-    load.require_logits(Path("x.keras"), np.array([[0.1, 0.4, 0.2], [0.3, 0.2, 0.1]]), head)
-    with pytest.raises(InputError, match="answers probabilities"):
-        load.require_logits(Path("x.keras"), np.array([[0.1, 0.4, 0.5], [0.3, 0.2, 0.5]]), head)
+def test_small_logits_of_a_linear_layer_are_no_probabilities() -> None:
+    small = np.array([[0.1, 0.4], [0.3, 0.7]])
+    load.require_logits(Path("x.keras"), small, tiny.SPEC.head, linear=True)
+    layers = load_keras().layers
+    ends = [_dense(), _dense(activation="sigmoid")]
+    found = [endings.linear(tiny.sequential(layers.Flatten(), end).outputs[0]) for end in ends]
+    assert found == [True, False]
 
 
 def test_answers_that_are_no_numbers_are_refused() -> None:

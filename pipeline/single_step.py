@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.sources import PATHS, SECTIONS, SOURCES
+from pipeline.data.sources import NAMES, PATHS, SECTIONS
 from pipeline.errors import InputError
 from pipeline.recipes import DEFAULT, OWN_MODEL
 
@@ -37,7 +37,7 @@ def document(verb: str, model: Path, data: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such data.
     """
-    bare = [name for name in SOURCES if name not in PATHS and name not in SECTIONS]
+    bare = [name for name in NAMES if name not in PATHS and name not in SECTIONS]
     if data in bare:
         source = {"source": data}
     elif data.endswith(".npz"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pipeline import machine
-from pipeline.data import content, prepared
 from pipeline.data.config import DataConfig, TextConfig
-from pipeline.data.divide import Split, Splits, divide
-from pipeline.data.sources import SOURCES
+from pipeline.data.sources import find
+
+if TYPE_CHECKING:
+    from pipeline.data.divide import Split, Splits
+
+# a recipe is checked without what reads and divides data: that is imported where it is needed
 
 __all__ = [
     "DataConfig",
@@ -28,6 +31,14 @@ __all__ = [
 _LATER = frozenset({"split", "split_seed", "value_range", "text", "augment", "shuffle_buffer", "metric"})
 
 
+def __getattr__(name: str) -> Any:
+    if name in ("Split", "Splits"):
+        from pipeline.data import divide
+
+        return getattr(divide, name)
+    raise AttributeError(name)
+
+
 def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
     """Return input name -> shape of one sample, without loading any; None where the source's file is not there.
 
@@ -36,7 +47,7 @@ def input_shapes(config: DataConfig) -> dict[str, tuple[int, ...]] | None:
     Raises:
         InputError: the file is damaged, or does not hold what the source asks for.
     """
-    shapes: dict[str, tuple[int, ...]] | None = SOURCES[config.source].input_shapes(config)
+    shapes: dict[str, tuple[int, ...]] | None = find(config.source).input_shapes(config)
     return shapes
 
 
@@ -53,8 +64,11 @@ def load(config: DataConfig, store: Path | None = None, *, strings: bool = False
             finite.
         MissingError: the source is not installed.
     """
+    from pipeline.data import prepared
+    from pipeline.data.divide import divide
+
     prepare = functools.partial(prepared.prepare, store, _key(config))
-    return divide(SOURCES[config.source].load(config, prepare), config, strings=strings, look=look)
+    return divide(find(config.source).load(config, prepare), config, strings=strings, look=look)
 
 
 def own_test(config: DataConfig, store: Path | None = None) -> int:
@@ -62,8 +76,10 @@ def own_test(config: DataConfig, store: Path | None = None) -> int:
 
     Args and Raises: as `load`.
     """
+    from pipeline.data import prepared
+
     prepare = functools.partial(prepared.prepare, store, _key(config))
-    return len(SOURCES[config.source].load(config, prepare).given.get("test", ()))
+    return len(find(config.source).load(config, prepare).given.get("test", ()))
 
 
 def content_hash(config: DataConfig) -> str:
@@ -73,27 +89,34 @@ def content_hash(config: DataConfig) -> str:
         InputError: the file cannot be read.
         MissingError: the source is not installed.
     """
-    source = SOURCES[config.source]
-    paths = source.files(config)
-    places = getattr(source, "PLACES", None)
+    from pipeline.data import content
+
+    module = find(config.source)
+    paths = module.files(config)
+    places = getattr(module, "PLACES", None)
     return content.digest(paths, places(config, paths) if places else None)
 
 
 def libraries(config: DataConfig) -> tuple[str, ...]:
     """Return the distributions whose version decides what becomes of the source's content."""
-    found = getattr(SOURCES[config.source], "LIBRARIES", ())
+    found = getattr(find(config.source), "LIBRARIES", ())
     return tuple(found(config) if callable(found) else found)
 
 
 def decoded(config: DataConfig, store: Path) -> Path | None:
     """Return where the data as `load` has to decode it is or will be; None where the source needs no decoding."""
-    decodes = getattr(SOURCES[config.source], "DECODES", False)
+    from pipeline.data import prepared
+
+    decodes = getattr(find(config.source), "DECODES", False)
     if callable(decodes):
         decodes = decodes(config)
     return prepared.folder(store, _key(config)) if decodes else None
 
 
 def _key(config: DataConfig) -> str:
+    from pipeline import machine
+    from pipeline.data import content, prepared
+
     settings = {name: value for name, value in config.decisive().items() if name not in _LATER}
     code = content.digest(sorted((Path(__file__).parent / "sources").rglob("*.py")))
     basis = {"settings": settings, "content": content_hash(config), "code": code}

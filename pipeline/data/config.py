@@ -11,7 +11,7 @@ from pipeline import vectorizer
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.sources import NUMBERS, PATHS, SECTIONS
-from pipeline.data.sources.image_folder import Config as ImageFolderConfig
+from pipeline.data.sources.image_config import Config as ImageFolderConfig
 from pipeline.data.sources.table.config import Config as TableConfig
 from pipeline.data.sources.text.config import Config as TextFileConfig
 from pipeline.data.sources.tfds.config import Config as TfdsConfig

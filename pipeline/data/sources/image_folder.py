@@ -12,14 +12,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from pipeline.config import Frozen
-from pipeline.data.sources import image_files, images, place, reserved
+from pipeline.data.sources import PATHS, image_files, images, place, reserved
+from pipeline.data.sources.image_config import Color, Config
 from pipeline.data.sources.image_files import Listed
-from pipeline.data.sources.images import CHANNELS, Color, Decoded, Header, Unreadable
+from pipeline.data.sources.images import CHANNELS, Decoded, Header, Unreadable
 from pipeline.data.sources.source import Given, Source, Target
 from pipeline.data.sources.split_folders import PARTS
 from pipeline.errors import InputError
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
     from pipeline.data.prepared import Prepare
 
-PATH = "a folder with a folder of images for each class"
+PATH = PATHS["image_folder"]
 DECODES = True
 # a file's place below data.path is content: it tells the label
 PLACES = place.below
@@ -39,25 +37,6 @@ LIBRARIES = ("pillow",)
 _IMAGES, _LABELS, _PARTS, _ABOUT = "images.npy", "labels.npy", "parts.npy", "about.json"
 # images that are held in memory at once, that a thread takes at once, and whose headers a recipe is checked with
 _CHUNK, _PIECE, _GLANCE = 512, 32, 32
-
-Side = Annotated[int, Field(gt=0, le=8192)]
-
-
-class Config(Frozen):
-    """How images of any size and colour become samples of one shape."""
-
-    size: tuple[Side, Side] | None = Field(
-        default=None,
-        description="[height, width]; null: that of the input of the model file (model.path), else that of the images, "
-        "which are then all alike",
-    )
-    color: Color | None = Field(
-        default=None,
-        description="rgb or grayscale; null: that of the model file's input, else grayscale where no image has colours",
-    )
-    unreadable: Literal["refuse", "skip"] = Field(
-        default="refuse", description="what becomes of images that cannot be decoded; both name them"
-    )
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.sources.image_config import Color
 
 if TYPE_CHECKING:
     import numpy as np
 
-Color = Literal["rgb", "grayscale"]
 CHANNELS: dict[Color, int] = {"rgb": 3, "grayscale": 1}
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})

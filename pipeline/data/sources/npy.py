@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipeline.data.sources import layout, place
+from pipeline.data.sources import PATHS, layout, place
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.data.prepared import Prepare
     from pipeline.data.sources.source import Source
 
-PATH = "a folder with the arrays x_train.npy, y_train.npy, x_test.npy, y_test.npy"
+PATH = PATHS["npy"]
 # an array's name is that of its input
 PLACES = place.below
 TODO = "numpy.save('FOLDER/x_train.npy', ...), likewise y_train, x_test and y_test, and --set data.path=FOLDER"

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources import array_header, layout, npy, place
+from pipeline.data.sources import PATHS, array_header, layout, npy, place
 from pipeline.errors import InputError, translate_os_error
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.data.prepared import Prepare
     from pipeline.data.sources.source import Source
 
-PATH = "a file with the arrays x_train, y_train, x_test, y_test"
+PATH = PATHS["npz"]
 TODO = "numpy.savez_compressed(FILE, x_train=..., y_train=..., x_test=..., y_test=...) and --set data.path=FILE"
 
 # what zipfile, zlib and numpy raise for a damaged file

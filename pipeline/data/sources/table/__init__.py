@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources import cells, place
+from pipeline.data.sources import PATHS, cells, place
 from pipeline.data.sources.table.config import Config
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.data.sources.table.roles import Roles
 
 DECODES = True
-PATH = f"a table: {', '.join(cells.SUFFIXES)}"
+PATH = PATHS["table"]
 NAME = "features"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources import place
+from pipeline.data.sources import PATHS, place
 from pipeline.data.sources.text.config import Config
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DECODES = True
 PLACES = place.below
-PATH = "a .tsv or .csv file with a header, or a folder with a folder of .txt files for each class"
+PATH = PATHS["text"]
 NAME = "text"
 
 

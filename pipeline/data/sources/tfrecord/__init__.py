@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.sources import place
+from pipeline.data.sources import PATHS, place
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DECODES = True
 PLACES = place.below
 LIBRARIES = ("tensorflow",)
-PATH = "a .tfrecord file (gzipped: .gz), a folder of them, or a pattern such as data/*.tfrecord"
+PATH = PATHS["tfrecord"]
 
 
 def load(config: DataConfig, prepare: Prepare) -> Source:

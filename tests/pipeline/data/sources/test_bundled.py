@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline import data
-from pipeline.data import DataConfig, Splits
+from pipeline.data import DataConfig, Splits, sources
 from pipeline.data.divide import divide
-from pipeline.data.sources import SOURCES, bundled
+from pipeline.data.sources import bundled, keras_datasets
 from pipeline.data.sources.source import Source, Target
 from pipeline.data.split import NAMES
 from pipeline.errors import InputError, MissingError
@@ -111,7 +111,10 @@ def test_data_config_survives_a_round_trip() -> None:
 
 
 def test_sources_of_the_registry_are_those_of_a_recipe() -> None:
-    assert set(get_args(DataConfig.model_fields["source"].annotation)) == set(SOURCES)
+    assert set(get_args(DataConfig.model_fields["source"].annotation)) == set(sources.NAMES)
+    assert (tuple(bundled.SETS), tuple(keras_datasets.SETS)) == (sources.BUNDLED, sources.KERAS)
+    assert {name for name, known in bundled.SETS.items() if known.numbers} == sources.NUMBERS
+    assert all(callable(sources.find(name).load) for name in sources.NAMES)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def _digests(x: Mapping[str, np.ndarray]) -> np.ndarray:
             digest = hashlib.blake2b(digest_size=8)
             for piece in pieces:
                 content = _bytes(piece[place])
-                digest.update(len(content).to_bytes(8))  # where one input ends and the next begins
+                if len(pieces) > 1:  # where one input ends and the next begins
+                    digest.update(len(content).to_bytes(8))
                 digest.update(content)
             found[start + place] = int.from_bytes(digest.digest())
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from pipeline.data.sources import find
 
 if TYPE_CHECKING:
     from pipeline.data.divide import Split, Splits
+    from pipeline.data.prepared import Write
+    from pipeline.data.sources.source import Source
 
 # a recipe is checked without what reads and divides data: that is imported where it is needed
 
@@ -64,11 +65,9 @@ def load(config: DataConfig, store: Path | None = None, *, strings: bool = False
             finite.
         MissingError: the source is not installed.
     """
-    from pipeline.data import prepared
     from pipeline.data.divide import divide
 
-    prepare = functools.partial(prepared.prepare, store, _key(config))
-    return divide(find(config.source).load(config, prepare), config, strings=strings, look=look)
+    return divide(_read(config, store), config, strings=strings, look=look)
 
 
 def own_test(config: DataConfig, store: Path | None = None) -> int:
@@ -76,10 +75,17 @@ def own_test(config: DataConfig, store: Path | None = None) -> int:
 
     Args and Raises: as `load`.
     """
+    return len(_read(config, store).given.get("test", ()))
+
+
+def _read(config: DataConfig, store: Path | None) -> Source:
     from pipeline.data import prepared
 
-    prepare = functools.partial(prepared.prepare, store, _key(config))
-    return len(find(config.source).load(config, prepare).given.get("test", ()))
+    def prepare(write: Write) -> Path:  # the key is the hash of all content: only what decodes needs it
+        return prepared.prepare(store, _key(config), write)
+
+    found: Source = find(config.source).load(config, prepare)
+    return found
 
 
 def content_hash(config: DataConfig) -> str:

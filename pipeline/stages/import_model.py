@@ -84,7 +84,6 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
         InputError: it is no model for this data, or holds code that is not allowed.
         RunError: the imported model is not the file's, or the file changed since the run began.
     """
-
     from pipeline import data as sources
     from pipeline.data.summary import summary
     from pipeline.formats.keras_config import shown
@@ -96,7 +95,7 @@ def run(job: Job, *, data: DataConfig, model: Config) -> Result:
     from pipeline.report.data import write_data
     from pipeline.report.model import write_models
 
-    splits = sources.load(data, job.store, look=not job.inputs)
+    splits = sources.load(data, job.store, look=True)
     require_numbers(splits.spec)
     write_data(summary(splits, data), job.folder)
     for note in splits.notes:

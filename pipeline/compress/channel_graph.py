@@ -7,6 +7,7 @@ any may be removed. What cannot be followed, and what goes into and comes out of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,6 +88,7 @@ class LayerChannels:
         macs: for one sample, of the whole layer; None where unknown.
         inputs, outputs: how wide what it reads and gives is, in channels; None where that is not followed.
         sizes: the entries of its config that count channels.
+        products: what its MACs are in proportion to: the sum of each number times the lengths of some axes.
     """
 
     name: str
@@ -94,6 +96,7 @@ class LayerChannels:
     macs: int | None
     weights: tuple[WeightChannels, ...]
     sizes: Sizes
+    products: tuple[tuple[int, tuple[Size, ...]], ...]
     inputs: Size | None = None
     outputs: Size | None = None
 
@@ -124,15 +127,13 @@ class ChannelGraph:
     def macs(self, widths: Widths) -> int:
         """Return the MACs for one sample where groups keep so many channels.
 
-        A layer's are in proportion to its kernels, as `measuring/macs.py` counts them. Attention's products of queries
-        and keys are too, which is exact where heads alone are removed.
+        Each layer's are `measuring/macs.py`'s, in proportion to its `products`.
         """
         full, total = self.full, 0.0
         for layer in self.layers:
-            kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
-            before = sum(int(np.prod(weight.shape)) for weight in kernels)
+            before = _sum(layer.products, full, full)
             if layer.macs and before:
-                total += layer.macs * sum(self._numbers(layer.name, one, widths, full) for one in kernels) / before
+                total += layer.macs * _sum(layer.products, widths, full) / before
         return round(total)
 
     def _numbers(self, layer: str, weight: WeightChannels, widths: Widths, full: Widths) -> int:
@@ -141,6 +142,10 @@ class ChannelGraph:
             size = self._sizes.get((layer, weight.index, place))
             count *= length if size is None else size.at(widths, full)
         return count
+
+
+def _sum(products: tuple[tuple[int, tuple[Size, ...]], ...], widths: Widths, full: Widths) -> int:
+    return sum(number * math.prod(size.at(widths, full) for size in sizes) for number, sizes in products)
 
 
 def follow(model: Any) -> ChannelGraph:
@@ -163,7 +168,7 @@ def follow(model: Any) -> ChannelGraph:
         for place, axis in enumerate(weight.axes)
         if axis is not None
     }
-    counted = {layer.name: layer.macs for layer in count_macs(functional).layers}
+    counted = _counted(functional)
     shapes = {layer.name: layer for layer in functional.layers}
     listed = []
     for name, found in layouts.items():
@@ -174,11 +179,36 @@ def follow(model: Any) -> ChannelGraph:
             LayerChannels(
                 name, type(layer).__name__, counted.get(name), weights[name],
                 {path: _rooted(entry, ids) for path, entry in found.sizes.items()},
+                tuple(
+                    (number, tuple(size(ids.roots(axis)) for axis in axes if axis is not None))
+                    for number, axes in found.layout.products or _by_kernels(weights[name])
+                ),
                 _width(found.read, layer.input_shape, ids, group_of),
                 _width(_channels_of(found), layer.output_shape, ids, group_of),
             )
         )  # fmt: skip
     return ChannelGraph(tuple(groups), tuple(listed), sizes)
+
+
+def _by_kernels(weights: tuple[WeightChannels, ...]) -> list[tuple[int, Axes]]:
+    """Return products of a layer that lays each of its kernels on as many places."""
+    return [
+        (math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis is None), one.axes)
+        for one in weights
+        if len(one.shape) > 1
+    ]
+
+
+def _counted(model: Any) -> dict[str, int | None]:
+    """Return MACs by the model's layers; of a model inside it, those of all layers in there."""
+    inner = {layer.name for layer in model.layers if hasattr(layer, "layers")}
+    found: dict[str, int | None] = {}
+    for layer in count_macs(model).layers:
+        outer = layer.name.partition("/")[0]
+        name = outer if outer in inner else layer.name
+        before = found.get(name, 0)
+        found[name] = None if before is None or layer.macs is None else before + layer.macs
+    return found
 
 
 @dataclass

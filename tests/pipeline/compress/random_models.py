@@ -1,4 +1,4 @@
-"""Random Keras models of all layers that channel removal follows, with several inputs, branches, meetings and outputs."""
+"""Random Keras models of all layers that channel removal follows, with several inputs, branches and outputs."""
 
 from __future__ import annotations
 
@@ -149,7 +149,8 @@ def fill(model: Any, seed: int) -> None:
             values *= 0.7
         weight.assign(values.reshape(shape))
     for place, layer in enumerate(model.layers):
-        layer.trainable = bool((seed + place) % 5)
+        if layer.weights:
+            layer.trainable = bool((seed + place) % 5)
 
 
 def samples(model: Any, count: int = 3) -> list[Any]:

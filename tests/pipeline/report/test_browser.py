@@ -108,7 +108,15 @@ def test_page_is_quiet_and_nothing_overflows(
 
 @pytest.mark.parametrize(
     ("shape", "scheme"),
-    [("whole", "light"), ("failed", "dark"), ("error", "light"), ("error", "dark"), ("one step", "dark")],
+    [
+        ("whole", "light"),
+        ("failed", "dark"),
+        ("error", "light"),
+        ("error", "dark"),
+        ("one step", "dark"),
+        ("shrunk", "light"),
+        ("shrunk deep", "dark"),
+    ],
 )
 def test_page_has_no_barrier_that_axe_knows(
     browser: Browser, rendered: dict[str, str], shape: str, scheme: str

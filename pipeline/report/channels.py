@@ -127,6 +127,11 @@ def _count(count: int, name: str) -> str:
     return f"{number(count)} {name}{'' if count == 1 else 's'}"
 
 
-def of_layers(model: Model) -> dict[str, Channels]:
-    """Return layer name -> the group of its output's channels."""
-    return {name: group for group in model.channels for name in (group.name, *group.layers)}
+def of_layers(model: Model) -> dict[str, tuple[int, int]]:
+    """Return layer name -> its output's channels before and after; of several groups in one layer their sum."""
+    found: dict[str, tuple[int, int]] = {}
+    for group in model.channels:
+        for name in group.layers:
+            before, after = found.get(name, (0, 0))
+            found[name] = before + group.before, after + group.after
+    return found

@@ -128,6 +128,11 @@ def test_table_of_layers_shows_the_channels_of_those_in_a_group() -> None:
     assert '<th scope="col" class="n">channels</th>' not in layers.split("<summary>prune:")[1]
 
 
+def test_layer_with_channels_of_several_groups_has_their_sum() -> None:
+    model = shrunk(group("a", 64, 24, "joined"), group("b", 32, 32, "joined"))
+    assert channels.of_layers(model) == {"a": (64, 24), "b": (32, 32), "joined": (96, 56)}
+
+
 def test_terminal_says_what_was_removed_and_left_alone() -> None:
     text = terminal(shapes.shrunk(), 200)
     assert "shrink: 136 of 816 channels removed from 3 groups, 2 groups left alone" in text

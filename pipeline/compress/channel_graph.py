@@ -7,35 +7,19 @@ any may be removed. What cannot be followed, and what goes into and comes out of
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pipeline.compress.channel_counts import Count, Product, Size, Widths
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds, Ids
 from pipeline.compress.channel_rules import Call, Layout, Sizes, layout
 from pipeline.legacy_keras import load as load_keras
 from pipeline.measuring.macs import macs as count_macs
-
-Widths = Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many positions an axis has.
-
-    Attributes:
-        fixed: those that stay.
-        channels: (group, positions in the axis for each of its channels).
-    """
-
-    fixed: int
-    channels: tuple[tuple[str, int], ...] = ()
-
-    def at(self, widths: Widths, full: Widths) -> int:
-        """Return the number of positions where groups keep so many channels; one that is not named keeps all."""
-        return self.fixed + sum(each * widths.get(group, full[group]) for group, each in self.channels)
 
 
 @dataclass(frozen=True)
@@ -106,7 +90,7 @@ class ChannelGraph:
     layers: tuple[LayerChannels, ...]
     _sizes: Mapping[tuple[str, int, int], Size] = field(repr=False)
 
-    @property
+    @functools.cached_property
     def full(self) -> dict[str, int]:
         """All channels of each group."""
         return {group.name: group.size for group in self.groups}
@@ -118,8 +102,7 @@ class ChannelGraph:
 
     def parameters(self, widths: Widths) -> int:
         """Return the number of weights where groups keep so many channels."""
-        full = self.full
-        return sum(self._numbers(layer.name, weight, widths, full) for layer in self.layers for weight in layer.weights)
+        return round(self._parameters(widths))
 
     def macs(self, widths: Widths) -> int:
         """Return the MACs for one sample where groups keep so many channels.
@@ -127,20 +110,26 @@ class ChannelGraph:
         A layer's are in proportion to its kernels, as `measuring/macs.py` counts them. Attention's products of queries
         and keys are too, which is exact where heads alone are removed.
         """
-        full, total = self.full, 0.0
+        return round(self._macs(widths))
+
+    @functools.cached_property
+    def _parameters(self) -> Count:
+        return Count([self._product(layer, one, 1.0) for layer in self.layers for one in layer.weights], self.full)
+
+    @functools.cached_property
+    def _macs(self) -> Count:
+        products = []
         for layer in self.layers:
             kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
-            before = sum(int(np.prod(weight.shape)) for weight in kernels)
-            if layer.macs and before:
-                total += layer.macs * sum(self._numbers(layer.name, one, widths, full) for one in kernels) / before
-        return round(total)
+            numbers = sum(math.prod(weight.shape) for weight in kernels)
+            if layer.macs and numbers:
+                products += [self._product(layer, one, layer.macs / numbers) for one in kernels]
+        return Count(products, self.full)
 
-    def _numbers(self, layer: str, weight: WeightChannels, widths: Widths, full: Widths) -> int:
-        count = 1
-        for place, length in enumerate(weight.shape):
-            size = self._sizes.get((layer, weight.index, place))
-            count *= length if size is None else size.at(widths, full)
-        return count
+    def _product(self, layer: LayerChannels, weight: WeightChannels, factor: float) -> Product:
+        found = [(self._sizes.get((layer.name, weight.index, at)), length) for at, length in enumerate(weight.shape)]
+        fixed = math.prod(length for size, length in found if size is None)
+        return Product(factor * fixed, tuple(size for size, _ in found if size is not None))
 
 
 def follow(model: Any) -> ChannelGraph:

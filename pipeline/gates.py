@@ -73,7 +73,7 @@ DROP = "max_accuracy_drop"
 _RULES = {
     DROP: _Rule(
         True, "", _drop,
-        "a higher shrink target, a lower prune.final_sparsity, more epochs in the stage that lost it (see what each "
+        "a higher shrink.macs, a lower prune.final_sparsity, more epochs in the stage that lost it (see what each "
         "stage bought), more calibration samples (data.split.calibration), a precision that keeps more (float16, "
         "dynamic-int8)",
     ),
@@ -82,16 +82,16 @@ _RULES = {
         "(data.split.calibration)",
     ),
     "max_p99_ms": _Rule(
-        True, " ms", _p99, "a smaller model (fewer distill.student.filters, a lower shrink target), more "
+        True, " ms", _p99, "a smaller model (fewer distill.student.filters, a lower shrink.macs), more "
         "measure.threads, or a machine with less other work", _invalid_latency,
     ),
     "min_size_ratio": _Rule(
-        False, "", _size_ratio, "a smaller model (fewer distill.student.filters, a lower shrink target), a higher "
+        False, "", _size_ratio, "a smaller model (fewer distill.student.filters, a lower shrink.macs), a higher "
         "prune.final_sparsity, or an int8 precision",
     ),
     "min_speedup": _Rule(
         False, "x", _speedup, "a precision with fast kernels in this runtime (int8 in LiteRT), a smaller model (fewer "
-        "distill.student.filters, a lower shrink target), or more measure.latency.blocks where the interval is wide",
+        "distill.student.filters, a lower shrink.macs), or more measure.latency.blocks where the interval is wide",
         _invalid_speedup,
     ),
 }  # fmt: skip

@@ -91,9 +91,9 @@ class Several(Frozen):
 class Channels(Frozen):
     """Channels that leave together, or not at all: one group of shrink's.
 
-    `name` is the layer that makes them, `layers` are all that lose them as their output. `before` and `after` are how
-    many there are; `after` is `before` where the group was left alone, and `reason` then says why, unless it could have
-    lost some and none had to go.
+    `name` is that of the layer that makes them, `NAME.2` for a further group of its channels, and `layers` are all
+    that lose them as their output. `before` and `after` are how many there are; `after` is `before` where the group was
+    left alone, and `reason` then says why, unless it could have lost some and none had to go.
     """
 
     name: str

@@ -147,6 +147,8 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     reasons = _reasons(whole, allowed)
     _tell_what_stays(whole, reasons, shrink, job.emit)
     had = _amounts(came, whole)
+    target: dict[str, Any] = {"budget": shrink.share * had[shrink.what], "unit": TARGETS[shrink.what]}
+    widths.require_reachable(whole, allowed, cost=_cost(shrink, whole), **target)
     before, teaching = fine_tune.quality(came, splits), fine_tune.teaching(job.inputs, shrink)
     model, now, curves, epoch = came, whole.full, dict[str, list[float]](), 0
     for place, (share, epochs) in enumerate(shrink.rounds()):

@@ -75,8 +75,8 @@ OPTIONS: Mapping[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "ZeroPadding3D": (VOLUME, {}),
 }
 MERGING = (
-    "Add", "AdditiveAttention", "Attention", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract",
-    "MultiHeadAttention",
+    "Add", "AdditiveAttention", "Attention", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply",
+    "MultiHeadAttention", "Subtract",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ any may be removed. What cannot be followed, and what goes into and comes out of
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,29 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.compress.channel_counts import Count, Product, Size, Widths
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds, Ids
 from pipeline.compress.channel_rules import Call, Layout, Sizes, layout
 from pipeline.legacy_keras import load as load_keras
 from pipeline.measuring.macs import macs as count_macs
-
-Widths = Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many positions an axis has.
-
-    Attributes:
-        fixed: those that stay.
-        channels: (group, positions in the axis for each of its channels).
-    """
-
-    fixed: int
-    channels: tuple[tuple[str, int], ...] = ()
-
-    def at(self, widths: Widths, full: Widths) -> int:
-        """Return the number of positions where groups keep so many channels; one that is not named keeps all."""
-        return self.fixed + sum(each * widths.get(group, full[group]) for group, each in self.channels)
 
 
 @dataclass(frozen=True)
@@ -109,7 +92,7 @@ class ChannelGraph:
     layers: tuple[LayerChannels, ...]
     _sizes: Mapping[tuple[str, int, int], Size] = field(repr=False)
 
-    @property
+    @functools.cached_property
     def full(self) -> dict[str, int]:
         """All channels of each group."""
         return {group.name: group.size for group in self.groups}
@@ -121,31 +104,32 @@ class ChannelGraph:
 
     def parameters(self, widths: Widths) -> int:
         """Return the number of weights where groups keep so many channels."""
-        full = self.full
-        return sum(self._numbers(layer.name, weight, widths, full) for layer in self.layers for weight in layer.weights)
+        return round(self._parameters(widths))
 
     def macs(self, widths: Widths) -> int:
         """Return the MACs for one sample where groups keep so many channels.
 
         Each layer's are `measuring/macs.py`'s, in proportion to its `products`.
         """
-        full, total = self.full, 0.0
+        return round(self._macs(widths))
+
+    @functools.cached_property
+    def _parameters(self) -> Count:
+        return Count([self._product(layer, one, 1.0) for layer in self.layers for one in layer.weights], self.full)
+
+    @functools.cached_property
+    def _macs(self) -> Count:
+        products = []
         for layer in self.layers:
-            before = _sum(layer.products, full, full)
+            before = sum(number * math.prod(size.at(self.full) for size in sizes) for number, sizes in layer.products)
             if layer.macs and before:
-                total += layer.macs * _sum(layer.products, widths, full) / before
-        return round(total)
+                products += [Product(layer.macs * number / before, sizes) for number, sizes in layer.products]
+        return Count(products, self.full)
 
-    def _numbers(self, layer: str, weight: WeightChannels, widths: Widths, full: Widths) -> int:
-        count = 1
-        for place, length in enumerate(weight.shape):
-            size = self._sizes.get((layer, weight.index, place))
-            count *= length if size is None else size.at(widths, full)
-        return count
-
-
-def _sum(products: tuple[tuple[int, tuple[Size, ...]], ...], widths: Widths, full: Widths) -> int:
-    return sum(number * math.prod(size.at(widths, full) for size in sizes) for number, sizes in products)
+    def _product(self, layer: LayerChannels, weight: WeightChannels, factor: float) -> Product:
+        found = [(self._sizes.get((layer.name, weight.index, at)), length) for at, length in enumerate(weight.shape)]
+        fixed = math.prod(length for size, length in found if size is None)
+        return Product(factor * fixed, tuple(size for size, _ in found if size is not None))
 
 
 def follow(model: Any) -> ChannelGraph:

@@ -191,9 +191,9 @@ def _dense(call: Call, ids: ChannelIds) -> Layout:
     out = ids.new(layer.units)
     _keep_unless_elementwise(call, ids, out)
     kernel = (layer.kernel, (call.x[-1], out))
-    outputs, sizes = ((*call.x[:-1], out),), {("units",): out}
+    weights = _with_bias(layer, [kernel], out)
     # channels may also be among the places that the kernel is laid on
-    return Layout(outputs, _with_bias(layer, [kernel], out), sizes, [(1, (*call.x, out))])
+    return Layout(((*call.x[:-1], out),), weights, {("units",): out}, [(1, (*call.x, out))])
 
 
 def _embedding(call: Call, ids: ChannelIds) -> Layout:

@@ -200,7 +200,7 @@ def _same_weights(model: Any, before: list[np.ndarray]) -> None:
     require(all(map(np.array_equal, model.get_weights(), before)), "the original's weights changed")
 
 
-def _sizes(model: Any, small: Any, graph: ChannelGraph, widths: Mapping[str, int]) -> None:
+def _sizes(model: Any, small: Any, graph: ChannelGraph, widths: dict[str, int]) -> None:
     """Hold what the graph says of the smaller model against that model."""
     _equal(graph.parameters({}), model.count_params(), "parameters of the original")
     _equal(graph.parameters(widths), small.count_params(), "parameters")
@@ -209,11 +209,11 @@ def _sizes(model: Any, small: Any, graph: ChannelGraph, widths: Mapping[str, int
     for channels in graph.layers:
         layer = small.get_layer(channels.name)
         if channels.kind in masked.MADE and channels.outputs is not None:
-            _equal(channels.outputs.at(widths, graph.full), _last(layer.get_output_shape_at(0)), channels.name)
+            _equal(channels.outputs.at(graph.full | widths), _last(layer.get_output_shape_at(0)), channels.name)
         # a dense layer may read a last dimension that counts places, behind channels
         places = channels.kind == "Dense" and len(layer.get_input_shape_at(0)) > 2
         if channels.kind in masked.MADE and channels.inputs is not None and not places:
-            _equal(channels.inputs.at(widths, graph.full), _last(layer.get_input_shape_at(0)), channels.name)
+            _equal(channels.inputs.at(graph.full | widths), _last(layer.get_input_shape_at(0)), channels.name)
     for one, other in zip(model.layers, small.layers, strict=True):
         _equal((one.name, one.trainable), (other.name, other.trainable), "layer")
         _equal([each.name for each in one.weights], [each.name for each in other.weights], "weights")

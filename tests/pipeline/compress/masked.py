@@ -25,7 +25,7 @@ MADE: dict[str, tuple[str, int]] = {
 _EACH = (
     "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "ThresholdedReLU", "Dropout", "GaussianNoise", "GaussianDropout",
     "AlphaDropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "ActivityRegularization",
-    "BatchNormalization", "Masking", "Rescaling",
+    "BatchNormalization", "Identity", "Rescaling",
 )  # fmt: skip
 _MOVE = (
     "Flatten", "Reshape", "Permute", "Concatenate", "RepeatVector", "Cropping", "UpSampling", "Pooling",
@@ -148,6 +148,8 @@ def _masks(node: Any, smaller: Any, read: list[np.ndarray]) -> list[np.ndarray]:
     """Return what of each output of a node is still there, by what is still there of its inputs."""
     layer, kind = node.layer, type(node.layer).__name__
     shapes = [tuple(end.shape[1:]) for end in _flat(node.outputs)]
+    if kind == "TimeDistributed" and type(layer.layer).__name__ in MADE:
+        return [np.broadcast_to(_made(layer.layer, smaller.layer), shape) for shape in shapes]
     if kind in MADE or kind == "MultiHeadAttention":
         return [np.broadcast_to(_made(layer, smaller), shape) for shape in shapes]
     if kind == "Bidirectional":

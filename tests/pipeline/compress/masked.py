@@ -126,7 +126,9 @@ def _run(node: Any, smaller: Any, values: dict[int, Any], masks: dict[int, np.nd
     args, kwargs = _arguments(node, values)
     ends = tf.nest.flatten(node.outputs)
     if _normalizes_channels(layer):
-        found = [_normalized(layer, tf.nest.flatten(args)[0], read[0])]
+        x = tf.nest.flatten(args)[0]
+        found = [_normalized(layer, x, read[0])]
+        found[0]._keras_mask = getattr(x, "_keras_mask", None)  # which steps there are, for layers behind it
     else:
         found = tf.nest.flatten(layer(*args, **kwargs))
     after = _masks(node, smaller, read)

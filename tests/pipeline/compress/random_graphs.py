@@ -2,7 +2,7 @@
 
     python -m tests.pipeline.compress.random_graphs --graphs 500 --seed 0
 
-tries so many models, also converts some of the results to .tflite, and says what was in them.
+tries so many models, also trains, stores and converts some of the results, and says what was in them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -53,28 +56,20 @@ class Outcome:
     effect: float
 
 
-@dataclass
-class Summary:
-    """What was found on many models."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-
-    def text(self) -> str:
-        kinds, cut = Counter[str](), Counter[str]()
-        for outcome in self.outcomes:
-            kinds += outcome.kinds
-            cut += outcome.cut
-        with_effect = [outcome for outcome in self.outcomes if outcome.removed]
-        seen = sum(outcome.effect > 10 * TOLERANCE for outcome in with_effect)
-        lines = [f"{kind:28} {count:5}   smaller {cut[kind]:5}" for kind, count in kinds.most_common()]
-        return "\n".join([
-            *lines,
-            f"{len(self.outcomes)} models, {sum(one.groups for one in self.outcomes)} groups, "
-            f"{sum(one.removable for one in self.outcomes)} of them removable",
-            f"{sum(one.removed for one in self.outcomes)} of {sum(one.channels for one in self.outcomes)} channels "
-            f"removed, in {len(with_effect)} models; it changes what {seen} of them answer",
-            f"largest error {max(one.error for one in self.outcomes):.1e} of the largest output",
-        ])  # fmt: skip
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """Return what was found on many models as lines of text."""
+    kinds = sum((one.kinds for one in outcomes), Counter[str]())
+    cut = sum((one.cut for one in outcomes), Counter[str]())
+    smaller = [one for one in outcomes if one.removed]
+    seen = sum(one.effect > 10 * TOLERANCE for one in smaller)
+    return "\n".join([
+        *(f"{kind:28} {count:5}   smaller {cut[kind]:5}" for kind, count in kinds.most_common()),
+        f"{len(outcomes)} models, {sum(one.groups for one in outcomes)} groups, "
+        f"{sum(one.removable for one in outcomes)} of them removable",
+        f"{sum(one.removed for one in outcomes)} of {sum(one.channels for one in outcomes)} channels removed, in "
+        f"{len(smaller)} models; it changes what {seen} of them answer",
+        f"largest error {max((one.error for one in outcomes), default=0.0):.1e} of the largest output",
+    ])  # fmt: skip
 
 
 def choose(graph: ChannelGraph, random: Random) -> dict[str, np.ndarray]:
@@ -267,21 +262,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--graphs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0, help="of the first model; each further one has the next")
-    parser.add_argument("--convert", type=int, default=10, help="convert every so-manieth result to .tflite")
+    parser.add_argument("--store", type=int, default=5, help="train and store every so-manieth result")
+    parser.add_argument("--convert", type=int, default=25, help="convert every so-manieth result to .tflite")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     given = parser.parse_args()
-    summary, failed = Summary(), 0
-    for place in range(given.graphs):
-        load_keras().backend.clear_session()
-        seed = given.seed + place
-        try:
-            summary.outcomes.append(once(Random(seed), convert=place % given.convert == 0))
-        except AssertionError as error:
-            failed += 1
-            print(f"\nseed {seed}: {error}\n", flush=True)
-        if (place + 1) % 25 == 0:
-            print(f"{place + 1} of {given.graphs} models, {failed} failed", flush=True)
-    print(summary.text())
+    found: list[Outcome] = []
+    failed = 0
+    one = partial(_one, store=given.store, convert=given.convert)
+    seeds = range(given.seed, given.seed + given.graphs)
+    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
+        for place, (seed, outcome) in enumerate(zip(seeds, pool.map(one, seeds, chunksize=5), strict=True), start=1):
+            if isinstance(outcome, Outcome):
+                found.append(outcome)
+            else:
+                failed += 1
+                print(f"\nseed {seed}: {outcome}\n", flush=True)
+            if place % 25 == 0:
+                print(f"{place} of {given.graphs} models, {failed} failed", flush=True)
+    print(summary(found))
     return 1 if failed else 0
+
+
+def _one(seed: int, store: int, convert: int) -> Outcome | str:
+    """Return what was found on the model of a seed, or what failed."""
+    load_keras().backend.clear_session()
+    try:
+        return once(Random(seed), store=seed % store == 0, convert=seed % convert == 0)
+    except AssertionError as error:
+        return str(error)
 
 
 if __name__ == "__main__":

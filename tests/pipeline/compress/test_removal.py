@@ -107,6 +107,60 @@ def test_units_are_taken_out_of_every_gate_of_an_lstm() -> None:
     assert all(map(np.array_equal, found, expected))
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_recurrent_layer_that_begins_with_the_state_of_another_loses_the_same_units(kind: str) -> None:
+    layers = _layers()
+    one, other = (load_keras().Input(SEQUENCE, name=name) for name in ("one", "other"))
+    _, *states = getattr(layers, kind)(4, return_state=True, name="reads")(one)
+    x = getattr(layers, kind)(4, name="writes")(other, initial_state=states)
+    small = _removed(_model([one, other], layers.Dense(2)(x)), reads=[0, 3])
+    assert (small.get_layer("reads").units, small.get_layer("writes").units) == (2, 2)
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum", "mul", "ave", None])
+@pytest.mark.parametrize("sequences", [True, False])
+def test_both_directions_of_a_recurrent_layer_lose_units(merge: str | None, sequences: bool) -> None:
+    layers = _layers()
+    inputs = load_keras().Input(SEQUENCE)
+    inner = layers.GRU(4, return_sequences=sequences)
+    x = layers.Bidirectional(inner, merge_mode=merge, name="both")(layers.Dense(3, name="before")(inputs))
+    x = layers.Flatten()(x if merge else layers.Subtract()(x))
+    small = _removed(_model(inputs, layers.Dense(2)(x)), both=[1, 2], before=[0, 2])
+    assert small.get_layer("both").forward_layer.units == small.get_layer("both").backward_layer.units == 2
+
+
+def test_attention_between_two_sequences_reads_what_each_of_them_keeps() -> None:
+    layers = _layers()
+    asked, given = load_keras().Input((4, 3), name="asked"), load_keras().Input((6, 2), name="given")
+    query, value = layers.Dense(4, name="query")(asked), layers.Dense(6, name="value")(given)
+    key = layers.Dense(5, name="key")(given)
+    x = layers.MultiHeadAttention(2, 3, value_dim=2, name="attention")(query, value, key)
+    model = _model([asked, given], layers.Dense(2)(layers.Flatten()(x)))
+    small = _removed(model, query=[0, 2, 3], value=[1, 5], key=[4], attention=[1])
+    assert [weight.shape[0] for weight in small.get_layer("attention").weights[:6:2]] == [3, 1, 2]
+
+
+def test_filters_of_a_depthwise_convolution_go_with_the_channel_that_they_read() -> None:
+    layers = _layers()
+    inputs = load_keras().Input(MAP)
+    x = layers.Conv2D(4, 1, name="conv")(inputs)
+    x = layers.DepthwiseConv2D(2, depth_multiplier=3, activation="sigmoid", name="depthwise")(x)
+    model = _model(inputs, layers.Conv2D(2, 1, name="logits")(x))
+    small = _removed(model, conv=[0, 3])
+    kernel = model.get_layer("logits").get_weights()[0]
+    assert np.array_equal(small.get_layer("logits").get_weights()[0], kernel[:, :, [0, 1, 2, 9, 10, 11]])
+
+
+def test_regularizers_constraints_and_names_survive() -> None:
+    layers = _layers()
+    inputs = load_keras().Input(FLAT)
+    options = {"kernel_regularizer": "l2", "bias_constraint": "non_neg", "activity_regularizer": "l1"}
+    model = _model(inputs, layers.Dense(2)(layers.Dense(4, name="hidden", **options)(inputs)))
+    before, after = (each.get_layer("hidden").get_config() for each in (model, _removed(model, hidden=[1, 2])))
+    assert after == before | {"units": 2}
+    assert before["kernel_regularizer"] is not None
+
+
 def _grouped() -> Any:
     inputs = load_keras().Input(MAP)
     x = _layers().Conv2D(8, 1, name="before")(inputs)

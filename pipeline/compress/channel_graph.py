@@ -7,35 +7,19 @@ any may be removed. What cannot be followed, and what goes into and comes out of
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pipeline.compress.channel_counts import Count, Product, Size, Widths
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds, Ids
 from pipeline.compress.channel_rules import Call, Layout, Sizes, layout
 from pipeline.legacy_keras import load as load_keras
 from pipeline.measuring.macs import macs as count_macs
-
-Widths = Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many positions an axis has.
-
-    Attributes:
-        fixed: those that stay.
-        channels: (group, positions in the axis for each of its channels).
-    """
-
-    fixed: int
-    channels: tuple[tuple[str, int], ...] = ()
-
-    def at(self, widths: Widths, full: Widths) -> int:
-        """Return the number of positions where groups keep so many channels; one that is not named keeps all."""
-        return self.fixed + sum(each * widths.get(group, full[group]) for group, each in self.channels)
 
 
 @dataclass(frozen=True)
@@ -87,6 +71,7 @@ class LayerChannels:
         macs: for one sample, of the whole layer; None where unknown.
         inputs, outputs: how wide what it reads and gives is, in channels; None where that is not followed.
         sizes: the entries of its config that count channels.
+        products: what its MACs are in proportion to: the sum of each number times the lengths of some axes.
     """
 
     name: str
@@ -94,6 +79,7 @@ class LayerChannels:
     macs: int | None
     weights: tuple[WeightChannels, ...]
     sizes: Sizes
+    products: tuple[tuple[int, tuple[Size, ...]], ...]
     inputs: Size | None = None
     outputs: Size | None = None
 
@@ -106,7 +92,7 @@ class ChannelGraph:
     layers: tuple[LayerChannels, ...]
     _sizes: Mapping[tuple[str, int, int], Size] = field(repr=False)
 
-    @property
+    @functools.cached_property
     def full(self) -> dict[str, int]:
         """All channels of each group."""
         return {group.name: group.size for group in self.groups}
@@ -118,29 +104,32 @@ class ChannelGraph:
 
     def parameters(self, widths: Widths) -> int:
         """Return the number of weights where groups keep so many channels."""
-        full = self.full
-        return sum(self._numbers(layer.name, weight, widths, full) for layer in self.layers for weight in layer.weights)
+        return round(self._parameters(widths))
 
     def macs(self, widths: Widths) -> int:
         """Return the MACs for one sample where groups keep so many channels.
 
-        A layer's are in proportion to its kernels, as `measuring/macs.py` counts them. Attention's products of queries
-        and keys are too, which is exact where heads alone are removed.
+        Each layer's are `measuring/macs.py`'s, in proportion to its `products`.
         """
-        full, total = self.full, 0.0
-        for layer in self.layers:
-            kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
-            before = sum(int(np.prod(weight.shape)) for weight in kernels)
-            if layer.macs and before:
-                total += layer.macs * sum(self._numbers(layer.name, one, widths, full) for one in kernels) / before
-        return round(total)
+        return round(self._macs(widths))
 
-    def _numbers(self, layer: str, weight: WeightChannels, widths: Widths, full: Widths) -> int:
-        count = 1
-        for place, length in enumerate(weight.shape):
-            size = self._sizes.get((layer, weight.index, place))
-            count *= length if size is None else size.at(widths, full)
-        return count
+    @functools.cached_property
+    def _parameters(self) -> Count:
+        return Count([self._product(layer, one, 1.0) for layer in self.layers for one in layer.weights], self.full)
+
+    @functools.cached_property
+    def _macs(self) -> Count:
+        products = []
+        for layer in self.layers:
+            before = sum(number * math.prod(size.at(self.full) for size in sizes) for number, sizes in layer.products)
+            if layer.macs and before:
+                products += [Product(layer.macs * number / before, sizes) for number, sizes in layer.products]
+        return Count(products, self.full)
+
+    def _product(self, layer: LayerChannels, weight: WeightChannels, factor: float) -> Product:
+        found = [(self._sizes.get((layer.name, weight.index, at)), length) for at, length in enumerate(weight.shape)]
+        fixed = math.prod(length for size, length in found if size is None)
+        return Product(factor * fixed, tuple(size for size, _ in found if size is not None))
 
 
 def follow(model: Any) -> ChannelGraph:
@@ -163,7 +152,7 @@ def follow(model: Any) -> ChannelGraph:
         for place, axis in enumerate(weight.axes)
         if axis is not None
     }
-    counted = {layer.name: layer.macs for layer in count_macs(functional).layers}
+    counted = _counted(functional)
     shapes = {layer.name: layer for layer in functional.layers}
     listed = []
     for name, found in layouts.items():
@@ -174,11 +163,36 @@ def follow(model: Any) -> ChannelGraph:
             LayerChannels(
                 name, type(layer).__name__, counted.get(name), weights[name],
                 {path: _rooted(entry, ids) for path, entry in found.sizes.items()},
+                tuple(
+                    (number, tuple(size(ids.roots(axis)) for axis in axes if axis is not None))
+                    for number, axes in found.layout.products or _by_kernels(weights[name])
+                ),
                 _width(found.read, layer.input_shape, ids, group_of),
                 _width(_channels_of(found), layer.output_shape, ids, group_of),
             )
         )  # fmt: skip
     return ChannelGraph(tuple(groups), tuple(listed), sizes)
+
+
+def _by_kernels(weights: tuple[WeightChannels, ...]) -> list[tuple[int, Axes]]:
+    """Return products of a layer that lays each of its kernels on as many places."""
+    return [
+        (math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis is None), one.axes)
+        for one in weights
+        if len(one.shape) > 1
+    ]
+
+
+def _counted(model: Any) -> dict[str, int | None]:
+    """Return MACs by the model's layers; of a model inside it, those of all layers in there."""
+    inner = {layer.name for layer in model.layers if hasattr(layer, "layers")}
+    found: dict[str, int | None] = {}
+    for layer in count_macs(model).layers:
+        outer = layer.name.partition("/")[0]
+        name = outer if outer in inner else layer.name
+        before = found.get(name, 0)
+        found[name] = None if before is None or layer.macs is None else before + layer.macs
+    return found
 
 
 @dataclass

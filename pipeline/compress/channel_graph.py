@@ -19,6 +19,7 @@ from pipeline.compress.channel_counts import Count, Product, Size, Widths
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds, Ids
 from pipeline.compress.channel_rules import Call, Layout, Sizes, layout
 from pipeline.legacy_keras import load as load_keras
+from pipeline.measuring.macs import attention_lengths
 from pipeline.measuring.macs import macs as count_macs
 
 
@@ -70,6 +71,7 @@ class LayerChannels:
     Attributes:
         macs: for one sample, of the whole layer; None where unknown.
         inputs, outputs: how wide what it reads and gives is, in channels; None where that is not followed.
+        lengths: of attention: how many queries, keys and values there are.
         sizes: the entries of its config that count channels.
     """
 
@@ -80,6 +82,7 @@ class LayerChannels:
     sizes: Sizes
     inputs: Size | None = None
     outputs: Size | None = None
+    lengths: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ class ChannelGraph:
     def macs(self, widths: Widths) -> int:
         """Return the MACs for one sample where groups keep so many channels.
 
-        A layer's are in proportion to its kernels, as `measuring/macs.py` counts them. Attention's products of queries
-        and keys are too, which is exact where heads alone are removed.
+        As `measuring/macs.py` counts them: a layer's are in proportion to its kernels, but for the products of queries,
+        keys and values in attention, which are in proportion to its heads.
         """
         return round(self._macs(widths))
 
@@ -120,10 +123,21 @@ class ChannelGraph:
     def _macs(self) -> Count:
         products = []
         for layer in self.layers:
-            kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
-            numbers = sum(math.prod(weight.shape) for weight in kernels)
-            if layer.macs and numbers:
-                products += [self._product(layer, one, layer.macs / numbers) for one in kernels]
+            kernels = [one for one in layer.weights if len(one.shape) > 1 and one.name != "bias"]
+            if not layer.macs or not kernels:
+                continue
+            factors = [1.0] * len(kernels)
+            own = []
+            if layer.lengths:
+                asked, keys, values = layer.lengths
+                factors = [asked, keys, values, asked]
+                query, value = kernels[0], kernels[2]
+                heads = self._sizes.get((layer.name, query.index, 1), Size(query.shape[1]))
+                own = [Product(asked * keys * (query.shape[2] + value.shape[2]), (heads,))]
+            own += [self._product(layer, one, factor) for one, factor in zip(kernels, factors, strict=True)]
+            # over all places where its kernels are laid on and where the model calls it
+            times = layer.macs / Count(own, self.full)({})
+            products += [Product(times * one.factor, one.sizes) for one in own]
         return Count(products, self.full)
 
     def _product(self, layer: LayerChannels, weight: WeightChannels, factor: float) -> Product:
@@ -165,9 +179,14 @@ def follow(model: Any) -> ChannelGraph:
                 {path: _rooted(entry, ids) for path, entry in found.sizes.items()},
                 _width(found.read, layer.input_shape, ids, group_of),
                 _width(_channels_of(found), layer.output_shape, ids, group_of),
+                attention_lengths(layer.inbound_nodes[0]) if _attends(layer, counted.get(name)) else None,
             )
         )  # fmt: skip
     return ChannelGraph(tuple(groups), tuple(listed), sizes)
+
+
+def _attends(layer: Any, macs: int | None) -> bool:
+    return macs is not None and type(layer).__name__ == "MultiHeadAttention"
 
 
 @dataclass

@@ -24,6 +24,52 @@ NAME = "shrink"
 PROFILE = "profile"
 INPUTS = ("import", "train", "distill", PROFILE)
 # what may be the target -> what it is called
+CODE = (
+    "pipeline/compress/__init__.py",
+    "pipeline/compress/channel_counts.py",
+    "pipeline/compress/channel_graph.py",
+    "pipeline/compress/channel_ids.py",
+    "pipeline/compress/channel_rules.py",
+    "pipeline/compress/distillation.py",
+    "pipeline/compress/importance.py",
+    "pipeline/compress/kernels.py",
+    "pipeline/compress/removal.py",
+    "pipeline/compress/support.py",
+    "pipeline/compress/taylor.py",
+    "pipeline/compress/widths.py",
+    "pipeline/data",
+    "pipeline/fine_tune.py",
+    "pipeline/fit",
+    "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
+    "pipeline/formats/ends.py",
+    "pipeline/formats/keras_config.py",
+    "pipeline/formats/keras_file.py",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
+    "pipeline/legacy_keras.py",
+    "pipeline/machine.py",
+    "pipeline/measuring/anatomy.py",
+    "pipeline/measuring/footprint.py",
+    "pipeline/measuring/layer_times_config.py",
+    "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
+    "pipeline/own_code/__init__.py",
+    "pipeline/own_code/config.py",
+    "pipeline/own_code/objective.py",
+    "pipeline/own_code/package.py",
+    "pipeline/own_code/source.py",
+    "pipeline/predictor.py",
+    "pipeline/quality.py",
+    "pipeline/report/model.py",
+    "pipeline/rows.py",
+    "pipeline/scoring",
+    "pipeline/stages/shrink.py",
+    "pipeline/vectorizer.py",
+)
+LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
+
 TARGETS = {"macs": "the MACs", "parameters": "the parameters", "latency": "the time"}
 # why a group keeps all its channels, besides what the graph says
 _SINGLE = "it has one channel"
@@ -147,16 +193,16 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     reasons = _reasons(whole, allowed)
     _tell_what_stays(whole, reasons, shrink, job.emit)
     had = _amounts(came, whole)
-    target: dict[str, Any] = {"budget": shrink.share * had[shrink.what], "unit": TARGETS[shrink.what]}
-    widths.require_reachable(whole, allowed, cost=_cost(shrink, whole), **target)
+    unit, amount = TARGETS[shrink.what], had[shrink.what]
+    widths.require_reachable(whole, allowed, cost=_cost(shrink, whole), budget=shrink.share * amount, unit=unit)
     before, teaching = fine_tune.quality(came, splits), fine_tune.teaching(job.inputs, shrink)
-    model, now, curves, epoch = came, whole.full, dict[str, list[float]](), 0
+    model, now, curves, epoch = came, dict(whole.full), dict[str, list[float]](), 0
     for place, (share, epochs) in enumerate(shrink.rounds()):
         gradients = _gradients(job, model, splits, data, shrink) if shrink.importance == "taylor" else ()
         scores = importance.scores(graph, model, shrink.importance, seed=seed + place, gradients=gradients)
         kept = widths.choose(
-            graph, scores, allowed, cost=_cost(shrink, graph), budget=share * had[shrink.what],
-            selection=shrink.selection, unit=TARGETS[shrink.what],
+            graph, scores, allowed, cost=_cost(shrink, graph), budget=share * amount, selection=shrink.selection,
+            unit=unit,
         )  # fmt: skip
         model = removal.remove(model, graph, kept)
         graph = channel_graph.follow(model)

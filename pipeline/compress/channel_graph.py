@@ -19,7 +19,6 @@ from pipeline.compress.channel_counts import Count, Product, Size, Widths
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds, Ids
 from pipeline.compress.channel_rules import Call, Layout, Sizes, layout
 from pipeline.legacy_keras import load as load_keras
-from pipeline.measuring.macs import attention_lengths
 from pipeline.measuring.macs import macs as count_macs
 
 
@@ -71,8 +70,8 @@ class LayerChannels:
     Attributes:
         macs: for one sample, of the whole layer; None where unknown.
         inputs, outputs: how wide what it reads and gives is, in channels; None where that is not followed.
-        lengths: of attention: how many queries, keys and values there are.
         sizes: the entries of its config that count channels.
+        products: what its MACs are in proportion to: the sum of each number times the lengths of some axes.
     """
 
     name: str
@@ -80,9 +79,9 @@ class LayerChannels:
     macs: int | None
     weights: tuple[WeightChannels, ...]
     sizes: Sizes
+    products: tuple[tuple[int, tuple[Size, ...]], ...]
     inputs: Size | None = None
     outputs: Size | None = None
-    lengths: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,7 @@ class ChannelGraph:
     def macs(self, widths: Widths) -> int:
         """Return the MACs for one sample where groups keep so many channels.
 
-        As `measuring/macs.py` counts them: a layer's are in proportion to its kernels, but for the products of queries,
-        keys and values in attention, which are in proportion to its heads.
+        Each layer's are `measuring/macs.py`'s, in proportion to its `products`.
         """
         return round(self._macs(widths))
 
@@ -123,21 +121,9 @@ class ChannelGraph:
     def _macs(self) -> Count:
         products = []
         for layer in self.layers:
-            kernels = [one for one in layer.weights if len(one.shape) > 1 and one.name != "bias"]
-            if not layer.macs or not kernels:
-                continue
-            factors = [1.0] * len(kernels)
-            own = []
-            if layer.lengths:
-                asked, keys, values = layer.lengths
-                factors = [asked, keys, values, asked]
-                query, value = kernels[0], kernels[2]
-                heads = self._sizes.get((layer.name, query.index, 1), Size(query.shape[1]))
-                own = [Product(asked * keys * (query.shape[2] + value.shape[2]), (heads,))]
-            own += [self._product(layer, one, factor) for one, factor in zip(kernels, factors, strict=True)]
-            # over all places where its kernels are laid on and where the model calls it
-            times = layer.macs / Count(own, self.full)({})
-            products += [Product(times * one.factor, one.sizes) for one in own]
+            before = sum(number * math.prod(size.at(self.full) for size in sizes) for number, sizes in layer.products)
+            if layer.macs and before:
+                products += [Product(layer.macs * number / before, sizes) for number, sizes in layer.products]
         return Count(products, self.full)
 
     def _product(self, layer: LayerChannels, weight: WeightChannels, factor: float) -> Product:
@@ -166,7 +152,7 @@ def follow(model: Any) -> ChannelGraph:
         for place, axis in enumerate(weight.axes)
         if axis is not None
     }
-    counted = {layer.name: layer.macs for layer in count_macs(functional).layers}
+    counted = _counted(functional)
     shapes = {layer.name: layer for layer in functional.layers}
     listed = []
     for name, found in layouts.items():
@@ -177,16 +163,36 @@ def follow(model: Any) -> ChannelGraph:
             LayerChannels(
                 name, type(layer).__name__, counted.get(name), weights[name],
                 {path: _rooted(entry, ids) for path, entry in found.sizes.items()},
+                tuple(
+                    (number, tuple(size(ids.roots(axis)) for axis in axes if axis is not None))
+                    for number, axes in found.layout.products or _by_kernels(weights[name])
+                ),
                 _width(found.read, layer.input_shape, ids, group_of),
                 _width(_channels_of(found), layer.output_shape, ids, group_of),
-                attention_lengths(layer.inbound_nodes[0]) if _attends(layer, counted.get(name)) else None,
             )
         )  # fmt: skip
     return ChannelGraph(tuple(groups), tuple(listed), sizes)
 
 
-def _attends(layer: Any, macs: int | None) -> bool:
-    return macs is not None and type(layer).__name__ == "MultiHeadAttention"
+def _by_kernels(weights: tuple[WeightChannels, ...]) -> list[tuple[int, Axes]]:
+    """Return products of a layer that lays each of its kernels on as many places."""
+    return [
+        (math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis is None), one.axes)
+        for one in weights
+        if len(one.shape) > 1
+    ]
+
+
+def _counted(model: Any) -> dict[str, int | None]:
+    """Return MACs by the model's layers; of a model inside it, those of all layers in there."""
+    inner = {layer.name for layer in model.layers if hasattr(layer, "layers")}
+    found: dict[str, int | None] = {}
+    for layer in count_macs(model).layers:
+        outer = layer.name.partition("/")[0]
+        name = outer if outer in inner else layer.name
+        before = found.get(name, 0)
+        found[name] = None if before is None or layer.macs is None else before + layer.macs
+    return found
 
 
 @dataclass

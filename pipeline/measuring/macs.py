@@ -141,21 +141,11 @@ def _bidirectional(layer: Any, node: Any) -> int:
     return _recurrent(layer.forward_layer, node) + _recurrent(layer.backward_layer, node)
 
 
-def attention_lengths(node: Any) -> tuple[int, int, int]:
-    """Return how many queries, keys and values a call of MultiHeadAttention has.
-
-    Raises:
-        TypeError, ValueError: it does not know, or attends over several axes.
-    """
+def _attention(layer: Any, node: Any) -> int:
     given = dict(zip(("query", "value", "key"), node.call_args, strict=False)) | node.call_kwargs
     query, value = given["query"], given["value"]
     key = value if given.get("key") is None else given["key"]
     (asked, _), (values, _), (keys, _) = _dims(query.shape), _dims(value.shape), _dims(key.shape)
-    return asked, keys, values
-
-
-def _attention(layer: Any, node: Any) -> int:
-    asked, keys, values = attention_lengths(node)
     _, heads, key_size = layer._query_dense.kernel.shape
     value_size = layer._value_dense.kernel.shape[-1]
     projections = (

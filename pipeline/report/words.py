@@ -29,21 +29,22 @@ def number(value: float | None) -> str:
 
 
 def told(metrics: Mapping[str, float]) -> list[str]:
-    """Return a stage's metrics as parts of a line: NAME_before and NAME in one, and shrink's groups in words.
+    """Return a stage's metrics as parts of a line: amounts with what they were before, and shrink's groups in words.
 
-    "macs 66218", "1,493,632 -> 702,000 MACs (47 %)", "12 groups, 3 left alone".
+    "val_loss 0.25", "1,493,632 -> 702,000 MACs (47 %)", "12 groups, 3 left alone".
     """
+    amounts = {name for name in metrics if not name.startswith("val_") and f"{name}_before" in metrics}
     parts = []
     for name, value in metrics.items():
-        before = metrics.get(f"{name}_before")
-        if before is not None:
+        if name in amounts:
+            before = metrics[f"{name}_before"]
             share = f" ({100 * value / before:.0f} %)" if before else ""
             parts.append(f"{number(before)} -> {number(value)} {_NOUNS.get(name, name)}{share}")
         elif name == "groups":
             parts.append(f"{number(value)} group{'' if value == 1 else 's'}")
         elif name == "left_groups":
             parts.append(f"{number(value)} left alone")
-        elif name.removesuffix("_before") == name or name.removesuffix("_before") not in metrics:
+        elif name.removesuffix("_before") not in amounts:
             parts.append(f"{name} {number(value)}")
     return parts
 

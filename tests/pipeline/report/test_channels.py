@@ -152,7 +152,9 @@ def test_terminal_says_what_was_removed_and_left_alone() -> None:
         ({"channels_before": 96, "channels": 48}, ["96 -> 48 channels (50 %)"]),
         ({"groups": 1, "left_groups": 0}, ["1 group", "0 left alone"]),
         ({"macs": 0, "macs_before": 0}, ["0 -> 0 MACs"]),
-        ({"val_accuracy_before": 0.9}, ["val_accuracy_before 0.9"]),
+        ({"macs_before": 9}, ["macs_before 9"]),
+        # a share of a metric of quality would say nothing
+        ({"val_accuracy": 0.8, "val_accuracy_before": 0.9}, ["val_accuracy 0.8", "val_accuracy_before 0.9"]),
     ],
 )
 def test_metrics_of_a_stage_are_told_with_what_they_were_before(metrics: dict[str, float], parts: list[str]) -> None:

@@ -5,7 +5,7 @@ The tests hold it against TF-MOT itself. What a technique cannot do with a layer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _OWN = ("tf_keras.", "keras.")
@@ -21,21 +21,26 @@ class Support:
         quantized: how it computes after quantization-aware training: "int8 per-channel" (weights), "int8" (no weights,
             or one range for all), or empty where `floating` says why not.
         floating: why it stays float; empty where it can be quantized.
+        whole: why all channels that it reads stay; empty where they can be followed through it and removed.
     """
 
     prunable: tuple[str, ...] = ()
     dense: str = ""
     quantized: str = ""
     floating: str = ""
+    whole: str = ""
 
 
 _NO_FAKE_QUANT = "TF-MOT has no fake quantization for this kind of layer"
+_NOT_FOLLOWED = "channels are not followed through this kind of layer"
 _UNKNOWN = Support(
     dense="its code is not Keras': nobody knows which of its weights may be zero",
     floating="its code is not Keras': nobody knows what it computes",
+    whole="its code is not Keras': nobody knows what it makes of them",
 )
 _RECURRENT = Support(prunable=("kernel", "recurrent_kernel"), floating=_NO_FAKE_QUANT)
 _NOT_WRAPPED = Support(dense="TF-MOT cannot wrap this kind of recurrent layer", floating=_NO_FAKE_QUANT)
+_DEPTHWISE = "TF-MOT does not prune depthwise kernels: each has a few weights for all that its channel does"
 
 
 def _plain(*kinds: str) -> dict[str, Support]:
@@ -48,27 +53,42 @@ def _left(*kinds: str) -> dict[str, Support]:
     return dict.fromkeys(kinds, Support(floating=_NO_FAKE_QUANT))
 
 
+def _mixing(whole: str, *kinds: str) -> dict[str, Support]:
+    """Return rows of layers without weights to prune that stay float and keep all channels that they read."""
+    return dict.fromkeys(kinds, Support(floating=_NO_FAKE_QUANT, whole=whole))
+
+
 TABLE: dict[str, Support] = {
     "Conv2D": Support(prunable=("kernel",), quantized="int8 per-channel"),
     "Dense": Support(prunable=("kernel",), quantized="int8"),  # see folding.py
     "DepthwiseConv2D": Support(
-        dense="TF-MOT does not prune depthwise kernels: each has a few weights for all that its channel does",
+        dense=_DEPTHWISE,
         quantized="int8",
     ),
     "SeparableConv2D": Support(prunable=("pointwise_kernel",), quantized="int8 per-channel"),
     "Conv2DTranspose": Support(prunable=("kernel",), quantized="int8"),
     **dict.fromkeys(
-        ("Conv1D", "Conv3D", "Conv3DTranspose", "LocallyConnected1D", "LocallyConnected2D"),
+        ("Conv1D", "Conv3D", "Conv3DTranspose"),
         Support(prunable=("kernel",), floating=_NO_FAKE_QUANT),
     ),
+    **dict.fromkeys(
+        ("LocallyConnected1D", "LocallyConnected2D"),
+        Support(prunable=("kernel",), floating=_NO_FAKE_QUANT, whole=_NOT_FOLLOWED),
+    ),
+    "DepthwiseConv1D": Support(dense=_DEPTHWISE, floating=_NO_FAKE_QUANT),
+    "Conv1DTranspose": Support(dense="TF-MOT does not prune this kind of layer", floating=_NO_FAKE_QUANT),
     "SeparableConv1D": Support(prunable=("pointwise_kernel",), floating=_NO_FAKE_QUANT),
     "Embedding": Support(prunable=("embeddings",), floating="TF-MOT takes no integer inputs"),
     "MultiHeadAttention": Support(
         dense="its projections are layers inside a layer, which TF-MOT cannot wrap", floating=_NO_FAKE_QUANT
     ),
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), _RECURRENT),
-    **dict.fromkeys(("Bidirectional", "ConvLSTM2D"), _NOT_WRAPPED),
-    "RNN": Support(dense="its cell may be of any kind, or several in a stack", floating=_NO_FAKE_QUANT),
+    "Bidirectional": _NOT_WRAPPED,
+    "ConvLSTM2D": replace(_NOT_WRAPPED, whole=_NOT_FOLLOWED),
+    "TimeDistributed": Support(dense="TF-MOT cannot wrap the layer inside", floating=_NO_FAKE_QUANT),
+    "RNN": Support(
+        dense="its cell may be of any kind, or several in a stack", floating=_NO_FAKE_QUANT, whole=_NOT_FOLLOWED
+    ),
     # only behind the layer whose scale it becomes: see `floating`
     "BatchNormalization": Support(quantized="int8"),
     # by a quantize config of our own, so that the first operator of an int8 file is int8
@@ -81,11 +101,16 @@ TABLE: dict[str, Support] = {
         "SpatialDropout2D", "SpatialDropout3D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
     ),
     **_left(
-        "AlphaDropout", "Average", "AveragePooling3D", "Dot", "ELU", "GaussianDropout", "GaussianNoise", "Lambda",
-        "Masking", "MaxPooling1D", "MaxPooling3D", "Maximum", "Minimum", "Multiply", "RepeatVector", "Subtract",
+        "AlphaDropout", "Average", "AveragePooling3D", "ELU", "GaussianDropout", "GaussianNoise", "Identity",
+        "MaxPooling1D", "MaxPooling3D", "Maximum", "Minimum", "Multiply", "RepeatVector", "Subtract",
         "ThresholdedReLU", "UpSampling1D", "UpSampling3D", "ZeroPadding3D", "PReLU", "LayerNormalization",
-        "GroupNormalization", "UnitNormalization", "Normalization", "TFOpLambda", "SlicingOpLambda",
+        "GroupNormalization", "UnitNormalization", "TFOpLambda",
     ),
+    **_mixing(
+        "it computes over all of them at once", "AdditiveAttention", "Attention", "Dot", "Masking", "Normalization",
+    ),
+    **_mixing("nobody knows what its function makes of them", "Lambda"),
+    **_mixing("it picks some of them by their place", "SlicingOpLambda"),
 }  # fmt: skip
 
 # what may stand before a BatchNormalization that becomes part of it
@@ -98,10 +123,11 @@ _ALONE = (*_INSIDE, "relu6", "swish")
 def row(layer: Any) -> Support:
     """Return the table's row for a layer; one whose code is not Keras' is unknown, whatever its class is called."""
     if hasattr(layer, "layers") and hasattr(layer, "call"):
-        return Support(dense="it is a model inside the model", floating="it is a model inside the model")
+        inside = "it is a model inside the model"
+        return Support(dense=inside, floating=inside, whole=inside)
     if not type(layer).__module__.startswith(_OWN):
         return _UNKNOWN
-    fallback = Support(dense="" if not layer.weights else _NOT_LISTED, floating=_NOT_LISTED)
+    fallback = Support(dense="" if not layer.weights else _NOT_LISTED, floating=_NOT_LISTED, whole=_NOT_LISTED)
     return TABLE.get(type(layer).__name__, fallback)
 
 
@@ -118,6 +144,11 @@ def dense(layer: Any) -> str:
     if not any(len(weight.shape) >= 2 for weight in layer.weights):
         return ""
     return row(layer).dense
+
+
+def whole(layer: Any) -> str:
+    """Return why the channels that a layer reads stay; empty where they can be followed through it."""
+    return row(layer).whole
 
 
 def floating(layer: Any) -> str:
@@ -155,7 +186,11 @@ def _inputs(layer: Any) -> list[Any]:
 
 def function(layer: Any) -> str:
     """Return the name of the activation function inside a layer; "linear" where it has none."""
-    found = getattr(layer, "activation", None)
+    return named(getattr(layer, "activation", None))
+
+
+def named(found: Any) -> str:
+    """Return the name of an activation function."""
     return "linear" if found is None else str(getattr(found, "__name__", type(found).__name__))
 
 

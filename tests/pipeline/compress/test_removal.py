@@ -151,6 +151,16 @@ def test_filters_of_a_depthwise_convolution_go_with_the_channel_that_they_read()
     assert np.array_equal(small.get_layer("logits").get_weights()[0], kernel[:, :, [0, 1, 2, 9, 10, 11]])
 
 
+def test_columns_of_an_embedding_are_removed_with_those_added_to_them() -> None:
+    layers = _layers()
+    inputs = load_keras().Input((5,), dtype="int32")
+    words, places = (layers.Embedding(7, 4, mask_zero=True, name=name)(inputs) for name in ("words", "places"))
+    model = _model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(words + places)))
+    small = _removed(model, words=[0, 2])
+    for name in ("words", "places"):
+        assert np.array_equal(small.get_layer(name).get_weights()[0], model.get_layer(name).get_weights()[0][:, [0, 2]])
+
+
 def test_regularizers_constraints_and_names_survive() -> None:
     layers = _layers()
     inputs = load_keras().Input(FLAT)

@@ -179,7 +179,8 @@ def _by_kernels(weights: tuple[WeightChannels, ...]) -> list[tuple[int, Axes]]:
     return [
         (math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis is None), one.axes)
         for one in weights
-        if len(one.shape) > 1
+        # a GRU's bias has two rows
+        if len(one.shape) > 1 and one.name != "bias"
     ]
 
 

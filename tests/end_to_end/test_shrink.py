@@ -16,7 +16,7 @@ BRIEF = ("epochs=2", "max_accuracy_loss=0.95", "on_regression=continue")
 LINE = options([
     *FAST, "model={architecture: resnet}", "distill=null", "train.epochs=6",
     "shrink={macs: 0.5, importance: taylor, steps: 2, teach: {}}", "prune.layers={logits: null}",
-    *(f"{stage}.{key}" for stage in ("shrink", "prune", "quantize") for key in BRIEF), "export.stages=all",
+    *(f"{stage}.{key}" for stage in ("shrink", "prune", "quantize") for key in BRIEF), "quantize.freeze_ranges_epochs=0", "export.stages=all",
     "export.tflite=[float32, float16, dynamic-int8, int8]", "judge={gates: {min_parity: 0.9}}",
 ])  # fmt: skip
 

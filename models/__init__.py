@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from models import autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn, text_rnn, text_transformer
+from models import autoencoder, cnn, ds_cnn, efficientnet, mlp, mobilenet, resnet, rnn, text_rnn, text_transformer
 from pipeline.errors import InputError
 from pipeline.predictor import GIVING_BACK
 
@@ -18,6 +18,7 @@ MODELS = {
     "mlp": mlp,
     "resnet": resnet,
     "mobilenet": mobilenet,
+    "efficientnet": efficientnet,
     "ds_cnn": ds_cnn,
     "autoencoder": autoencoder,
     "rnn": rnn,
@@ -34,6 +35,7 @@ ModelConfig = Annotated[
     | mlp.Config
     | resnet.Config
     | mobilenet.Config
+    | efficientnet.Config
     | ds_cnn.Config
     | autoencoder.Config
     | rnn.Config

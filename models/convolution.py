@@ -1,7 +1,7 @@
 """What the convolutional architectures share: widths, a convolution with what follows it, and what they refuse.
 
-The order is convolution, BatchNormalization, ReLU, each a layer of its own: quantization-aware training folds exactly
-this. Without batch normalization the convolution has a bias and the ReLU follows it directly.
+The order is convolution, BatchNormalization, activation, each a layer of its own: quantization-aware training folds
+exactly this. Without batch normalization the convolution has a bias and the activation follows it directly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.legacy_keras import load as load_keras
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Activation = Literal["relu", "relu6", "linear"]
+Activation = Literal["relu", "relu6", "swish", "linear"]
 Sides = int | tuple[int, int]
 
 
@@ -59,7 +59,7 @@ def convolution(
     x: Any, config: layers.LayerConfig, filters: int, kernel_size: Sides, name: str, seed_of: Iterator[int],
     *, strides: Sides = 1, activation: Activation = "relu",
 ) -> Any:  # fmt: skip
-    """Conv2D `name`, BatchNormalization `name_bn`, ReLU `name_relu`; the map's sides are divided by the strides."""
+    """Conv2D `name`, BatchNormalization `name_bn`, `activate`; the map's sides are divided by the strides."""
     keras = load_keras()
     x = keras.layers.Conv2D(
         filters, kernel_size, strides=strides, padding="same", use_bias=not config.batch_norm, name=name,
@@ -70,17 +70,17 @@ def convolution(
 
 def depthwise(
     x: Any, config: layers.LayerConfig, name: str, seed_of: Iterator[int], *, strides: int = 1,
-    activation: Activation = "relu",
+    kernel_size: int = 3, activation: Activation = "relu",
 ) -> Any:  # fmt: skip
-    """DepthwiseConv2D 3x3 `name`, BatchNormalization `name_bn`, ReLU `name_relu`."""
+    """DepthwiseConv2D `name`, BatchNormalization `name_bn`, `activate`."""
     keras = load_keras()
     options = layers.kernel(config, next(seed_of))
     start = options["kernel_initializer"]
-    # each output sees 9 numbers, but Keras takes a depthwise kernel's fan-in for 9 times all channels
+    # each output sees one channel's numbers, but Keras takes a depthwise kernel's fan-in for those of all channels
     start = keras.initializers.VarianceScaling(start.scale, "fan_out", start.distribution, start.seed)
     x = keras.layers.DepthwiseConv2D(
-        3, strides=strides, padding="same", use_bias=not config.batch_norm, name=name, depthwise_initializer=start,
-        depthwise_regularizer=options["kernel_regularizer"],
+        kernel_size, strides=strides, padding="same", use_bias=not config.batch_norm, name=name,
+        depthwise_initializer=start, depthwise_regularizer=options["kernel_regularizer"],
     )(x)  # fmt: skip
     return _finish(x, config, name, activation)
 
@@ -98,6 +98,16 @@ def _finish(x: Any, config: layers.LayerConfig, name: str, activation: Activatio
     keras = load_keras()
     if config.batch_norm:
         x = keras.layers.BatchNormalization(momentum=config.batch_norm_momentum, name=f"{name}_bn")(x)
-    if activation != "linear":
-        x = keras.layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)
-    return x
+    return activate(x, activation, name)
+
+
+def activate(x: Any, activation: Activation, name: str) -> Any:
+    """ReLU or ReLU6 `name_relu`, or swish `name_swish` (Ramachandran et al., 2017); linear is no layer."""
+    keras = load_keras()
+    match activation:
+        case "linear":
+            return x
+        case "swish":
+            return keras.layers.Activation("swish", name=f"{name}_swish")(x)
+        case _:
+            return keras.layers.ReLU(6.0 if activation == "relu6" else None, name=f"{name}_relu")(x)

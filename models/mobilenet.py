@@ -7,13 +7,11 @@ away, from the first layer on: the layers are the same, and work on larger maps.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from models import convolution, layers
-from pipeline.errors import InputError
+from models import convolution, layers, strides
 from pipeline.legacy_keras import load as load_keras
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
     from pipeline.predictor import Spec
 
-_SMALLEST = 3  # side of the last map that `reduction: null` leaves, in pixels
 _STEM = (32, 2)  # channels, stride
 _LAST = 1280  # V2 only
 # V1, table 1: channels and stride of each block
@@ -48,11 +45,7 @@ class Config(convolution.WidthConfig):
     blocks: int | None = Field(
         default=None, ge=1, description="only the first so many blocks; null: all, 13 in version 1, 17 in version 2"
     )
-    reduction: Literal[1, 2, 4, 8, 16, 32] | None = Field(
-        default=None,
-        description="how many times smaller the last map's sides are than the image's; less than 32 leaves out the "
-        "strides of the first layers; null: 32 as in the papers, or for small images as much as leaves 3x3 pixels",
-    )
+    reduction: strides.Reduction | None = Field(default=None, description=strides.REDUCTION)
 
     @model_validator(mode="after")
     def _blocks_are_there(self) -> Config:
@@ -69,24 +62,15 @@ def check(config: Config, input_shape: tuple[int, ...]) -> None:
         InputError: with the largest reduction that is possible.
     """
     convolution.require_image(input_shape, "mobilenet")
-    smallest, halvings = min(input_shape[:2]), _paper_strides(config).count(2)
-    possible = 2 ** min(halvings, smallest.bit_length() - 1)
-    if config.reduction is not None and config.reduction > possible:
-        images = f"images of {input_shape[0]}x{input_shape[1]} pixels"
-        raise InputError(
-            "model.reduction is more than this mobilenet can do",
-            expected=f"at most {possible} for {images} and {len(_paper_strides(config)) - 1} blocks",
-            found=str(config.reduction),
-            todo=f"set model.reduction to {possible} or less, or to null",
-        )
+    strides.check(config.reduction, _paper_strides(config), input_shape, "mobilenet")
 
 
 def build(config: Config, spec: Spec, seed: int) -> Any:
     """Return the untrained model; see `models.build`."""
     seed_of = layers.seeds(seed)
     raw, x = layers.begin(spec)
-    strides = _strides(config, spec.input.shape)
-    x = (_version_1 if config.version == 1 else _version_2)(x, config, strides, seed_of)
+    steps = strides.reduced(config.reduction, _paper_strides(config), spec.input.shape)
+    x = (_version_1 if config.version == 1 else _version_2)(x, config, steps, seed_of)
     x = convolution.average(x, config, seed_of)
     return layers.end(raw, x, config, spec, f"mobilenet_v{config.version}", seed_of)
 
@@ -97,35 +81,22 @@ def _paper_strides(config: Config) -> list[int]:
     return [_STEM[1], *(block[-1] for block in blocks[: config.blocks])]
 
 
-def _strides(config: Config, input_shape: tuple[int, ...]) -> list[int]:
-    """Return the strides of the first convolution and of the blocks, the first ones left out for the reduction."""
-    strides, smallest = _paper_strides(config), min(input_shape[:2])
-    halvings = [place for place, stride in enumerate(strides) if stride == 2]
-    if config.reduction is not None:
-        kept = config.reduction.bit_length() - 1
-    else:
-        kept = sum(math.ceil(smallest / 2**times) >= _SMALLEST for times in range(1, len(halvings) + 1))
-    for place in halvings[: len(halvings) - kept]:
-        strides[place] = 1
-    return strides
-
-
-def _version_1(x: Any, config: Config, strides: list[int], seed_of: Iterator[int]) -> Any:
+def _version_1(x: Any, config: Config, steps: list[int], seed_of: Iterator[int]) -> Any:
     width = config.width_multiplier
     stem = convolution.channels(_STEM[0], width)
-    x = convolution.convolution(x, config, stem, 3, "stem", seed_of, strides=strides[0])
-    for block, ((filters, _), stride) in enumerate(zip(_SEPARABLE, strides[1:], strict=False), start=1):
+    x = convolution.convolution(x, config, stem, 3, "stem", seed_of, strides=steps[0])
+    for block, ((filters, _), stride) in enumerate(zip(_SEPARABLE, steps[1:], strict=False), start=1):
         x = convolution.depthwise(x, config, f"block_{block}_depthwise", seed_of, strides=stride)
         filters = convolution.channels(filters, width)
         x = convolution.convolution(x, config, filters, 1, f"block_{block}_pointwise", seed_of)
     return x
 
 
-def _version_2(x: Any, config: Config, strides: list[int], seed_of: Iterator[int]) -> Any:
+def _version_2(x: Any, config: Config, steps: list[int], seed_of: Iterator[int]) -> Any:
     width = config.width_multiplier
     stem = convolution.channels(_STEM[0], width)
-    x = convolution.convolution(x, config, stem, 3, "stem", seed_of, strides=strides[0], activation="relu6")
-    for block, ((expansion, filters, _), stride) in enumerate(zip(_INVERTED, strides[1:], strict=False), start=1):
+    x = convolution.convolution(x, config, stem, 3, "stem", seed_of, strides=steps[0], activation="relu6")
+    for block, ((expansion, filters, _), stride) in enumerate(zip(_INVERTED, steps[1:], strict=False), start=1):
         x = _inverted(x, config, expansion, convolution.channels(filters, width), stride, f"block_{block}", seed_of)
     # a narrower network keeps the last layer's width, as the paper has it
     last = convolution.channels(_LAST, max(1.0, width))
@@ -133,16 +104,16 @@ def _version_2(x: Any, config: Config, strides: list[int], seed_of: Iterator[int
 
 
 def _inverted(
-    x: Any, config: Config, expansion: int, filters: int, strides: int, name: str, seed_of: Iterator[int]
+    x: Any, config: Config, expansion: int, filters: int, stride: int, name: str, seed_of: Iterator[int]
 ) -> Any:
     keras = load_keras()
     inside, incoming = x, int(x.shape[-1])
     if expansion > 1:
         wide = expansion * incoming
         inside = convolution.convolution(inside, config, wide, 1, f"{name}_expand", seed_of, activation="relu6")
-    inside = convolution.depthwise(inside, config, f"{name}_depthwise", seed_of, strides=strides, activation="relu6")
+    inside = convolution.depthwise(inside, config, f"{name}_depthwise", seed_of, strides=stride, activation="relu6")
     inside = convolution.convolution(inside, config, filters, 1, f"{name}_project", seed_of, activation="linear")
-    if strides == 1 and incoming == filters:
+    if stride == 1 and incoming == filters:
         # a layer and not `+`: quantization-aware training knows it
         return keras.layers.Add(name=f"{name}_add")([x, inside])
     return inside

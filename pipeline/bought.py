@@ -56,7 +56,8 @@ def _bought(before: Model, after: Model, artifacts: Sequence[Artifact]) -> Bough
         stage=after.stage, against=before.stage, parameters_ratio=_over(before.parameters, after.parameters),
         macs_ratio=macs, size_ratio=size, sizes=sizes, accuracy_drop=drop.found if drop else None,
         faster=faster,
-        verdict=_verdict(size, faster, unsound, drop), causes=causes(size, macs, faster, pairs),
+        verdict=_verdict(size, faster, unsound, drop),
+        causes=causes(size, macs, faster, pairs, after.channels),
     )  # fmt: skip
 
 

@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.document import Artifact, Faster, Operators
+from pipeline.report.model import Channels
 from pipeline.report.words import percent, ratio, where
 
 SMALLER = 1.005  # a size ratio above this is shown as more than 1.00
 _WIDE = 1.02  # an interval that holds 1 and ends below this says that nothing became faster
+_VECTOR = 8  # channels: of widths that are a multiple of it no vector of a kernel holds less than it could
+_MOST_NAMES = 3  # of groups in a sentence
 Pair = tuple[Artifact, Artifact]  # the file of the stage before, and the stage's own
 
 
-def causes(size_ratio: float, macs_ratio: float, faster: Sequence[Faster], pairs: Sequence[Pair]) -> list[str]:
+def causes(
+    size_ratio: float, macs_ratio: float, faster: Sequence[Faster], pairs: Sequence[Pair],
+    channels: Sequence[Channels] = (),
+) -> list[str]:  # fmt: skip
     """Return a sentence for each fact in the files that explains why the stage's model is not faster somewhere.
 
     Args:
         size_ratio, macs_ratio: before over after.
         faster: each place where both were timed; looked at are those where it is smaller but not faster, or slower.
         pairs: the files that were timed there.
+        channels: the groups of which the stage removed some; such a model is looked at too where it is no smaller, but
+            has less to compute.
     """
+    less = size_ratio > SMALLER or (bool(channels) and macs_ratio > SMALLER)
     found: dict[str, list[str]] = {}  # sentence -> places
     for one in faster:
-        if one.high < 1 or (size_ratio > SMALLER and one.low <= 1):
+        if one.high < 1 or (less and one.low <= 1):
             before, after = next(pair for pair in pairs if pair[1].id == one.artifact)
             place = where(one.runtime, one.protocol)
-            for sentence in _facts(before, after) or [_unproven(one) or _none(before, after, macs_ratio)]:
+            known = _facts(before, after) + (_narrower(one, macs_ratio, (before, after), channels) if channels else [])
+            for sentence in known or [_unproven(one) or _none(before, after, macs_ratio)]:
                 found.setdefault(sentence, []).append(place)
     return [f"{', '.join(places)}: {sentence}" for sentence, places in found.items()]
 
@@ -68,6 +78,37 @@ def _zeros(sparsity: float, graph: Operators) -> str:
         only = "only " if graph.zero_channels < sparsity * graph.channels else ""
         channels = f"{only}{graph.zero_channels} of {graph.channels} output channels are all zero"
     return f"{percent(sparsity)} % zeros, but {channels}; dense kernels multiply zeros as they multiply anything"
+
+
+def _narrower(one: Faster, macs_ratio: float, pair: Pair, channels: Sequence[Channels]) -> list[str]:
+    """Return why a model with fewer channels may not be faster: widths that fill no vector, and time without MACs."""
+    sentences = []
+    odd = [group for group in channels if group.after % _VECTOR and not group.before % _VECTOR]
+    if odd:
+        names = ", ".join(f"{group.name} {group.after}" for group in odd[:_MOST_NAMES])
+        more = f" and {len(odd) - _MOST_NAMES} more" if len(odd) > _MOST_NAMES else ""
+        sentences.append(
+            f"{len(odd)} of {len(channels)} groups have a width that is no multiple of {_VECTOR} any more ({names}"
+            f"{more}): kernels compute several channels at once, and the last of them take as long as if all were there"
+        )
+    if macs_ratio > SMALLER:
+        # Amdahl: of the time before, a share s goes with the MACs; the speed-up is 1 / (1 - s + s / macs_ratio)
+        share = max(0.0, 1 - 1 / one.high) / (1 - 1 / macs_ratio)
+        if share < 0.5:
+            sentences.append(_time_without_macs(one, macs_ratio, share, pair))
+    return sentences
+
+
+def _time_without_macs(one: Faster, macs_ratio: float, share: float, pair: Pair) -> str:
+    least = "none" if share == 0 else f"at most {percent(share)} %"
+    said = f"{ratio(macs_ratio)} fewer MACs and a speed-up of at most {one.high:.2f} (95 %): {least} of the time goes "
+    said += "with the MACs"
+    old, new = (item.operators for item in pair)
+    if old and new:
+        before, now = (graph.integer + graph.floating for graph in (old, new))
+        said += f"; the rest is what the operators, {before} before and {now} now, cost besides"
+        said += ", and the request's way there and back" if one.protocol else ""
+    return said
 
 
 def _unproven(one: Faster) -> str:

@@ -107,7 +107,7 @@ def run(
     recipe: RecipeName = None, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
     first: First = None, until: Until = None, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Run a whole recipe: train, distill, prune, quantize, export, measure, judge, report.
+    """Run a whole recipe: train, distill, shrink, prune, quantize, export, measure, judge, report.
 
     What an earlier run has made under the same settings, data, code and versions is reused, and said so.
     """
@@ -183,6 +183,9 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
 
 _verb("train", "train", "Train the recipe's model; nothing else.")
 _verb_on_a_file("distill", "distill", "Let a smaller student learn from the teacher; what it needs is reused or made.")
+_verb_on_a_file(
+    "shrink", "shrink", "Take whole channels out, so that the model is faster everywhere; the same before it."
+)
 _verb_on_a_file("prune", "prune", "Set the smallest weights to zero while the rest learns on; the same before it.")
 _verb_on_a_file("quantize", "quantize", "Train for int8 (QAT), zeros kept; the same before it.")
 _verb_on_a_file(

@@ -27,7 +27,7 @@ from rich.table import Column
 
 from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted
 from pipeline.events import Progress as Step
-from pipeline.report.words import number
+from pipeline.report.words import told
 
 Mode = Literal["auto", "json", "quiet"]
 
@@ -144,7 +144,9 @@ class Reporter:
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:
-    return " ".join(f"{name} {number(value)}" for name, value in metrics.items())
+    parts = told(metrics)
+    # a part of several words needs a comma behind it
+    return (", " if any(part.count(" ") > 1 for part in parts) else " ").join(parts)
 
 
 def _snake(name: str) -> str:

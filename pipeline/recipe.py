@@ -40,6 +40,7 @@ from pipeline.stages.judge import conflicts
 from pipeline.stages.measure import Config as MeasureConfig
 from pipeline.stages.prune import Config as PruneConfig
 from pipeline.stages.quantize import Config as QuantizeConfig
+from pipeline.stages.shrink import Config as ShrinkConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
@@ -59,6 +60,9 @@ class Recipe(Frozen):
     ]  # fmt: skip
     train: FitConfig | None = None
     distill: DistillConfig | None = None
+    shrink: ShrinkConfig | None = Field(
+        default=None, description="how much of the model may stay, and which channels go; null: all stay"
+    )
     prune: PruneConfig | None = None
     quantize: QuantizeConfig | None = None
     export: ExportConfig | None = None
@@ -133,7 +137,7 @@ class Recipe(Frozen):
     def _fit_problems(self) -> Iterator[str]:
         """Yield what the sections that train ask for and cannot have."""
         own = isinstance(self.model, Builder) and self.model.loss is not None
-        for name in ("train", "distill", "prune", "quantize"):
+        for name in ("train", "distill", "shrink", "prune", "quantize"):
             section: FitConfig | None = getattr(self, name)
             if section is None:
                 continue
@@ -152,7 +156,9 @@ class Recipe(Frozen):
             return
         limits = [("gates", self.judge.gates), *self.judge.artifacts.items()] if self.judge else []
         bounds = {f"judge.{name}.max_accuracy_drop": one.max_accuracy_drop for name, one in limits}
-        tuning = {"distill": self.distill, "prune": self.prune, "quantize": self.quantize}
+        tuning = {
+            "distill": self.distill, "shrink": self.shrink, "prune": self.prune, "quantize": self.quantize
+        }  # fmt: skip
         bounds |= {f"{name}.max_accuracy_loss": one.max_accuracy_loss for name, one in tuning.items() if one}
         for key, bound in bounds.items():
             if bound is not None and abs(bound) > 1:
@@ -241,7 +247,9 @@ def for_step(verb: str, model: Path, data: str, overrides: Iterable[str] = ()) -
     Raises:
         InputError: as `load`.
     """
-    return check(override(single_step.document(verb, model, data), overrides), f"of `{verb} --model {model}`")
+    overrides = list(overrides)
+    document = single_step.document(verb, model, data, overrides)
+    return check(override(document, overrides), f"of `{verb} --model {model}`")
 
 
 def risks(document: Mapping[str, Any]) -> list[str]:

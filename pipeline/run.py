@@ -32,12 +32,12 @@ from pipeline.report.data import read_data
 from pipeline.report.model import Model, read_models
 from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
-from pipeline.stages import NAMES, distill, export, import_model, judge, measure, prune, quantize, report, train
+from pipeline.stages import NAMES, distill, export, import_model, judge, measure, prune, quantize, report, shrink, train
 
 if TYPE_CHECKING:
     from pipeline.isolate import Child
 
-STAGES: tuple[Stage, ...] = (import_model, train, distill, prune, quantize, export, measure)
+STAGES: tuple[Stage, ...] = (import_model, train, distill, shrink, prune, quantize, export, measure)
 
 _ROOT = Path(__file__).parent.parent
 

@@ -15,6 +15,7 @@ from pipeline.recipes import DEFAULT, OWN_MODEL
 # besides the step itself: what shows its result, on the test split or in files
 _SECTIONS: dict[str, dict[str, Any]] = {
     "distill": {"distill": {}, "measure": {}},
+    "shrink": {"shrink": {"macs": 0.5}, "measure": {}},
     "prune": {"prune": {}, "measure": {}},
     # what it is there for is the int8 file
     "quantize": {"quantize": {}, "export": {"tflite": ["float32", "int8"], "onnx": []}, "measure": {}},
@@ -22,17 +23,20 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "validate": {"export": {}, "measure": {}},
 }
 VERBS = tuple(_SECTIONS)
+# of shrink, which has one
+_TARGET = re.compile(r"\s*shrink\.(parameters|latency)\b")
 
 _PATH = "model.path="
 
 
-def document(verb: str, model: Path, data: str) -> dict[str, Any]:
+def document(verb: str, model: Path, data: str, assignments: Iterable[str] = ()) -> dict[str, Any]:
     """Return the recipe, as a mapping, that imports a model and does one step.
 
     Args:
         verb: one of VERBS.
         model: a .keras or .h5 file, or a SavedModel folder.
         data: name of a data source, or path of an .npz or of a folder of images.
+        assignments: that come after it: a target of shrink takes the place of the usual one.
 
     Raises:
         InputError: there is no such data.
@@ -56,6 +60,8 @@ def document(verb: str, model: Path, data: str) -> dict[str, Any]:
         "model": {"path": str(model)},
         **_SECTIONS[verb],
     }
+    if verb == "shrink" and any(_TARGET.match(one) for one in assignments):
+        found["shrink"] = {}
     return found if verb == "validate" else found | {"serving": None}
 
 

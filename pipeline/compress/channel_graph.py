@@ -71,6 +71,7 @@ class LayerChannels:
         macs: for one sample, of the whole layer; None where unknown.
         inputs, outputs: how wide what it reads and gives is, in channels; None where that is not followed.
         sizes: the entries of its config that count channels.
+        products: what its MACs are in proportion to: the sum of each number times the lengths of some axes.
     """
 
     name: str
@@ -78,6 +79,7 @@ class LayerChannels:
     macs: int | None
     weights: tuple[WeightChannels, ...]
     sizes: Sizes
+    products: tuple[tuple[int, tuple[Size, ...]], ...]
     inputs: Size | None = None
     outputs: Size | None = None
 
@@ -107,8 +109,7 @@ class ChannelGraph:
     def macs(self, widths: Widths) -> int:
         """Return the MACs for one sample where groups keep so many channels.
 
-        A layer's are in proportion to its kernels, as `measuring/macs.py` counts them. Attention's products of queries
-        and keys are too, which is exact where heads alone are removed.
+        Each layer's are `measuring/macs.py`'s, in proportion to its `products`.
         """
         return round(self._macs(widths))
 
@@ -120,10 +121,9 @@ class ChannelGraph:
     def _macs(self) -> Count:
         products = []
         for layer in self.layers:
-            kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
-            numbers = sum(math.prod(weight.shape) for weight in kernels)
-            if layer.macs and numbers:
-                products += [self._product(layer, one, layer.macs / numbers) for one in kernels]
+            before = sum(number * math.prod(size.at(self.full) for size in sizes) for number, sizes in layer.products)
+            if layer.macs and before:
+                products += [Product(layer.macs * number / before, sizes) for number, sizes in layer.products]
         return Count(products, self.full)
 
     def _product(self, layer: LayerChannels, weight: WeightChannels, factor: float) -> Product:
@@ -152,7 +152,7 @@ def follow(model: Any) -> ChannelGraph:
         for place, axis in enumerate(weight.axes)
         if axis is not None
     }
-    counted = {layer.name: layer.macs for layer in count_macs(functional).layers}
+    counted = _counted(functional)
     shapes = {layer.name: layer for layer in functional.layers}
     listed = []
     for name, found in layouts.items():
@@ -163,11 +163,36 @@ def follow(model: Any) -> ChannelGraph:
             LayerChannels(
                 name, type(layer).__name__, counted.get(name), weights[name],
                 {path: _rooted(entry, ids) for path, entry in found.sizes.items()},
+                tuple(
+                    (number, tuple(size(ids.roots(axis)) for axis in axes if axis is not None))
+                    for number, axes in found.layout.products or _by_kernels(weights[name])
+                ),
                 _width(found.read, layer.input_shape, ids, group_of),
                 _width(_channels_of(found), layer.output_shape, ids, group_of),
             )
         )  # fmt: skip
     return ChannelGraph(tuple(groups), tuple(listed), sizes)
+
+
+def _by_kernels(weights: tuple[WeightChannels, ...]) -> list[tuple[int, Axes]]:
+    """Return products of a layer that lays each of its kernels on as many places."""
+    return [
+        (math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis is None), one.axes)
+        for one in weights
+        if len(one.shape) > 1
+    ]
+
+
+def _counted(model: Any) -> dict[str, int | None]:
+    """Return MACs by the model's layers; of a model inside it, those of all layers in there."""
+    inner = {layer.name for layer in model.layers if hasattr(layer, "layers")}
+    found: dict[str, int | None] = {}
+    for layer in count_macs(model).layers:
+        outer = layer.name.partition("/")[0]
+        name = outer if outer in inner else layer.name
+        before = found.get(name, 0)
+        found[name] = None if before is None or layer.macs is None else before + layer.macs
+    return found
 
 
 @dataclass

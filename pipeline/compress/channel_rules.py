@@ -62,11 +62,14 @@ class Layout:
         outputs: axes of each output.
         weights: (variable, axes) of each weight that has channels.
         sizes: the entries of its config that count channels.
+        products: (number, axes) whose product its MACs are in proportion to, summed; empty where they are in
+            proportion to its kernels.
     """
 
     outputs: tuple[Axes, ...]
     weights: list[tuple[Any, Axes]] = field(default_factory=list)
     sizes: Sizes = field(default_factory=dict)
+    products: list[tuple[int, Axes]] = field(default_factory=list)
 
 
 Rule = Callable[[Call, ChannelIds], Layout]
@@ -188,7 +191,9 @@ def _dense(call: Call, ids: ChannelIds) -> Layout:
     out = ids.new(layer.units)
     _keep_unless_elementwise(call, ids, out)
     kernel = (layer.kernel, (call.x[-1], out))
-    return Layout(((*call.x[:-1], out),), _with_bias(layer, [kernel], out), {("units",): out})
+    weights = _with_bias(layer, [kernel], out)
+    # channels may also be among the places that the kernel is laid on
+    return Layout(((*call.x[:-1], out),), weights, {("units",): out}, [(1, (*call.x, out))])
 
 
 def _embedding(call: Call, ids: ChannelIds) -> Layout:
@@ -418,7 +423,23 @@ def _attention(call: Call, ids: ChannelIds) -> Layout:
         ("key_shape", key, layer._key_shape),
     ):  # fmt: skip
         sizes[(name,)] = (*shape[:-1], axes[-1] if axes[-1] is not None else shape[-1])
-    return Layout(((query[0], out),), weights, sizes)
+    return Layout(((query[0], out),), weights, sizes, _attended(layer, query[-1], key[-1], value[-1], heads, out))
+
+
+def _attended(layer: Any, query: Axis, key: Axis, value: Axis, heads: Ids, out: Ids) -> list[tuple[int, Axes]]:
+    """Return the products of attention: four projections, queries by keys, and shares by values."""
+    (_, asked, *_), (_, keys, *_) = layer._query_shape, layer._key_shape
+    inner, given = int(layer._key_dim), int(layer._value_dim)
+
+    def projection(places: int | None, axis: Axis, read: Any) -> tuple[int, Axes]:
+        size = read.kernel.shape[-1] * (read.kernel.shape[0] if axis is None else 1)
+        return (places or 0) * int(size), (axis, heads)
+
+    return [
+        projection(asked, query, layer._query_dense), projection(keys, key, layer._key_dense),
+        projection(keys, value, layer._value_dense), ((asked or 0) * given, (heads, out)),
+        ((asked or 0) * (keys or 0) * (inner + given), (heads,)),
+    ]  # fmt: skip
 
 
 def _operation(call: Call, ids: ChannelIds) -> Layout:

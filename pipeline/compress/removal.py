@@ -26,12 +26,15 @@ def remove(model: Any, graph: ChannelGraph, kept: Kept) -> Any:
         ValueError: a group that stays whole, or does not exist, would lose channels, or none would be left.
     """
     keras = load_keras()
+    from tf_keras.src.saving.serialization_lib import SafeModeScope
+
     gone = _gone(graph, kept)
     functional = keras.Model(model.inputs, model.outputs, name=model.name)
     config = functional.get_config()
     layers = {layer.name: layer for layer in graph.layers}
     config["layers"] = [_entry(entry, layers.get(entry["config"]["name"]), gone) for entry in config["layers"]]
-    smaller = keras.Model.from_config(config)
+    with SafeModeScope(False):  # a Lambda's function comes from the model itself, not from a file
+        smaller = keras.Model.from_config(config)
     for layer in functional.layers:
         if layer.weights:
             channels = layers[layer.name]

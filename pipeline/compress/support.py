@@ -68,7 +68,7 @@ TABLE: dict[str, Support] = {
     "SeparableConv2D": Support(prunable=("pointwise_kernel",), quantized="int8 per-channel"),
     "Conv2DTranspose": Support(prunable=("kernel",), quantized="int8"),
     **dict.fromkeys(
-        ("Conv1D", "Conv3D", "Conv1DTranspose", "Conv3DTranspose"),
+        ("Conv1D", "Conv3D", "Conv3DTranspose"),
         Support(prunable=("kernel",), floating=_NO_FAKE_QUANT),
     ),
     **dict.fromkeys(
@@ -76,6 +76,7 @@ TABLE: dict[str, Support] = {
         Support(prunable=("kernel",), floating=_NO_FAKE_QUANT, whole=_NOT_FOLLOWED),
     ),
     "DepthwiseConv1D": Support(dense=_DEPTHWISE, floating=_NO_FAKE_QUANT),
+    "Conv1DTranspose": Support(dense="TF-MOT does not prune this kind of layer", floating=_NO_FAKE_QUANT),
     "SeparableConv1D": Support(prunable=("pointwise_kernel",), floating=_NO_FAKE_QUANT),
     "Embedding": Support(prunable=("embeddings",), floating="TF-MOT takes no integer inputs"),
     "MultiHeadAttention": Support(

@@ -114,6 +114,31 @@ class _Search:
     near: Mapping[str, frozenset[str]]
 
 
+def require_reachable(
+    graph: ChannelGraph, allowed: Allowed, *, cost: Cost, budget: float, unit: str
+) -> None:  # fmt: skip
+    """Refuse a budget that is not met at the least widths that are allowed.
+
+    Args:
+        graph, allowed, cost, budget, unit: see `choose`.
+
+    Raises:
+        InputError: with what could be reached.
+    """
+    full = graph.full
+    lowest = {name: min(widths[0], full[name]) for name, widths in allowed.items()}
+    least, most = cost(lowest), cost({})
+    if least > budget:
+        some = [f"{name} {full[name]} to {width}" for name, width in lowest.items()]
+        narrow = ", ".join([*some[:6], "..."] if len(some) > 6 else some)
+        raise InputError(
+            f"shrink: {budget / most:.3g} of {unit} cannot be reached",
+            expected=f"at least {math.ceil(1000 * least / most) / 1000:g}, with every group as narrow as it may be",
+            found=f"{budget:,.6g} of {most:,.6g}; the least is {least:,.6g} ({narrow})",
+            todo="ask for less to be removed, or lower shrink.min_share, shrink.multiple or shares in shrink.layers",
+        )
+
+
 def choose(
     graph: ChannelGraph, scores: Scores, allowed: Allowed, *, cost: Cost, budget: float,
     selection: Literal["global", "uniform"], unit: str,
@@ -137,17 +162,7 @@ def choose(
     """
     full = graph.full
     options = {name: [width for width in widths if width < full[name]] for name, widths in allowed.items()}
-    lowest = {name: widths[0] if widths else full[name] for name, widths in options.items()}
-    least, most = cost(lowest), cost({})
-    if least > budget:
-        some = [f"{name} {full[name]} to {width}" for name, width in lowest.items()]
-        narrow = ", ".join([*some[:6], "..."] if len(some) > 6 else some)
-        raise InputError(
-            f"shrink: {budget / most:.0%} of {unit} cannot be reached",
-            expected=f"at least {math.ceil(1000 * least / most) / 10:g} %, with every group as narrow as it may be",
-            found=f"{budget:,.6g} of {most:,.6g}; the least is {least:,.6g} ({narrow})",
-            todo="ask for less to be removed, or lower shrink.min_share, shrink.multiple or shares in shrink.layers",
-        )
+    require_reachable(graph, allowed, cost=cost, budget=budget, unit=unit)
     losses = {name: _losses(name, some, full, scores, cost) for name, some in options.items()}
     search = _Search(cost, losses, _near(graph))
     found = _uniform(options, full, cost, budget) if selection == "uniform" else _global(search, options, full, budget)

@@ -88,6 +88,21 @@ class Several(Frozen):
     reason: str
 
 
+class Channels(Frozen):
+    """Channels that leave together, or not at all: one group of shrink's.
+
+    `name` is that of the layer that makes them, `NAME.2` for a further group of its channels, and `layers` are all
+    that lose them as their output. `before` and `after` are how many there are; `after` is `before` where the group was
+    left alone, and `reason` then says why, unless it could have lost some and none had to go.
+    """
+
+    name: str
+    layers: list[str]
+    before: int
+    after: int
+    reason: str = ""
+
+
 class Model(Frozen):
     """The Keras model that a stage made.
 
@@ -98,7 +113,8 @@ class Model(Frozen):
     `METRIC_gain_by_teaching` of the student over the one that learned alone. Empty where nothing was measured.
     `judged` are the keys of those that it is judged by, one for each output.
     `training` has a value per epoch. `several`: what it was chosen from, or what it is the mean of. `macs` is null
-    where nobody can count them: in a graph without layers.
+    where nobody can count them: in a graph without layers. `channels` are the groups that shrink found in the model
+    that came to it, in that model's order; empty for every other stage.
     """
 
     stage: str
@@ -114,6 +130,7 @@ class Model(Frozen):
     layers: list[Layer] = Field(default_factory=list)
     training: dict[str, list[float]] = Field(default_factory=dict)
     several: Several | None = None
+    channels: list[Channels] = Field(default_factory=list)
 
     @property
     def name(self) -> str:

@@ -13,6 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.report import (
     beside,
+    channels,
+    channels_or_zeros,
     commands,
     confusion,
     distribution,
@@ -46,6 +48,7 @@ SECTIONS = (
     Section("failure", "What went wrong", lambda report: report.failure is not None),
     Section("artifacts", "Artifacts", lambda report: bool(report.artifacts)),
     Section("bought", "What each stage bought", lambda report: bool(report.bought)),
+    Section("channels", "Channels removed", lambda report: bool(channels.shrunk(report))),
     Section("model", "The model", lambda report: bool(report.models) and not report.bought),
     Section("baseline", "Against a simple model", lambda report: bool(beside.rows(report))),
     Section("tradeoffs", "{judged} against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
@@ -62,9 +65,10 @@ SECTIONS = (
 )
 
 ROOMS = {
-    "beside": beside, "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures,
-    "gauge": gauge, "headline": headline, "layers": layers, "metrics": metrics, "several": several,
-    "tradeoff": tradeoff, "waterfall": waterfall, "words": words,
+    "beside": beside, "channels": channels, "channels_or_zeros": channels_or_zeros, "commands": commands,
+    "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge, "headline": headline,
+    "layers": layers, "metrics": metrics, "several": several, "tradeoff": tradeoff, "waterfall": waterfall,
+    "words": words,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import beside, headline, layers, several, words
+from pipeline.report import beside, channels, channels_or_zeros, headline, layers, several, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
 from pipeline.report.quality import Judged, change, qualities
@@ -118,7 +118,7 @@ def bought(report: Report) -> RenderableType:
             times or "-",
         )
     trained = [Text(line) for line in several.lines(report)]
-    return Group(table, *trained, *_verdicts(report), *_student(report), *_left_out(report))
+    return Group(table, *trained, *_verdicts(report), *_channels(report), *_student(report), *_left_out(report))
 
 
 def _short(where: str) -> str:
@@ -131,6 +131,19 @@ def _verdicts(report: Report) -> list[Text]:
     for one in report.bought:
         lines.append(Text.assemble((one.stage, "bold"), f": {one.verdict}"))
         lines += [Text(f"  {cause}", "dim") for cause in one.causes]
+    return lines
+
+
+def _channels(report: Report) -> list[Text]:
+    """Return what shrink removed and left alone, and beside what prune's zeros bought."""
+    lines = []
+    for model in channels.shrunk(report):
+        lines.append(Text.assemble((model.name, "bold"), f": {channels.counts(model)}"))
+        lines += [Text(f"  left alone: {line}", "dim") for line in channels.lines(model)]
+    both = channels_or_zeros.comparison(report)
+    if both:
+        lines.append(Text("Channels out against zeros in", "bold"))
+        lines += [Text(f"  {line}") for line in both.lines]
     return lines
 
 
@@ -151,8 +164,7 @@ def stages(report: Report) -> RenderableType:
     table = _grid("Stages", "stage", "status", "seconds", "metrics")
     for stage in report.stages:
         seconds = "-" if stage.seconds is None else f"{stage.seconds:.1f}"
-        metrics = ", ".join(f"{name} {number(value)}" for name, value in stage.metrics.items())
-        table.add_row(stage.name, stage.status, seconds, metrics)
+        table.add_row(stage.name, stage.status, seconds, ", ".join(words.told(stage.metrics)))
     return table
 
 

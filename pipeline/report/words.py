@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pipeline.metric import METRICS, Metric, of_key
 from pipeline.report.document import Artifact, Bought, Faster, Gate, Latency, Report, Run
@@ -18,6 +18,7 @@ _RUNTIMES = {
     "tflite-micro": "TFLite Micro",
     "tensorflow": "TensorFlow",
 }
+_NOUNS = {"macs": "MACs"}  # of a stage's metrics
 
 
 def number(value: float | None) -> str:
@@ -25,6 +26,27 @@ def number(value: float | None) -> str:
     if value is None:
         return "unknown"
     return f"{value:,.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
+
+
+def told(metrics: Mapping[str, float]) -> list[str]:
+    """Return a stage's metrics as parts of a line: amounts with what they were before, and shrink's groups in words.
+
+    "val_loss 0.25", "1,493,632 -> 702,000 MACs (47 %)", "12 groups, 3 left alone".
+    """
+    amounts = {name for name in metrics if not name.startswith("val_") and f"{name}_before" in metrics}
+    parts = []
+    for name, value in metrics.items():
+        if name in amounts:
+            before = metrics[f"{name}_before"]
+            share = f" ({100 * value / before:.0f} %)" if before else ""
+            parts.append(f"{number(before)} -> {number(value)} {_NOUNS.get(name, name)}{share}")
+        elif name == "groups":
+            parts.append(f"{number(value)} group{'' if value == 1 else 's'}")
+        elif name == "left_groups":
+            parts.append(f"{number(value)} left alone")
+        elif name.removesuffix("_before") not in amounts:
+            parts.append(f"{name} {number(value)}")
+    return parts
 
 
 def kilobytes(count: int | None) -> str:

@@ -14,7 +14,7 @@ from pipeline.fit.config import FineTuning
 from pipeline.stage import Job, Result
 
 NAME = "prune"
-INPUTS = ("import", "train", "distill")
+INPUTS = ("import", "train", "distill", "shrink")
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",

@@ -13,7 +13,7 @@ from pipeline.fit.config import FineTuning
 from pipeline.stage import Job, Result
 
 NAME = "quantize"
-INPUTS = ("import", "train", "distill", "prune")
+INPUTS = ("import", "train", "distill", "shrink", "prune")
 CODE = (
     "pipeline/compress",
     "pipeline/data",

@@ -199,7 +199,7 @@ def test_several_outputs_are_not_trained_and_it_says_so(cwd: Path) -> None:
     assert done.returncode == 2
     assert "a model with several outputs is not trained here" in done.stderr
     assert "found: outputs digit, total" in done.stderr
-    assert "leave out train, distill, prune and quantize" in done.stderr
+    assert "leave out train, distill, shrink, prune and quantize" in done.stderr
 
 
 def test_arrays_that_are_not_named_as_the_models_ends_are_refused_with_both_names(cwd: Path) -> None:

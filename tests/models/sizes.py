@@ -13,7 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import models
-from models import ModelConfig, autoencoder, cnn, ds_cnn, mlp, mobilenet, resnet, rnn, text_rnn, text_transformer
+from models import (
+    ModelConfig,
+    autoencoder,
+    cnn,
+    ds_cnn,
+    efficientnet,
+    mlp,
+    mobilenet,
+    resnet,
+    rnn,
+    text_rnn,
+    text_transformer,
+)
 from pipeline.listings import SIZES
 from pipeline.measuring import footprint
 from pipeline.predictor import Head, Input, Spec, classifier
@@ -68,6 +80,9 @@ ENTRIES = (
     Entry(mobilenet.Config(version=2), (224, 224, 3), 1000),
     Entry(mobilenet.Config(version=2, width_multiplier=0.5), (224, 224, 3), 1000),
     Entry(mobilenet.Config(version=2, width_multiplier=0.5), (32, 32, 3), 10),
+    Entry(efficientnet.Config(), (224, 224, 3), 1000),
+    Entry(efficientnet.Config(), (32, 32, 3), 10),
+    Entry(efficientnet.Config(variant="b1"), (240, 240, 3), 1000),
     Entry(ds_cnn.Config(), (49, 10, 1), 12),
     Entry(ds_cnn.Config(filters=172, strides=(2, 1), block_stride=2), (49, 10, 1), 12),
     Entry(ds_cnn.Config(filters=276, blocks=5, strides=(2, 1), block_stride=2), (49, 10, 1), 12),

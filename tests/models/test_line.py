@@ -18,6 +18,7 @@ from models import (
     autoencoder,
     cnn,
     ds_cnn,
+    efficientnet,
     mlp,
     mobilenet,
     resnet,
@@ -36,6 +37,7 @@ from tests.models.line import Case
 CASES = {
     "resnet-8": Case(resnet.Config(depth=8, width_multiplier=0.5)),
     "mobilenet-v2-short": Case(mobilenet.Config(version=2, width_multiplier=0.1, blocks=3)),
+    "efficientnet-short": Case(efficientnet.Config(width_multiplier=0.1, blocks=3)),
     "ds_cnn": Case(ds_cnn.Config(filters=16, blocks=2)),
     "rnn-gru": Case(rnn.Config(cell="gru", units=(8,)), quantize=False),
     "autoencoder": Case(autoencoder.Config(dense=(32,), code=8), DataConfig(task="reconstruction"), epochs=8),
@@ -55,6 +57,11 @@ LONG = {
     "mobilenet-v1-plain": Case(mobilenet.Config(version=1, width_multiplier=0.25, blocks=3, batch_norm=False)),
     "mobilenet-v2": Case(mobilenet.Config(version=2, width_multiplier=0.25), epochs=12),
     "mobilenet-v2-reduction-1": Case(mobilenet.Config(version=2, width_multiplier=0.25, blocks=3, reduction=1)),
+    "efficientnet": Case(efficientnet.Config(width_multiplier=0.25), epochs=12),
+    "efficientnet-lite": Case(
+        efficientnet.Config(width_multiplier=0.25, activation="relu6", squeeze_excite=False), epochs=12
+    ),
+    "efficientnet-plain": Case(efficientnet.Config(width_multiplier=0.25, blocks=3, batch_norm=False, dropout=0.1)),
     "ds_cnn-m": Case(ds_cnn.Config(filters=24, strides=(2, 1), block_stride=2, dropout=0.1)),
     "rnn-lstm": Case(rnn.Config(cell="lstm", units=(8, 8), bidirectional=True), quantize=False),
     "rnn-simple": Case(rnn.Config(cell="simple", units=(16,), batch_norm=False), quantize=False),

@@ -51,6 +51,9 @@ def test_every_architecture_is_among_the_stated_sizes() -> None:
         # Sandler et al., 2018, table 4; with batch normalization's statistics it is 3.5 million
         ({"architecture": "mobilenet", "version": 2}, [224, 224, 3], 300e6, 3.5e6),
         ({"architecture": "mobilenet", "version": 2, "width_multiplier": 0.5}, [224, 224, 3], 97e6, 1.95e6),
+        # Tan and Le, 2019, table 2
+        ({"architecture": "efficientnet"}, [224, 224, 3], 0.39e9, 5.3e6),
+        ({"architecture": "efficientnet", "variant": "b1"}, [240, 240, 3], 0.70e9, 7.8e6),
         # Zhang et al., 2017, table 5: 5.4, 19.8 and 56.9 million operations, two a MAC
         ({"architecture": "ds_cnn"}, [49, 10, 1], 2.7e6, None),
         (

@@ -27,6 +27,8 @@ with streams.chatter_to(Path("log.txt")):
         time.sleep(0.5)  # the display draws ten times a second
         reporter.emit(Note("train", "falls back from [a] to [b]", level="warning"))
         reporter.emit(StageFinished("train", 1.5, {"parameters": 66218, "val_loss": 0.25}))
+        cut = {"macs": 702000, "macs_before": 1493632, "groups": 12, "left_groups": 3, "val_accuracy": 0.98}
+        reporter.emit(StageFinished("shrink", 2.0, cut))
         reporter.emit(StageReused("export", "same settings"))
 print("after")
 """
@@ -62,6 +64,7 @@ def test_terminal_shows_bars_with_epoch_and_metrics_and_chatter_goes_to_the_log(
     assert "val_accuracy 0.9" in seen
     assert "falls back from [a] to [b]" in seen
     assert "parameters 66,218 val_loss 0.25" in seen
+    assert "1,493,632 -> 702,000 MACs (47 %), 12 groups, 3 left alone, val_accuracy 0.98" in seen
     assert "after" in seen
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")
     for chatter in CHATTER:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pipeline.gates import gate
 from pipeline.report.document import Artifact, Parity, Run
 from pipeline.report.model import Interval
@@ -40,3 +42,17 @@ def test_limit_of_a_drop_says_of_what_where_it_is_no_accuracy() -> None:
     found = gate("max_accuracy_drop", 2.0, artifact.model_copy(update={"runs": [run]}), artifact)
     assert not found.passed
     assert found.message.startswith("3 (95 % interval 2.5 to 3.5) of mean absolute error, limit at most 2: the whole ")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "todo"),
+    [
+        ("max_accuracy_drop", 0.01, "a higher shrink.macs"),
+        ("min_size_ratio", 4, "a lower shrink.macs"),
+    ],
+)
+def test_missed_limit_names_the_channels_among_what_to_try(name: str, limit: float, todo: str) -> None:
+    artifact = _artifact(accuracy=(0.05, 0.04, 0.06)).model_copy(update={"gzip_bytes": 1000})
+    found = gate(name, limit, artifact, artifact)
+    assert not found.passed
+    assert todo in found.todo

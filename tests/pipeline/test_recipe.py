@@ -138,6 +138,26 @@ def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
+        ("shrink={}", "shrink: expected exactly one of macs, parameters, latency, found none; for example macs: 0.5"),
+        ("shrink={macs: 0.5, parameters: 0.5}",
+         "shrink: expected exactly one of macs, parameters, latency, found macs and parameters; leave the others out"),
+        ("shrink={macs: 1}", "shrink.macs: expected less than 1, found 1"),
+        ("shrink={parameters: 0}", "shrink.parameters: expected greater than 0, found 0"),
+        ("shrink={latency: {share: 1.5}}", "shrink.latency.share: expected less than 1, found 1.5"),
+        ("shrink={latency: {share: 0.5, runtime: onnx}}",
+         "shrink.latency.runtime: expected one of litert, onnxruntime, tensorflow, found 'onnx'"),
+        ("shrink={macs: 0.5, importance: l3}",
+         "shrink.importance: expected one of l1, l2, batch_norm, taylor, random, found 'l3'"),
+        ("shrink={macs: 0.5, min_share: 1}", "shrink.min_share: expected less than 1, found 1"),
+        ("shrink={macs: 0.5, layers: {stem: 1.5, conv_1: null}}",
+         "shrink: layers wants shares between 0 and 1, or null, but has {'stem': 1.5}"),
+        ("shrink={macs: 0.5, epochs: 3, steps: 4}", "shrink: steps (4) must be at most epochs (3)"),
+        ("shrink={macs: 0.5, epochs: 5, steps: 2, schedule: {name: cosine, warmup_epochs: 2}}",
+         "shrink: schedule.warmup_epochs must be less than the epochs of a step (2), but is 2"),
+        ("shrink={macs: 0.5, epochs: 5, steps: 2, early_stopping: {from_epoch: 3}}",
+         "shrink: early_stopping.from_epoch must be at most the epochs of a step (2), but is 3"),
+        ("shrink={mac: 0.5}", "shrink.mac: unknown key; did you mean shrink.macs?"),
+        ("shrink={macs: 0.5, max_accuracy_loss: 2}", "shrink.max_accuracy_loss is 2, but accuracy is at most 1"),
         ("prune.layers={conv_2: 1.5, logits: null}",
          "prune: layers wants shares between 0 and 1, or null, but has {'conv_2': 1.5}"),
         ("prune.layers={conv_2: 0}", "prune: layers wants shares between 0 and 1, or null, but has {'conv_2': 0.0}"),
@@ -222,7 +242,9 @@ def test_permission_of_code_is_part_of_what_a_result_depends_on() -> None:
 
 def test_stage_is_there_when_its_section_is() -> None:
     sets = ["judge=null", "measure=null", "export=null"]
-    for absent in ("distill", "prune", "quantize"):
+    sets.append("shrink.macs=0.5")
+    assert recipes.load("digits", sets).stages() == ("train", "distill", "shrink", "prune", "quantize")
+    for absent in ("distill", "shrink", "prune", "quantize"):
         sets.append(f"{absent}=null")
         assert absent not in recipes.load("digits", sets).stages()
     recipe = recipes.load("digits", sets)
@@ -238,6 +260,8 @@ def test_stage_is_there_when_its_section_is() -> None:
         ["judge=null", "export=null"],
         ["distill.teachers=[a.keras, b.keras]", "distill.alone=false", "distill.student={architecture: mlp}"],
         ["prune.layers={'conv_*': 0.5, logits: null}", "prune.pruning_schedule={name: constant, end_epoch: 3.5}"],
+        ["shrink={macs: 0.5, layers: {conv_1: null, 'conv_2*': 0.75}}", "shrink.teach={}", "shrink.multiple=null"],
+        ["shrink.latency.share=0.6", "shrink.latency.precision=int8", "shrink.steps=3", "shrink.importance=taylor"],
         ["prune.teach=null", "prune.on_regression=keep_best", "quantize.max_accuracy_loss=0.5", "quantize.teach=null"],
         ["export.stages=null", "export.optional=[quantize.onnx.int8]"],
     ],
@@ -252,7 +276,7 @@ def test_schema_of_a_recipe_is_json_and_knows_every_section_and_kind_of_model() 
     schema = json.loads(json.dumps(recipes.Recipe.model_json_schema()))
     assert set(schema["properties"]) == set(recipes.Recipe.model_fields)
     assert list(schema["properties"]["model"]["discriminator"]["mapping"]) == sorted(KINDS)
-    for section in ("distill", "prune", "quantize"):
+    for section in ("distill", "shrink", "prune", "quantize"):
         assert schema["properties"][section]["anyOf"][1] == {"type": "null"}
     inner = re.findall(r"#/\$defs/([^\"]+)", json.dumps(schema))
     assert set(inner) <= set(schema["$defs"])
@@ -266,6 +290,7 @@ def test_single_step_is_a_recipe_of_the_file_and_that_step(verb: str, tmp_path: 
     assert recipe.model == ModelFile(path="my model.keras")
     wanted = {
         "distill": ("import", "distill", "measure"),
+        "shrink": ("import", "shrink", "measure"),
         "prune": ("import", "prune", "measure"),
         "quantize": ("import", "quantize", "export", "measure"),
         "export": ("import", "export"),
@@ -273,6 +298,33 @@ def test_single_step_is_a_recipe_of_the_file_and_that_step(verb: str, tmp_path: 
     }
     assert recipe.stages() == wanted[verb]
     assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("sets", "target"),
+    [
+        ([], ("macs", 0.5)),
+        (["shrink.macs=0.3"], ("macs", 0.3)),
+        (["shrink.parameters=0.4"], ("parameters", 0.4)),
+        (["shrink.latency={share: 0.6}"], ("latency", 0.6)),
+        (["shrink.latency.share=0.7"], ("latency", 0.7)),
+    ],
+)
+def test_single_step_keeps_half_of_the_macs_unless_another_target_is_set(
+    sets: list[str], target: tuple[str, float]
+) -> None:
+    shrink = recipes.for_step("shrink", Path("x.keras"), "digits", sets).shrink
+    assert shrink is not None
+    assert (shrink.what, shrink.share) == target
+
+
+def test_model_that_shrank_is_the_last_float_one_and_is_exported_like_any_other() -> None:
+    recipe = recipes.load("digits", ["shrink.macs=0.5", "prune=null"])
+    assert to_serve(recipe.plan()).id == "shrink.saved_model.float32"
+    listed = recipes.load("digits", ["shrink.macs=0.5", "export.stages=[shrink, quantize]", "judge.artifacts={}"])
+    assert [item.id for item in listed.plan() if item.stage == "shrink"] == [
+        "shrink.saved_model.float32", "shrink.tflite.float32", "shrink.onnx.float32",
+    ]  # fmt: skip
 
 
 def test_single_step_reads_arrays_of_the_users_own() -> None:
@@ -309,6 +361,8 @@ def test_model_and_augmentation_that_do_not_fit_the_data_are_refused(override: s
     [
         (["data.task=regression", "quantize.class_weights=balanced"],
          "quantize.class_weights is for labels, which a regression has not: leave it out"),
+        (["data.task=multilabel", "shrink={macs: 0.5, loss: mae}"],
+         "shrink.loss is mae, which is for values, and a multilabel has labels: leave it out"),
         (["data.task=multilabel", "distill.loss=mae"],
          "distill.loss is mae, which is for values, and a multilabel has labels: leave it out"),
         (["data.task=classification", "train.loss=huber"], "train.loss is huber, which is for values"),

@@ -21,6 +21,8 @@ IMAGE, SEQUENCE, VOLUME, FLAT, WORDS = (8, 8, 4), (8, 4), (4, 4, 4, 2), (6,), (5
 # what a layer needs besides its name, and the shape that comes to it
 OPTIONS: Mapping[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "Activation": (IMAGE, {"activation": "relu"}),
+    "AdditiveAttention": (SEQUENCE, {"use_scale": False}),
+    "Attention": (SEQUENCE, {}),
     "AveragePooling1D": (SEQUENCE, {}),
     "AveragePooling3D": (VOLUME, {}),
     "AlphaDropout": (IMAGE, {"rate": 0.2}),
@@ -33,7 +35,9 @@ OPTIONS: Mapping[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "ConvLSTM2D": (VOLUME, {"filters": 2, "kernel_size": 2}),
     "Cropping1D": (SEQUENCE, {}),
     "Cropping3D": (VOLUME, {}),
+    "Conv1DTranspose": (SEQUENCE, {"filters": 4, "kernel_size": 3}),
     "Dense": (FLAT, {"units": 4}),
+    "DepthwiseConv1D": (SEQUENCE, {"kernel_size": 3}),
     "DepthwiseConv2D": (IMAGE, {"kernel_size": 3}),
     "Dot": (FLAT, {"axes": 1}),
     "Dropout": (IMAGE, {"rate": 0.2}),
@@ -64,12 +68,16 @@ OPTIONS: Mapping[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "SpatialDropout1D": (SEQUENCE, {"rate": 0.2}),
     "SpatialDropout2D": (IMAGE, {"rate": 0.2}),
     "SpatialDropout3D": (VOLUME, {"rate": 0.2}),
+    "TimeDistributed": (SEQUENCE, {}),
     "UpSampling1D": (SEQUENCE, {}),
     "UpSampling3D": (VOLUME, {}),
     "ZeroPadding1D": (SEQUENCE, {}),
     "ZeroPadding3D": (VOLUME, {}),
 }
-MERGING = ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract", "MultiHeadAttention")
+MERGING = (
+    "Add", "AdditiveAttention", "Attention", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply",
+    "MultiHeadAttention", "Subtract",
+)  # fmt: skip
 
 
 def around(kind: str) -> Any:
@@ -106,6 +114,8 @@ def _subject(kind: str, options: dict[str, Any], before: list[Any]) -> Any:
         return layers.Lambda(lambda x: 2 * x, name=NAME)(before[0])
     if kind == "Bidirectional":
         return layers.Bidirectional(layers.LSTM(3, unroll=True), name=NAME)(before[0])
+    if kind == "TimeDistributed":
+        return layers.TimeDistributed(layers.Dense(3), name=NAME)(before[0])
     if kind == "RNN":
         return layers.RNN(layers.LSTMCell(3), name=NAME, **options)(before[0])
     layer = getattr(layers, kind)(name=NAME, **options)

@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.report import page as pages
-from tests.pipeline.report.shapes import SHAPES, folder
+from tests.pipeline.report.shapes import SHAPES, folder, removed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
@@ -108,7 +108,15 @@ def test_page_is_quiet_and_nothing_overflows(
 
 @pytest.mark.parametrize(
     ("shape", "scheme"),
-    [("whole", "light"), ("failed", "dark"), ("error", "light"), ("error", "dark"), ("one step", "dark")],
+    [
+        ("whole", "light"),
+        ("failed", "dark"),
+        ("error", "light"),
+        ("error", "dark"),
+        ("one step", "dark"),
+        ("shrunk", "light"),
+        ("shrunk deep", "dark"),
+    ],
 )
 def test_page_has_no_barrier_that_axe_knows(
     browser: Browser, rendered: dict[str, str], shape: str, scheme: str
@@ -197,6 +205,23 @@ def test_print_is_light_whole_and_has_every_fold_open(browser: Browser, rendered
             assert box["height"] > 20, inner
         assert not seen.page.locator("nav").is_visible()
         assert seen.page.evaluate("getComputedStyle(document.querySelector('h2')).color") == "rgb(26, 33, 48)"
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= 700
+        wide = "[...document.querySelectorAll('table')].filter(one => one.getBoundingClientRect().right > 700.5).length"
+        assert seen.page.evaluate(wide) == 0
+
+
+@pytest.mark.parametrize("shape", ["shrunk", "shrunk deep"])
+def test_print_shows_every_group_of_channels_and_cuts_none(
+    browser: Browser, rendered: dict[str, str], shape: str
+) -> None:
+    with Seen(browser, rendered[shape], width=700) as seen:
+        seen.page.emulate_media(media="print")
+        rows = seen.page.locator("#channels tbody tr")
+        assert rows.count() == len([one for one in removed(97 if "deep" in shape else 5) if not one["reason"]])
+        for place in (0, rows.count() - 1):
+            box = rows.nth(place).bounding_box()
+            assert box is not None
+            assert box["height"] > 20
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= 700
         wide = "[...document.querySelectorAll('table')].filter(one => one.getBoundingClientRect().right > 700.5).length"
         assert seen.page.evaluate(wide) == 0

@@ -54,9 +54,12 @@ def test_folder_that_changed_since_the_run_began_is_refused(tmp_path: Path) -> N
 
 def test_sections_that_need_layers_are_refused_at_once_and_by_name(tmp_path: Path) -> None:
     path = written(tmp_path / "one")
-    sections = {"train": {}, "distill": {"student": {"architecture": "mlp"}}, "prune": {}, "quantize": {}, "export": {}}
+    sections = {
+        "train": {}, "distill": {"student": {"architecture": "mlp"}}, "shrink": {"macs": 0.5}, "prune": {},
+        "quantize": {}, "export": {},
+    }  # fmt: skip
     document = {"name": "own", "data": {"source": "digits"}, "model": {"path": str(path)}}
-    for name in ("train", "distill", "prune", "quantize"):
+    for name in ("train", "distill", "shrink", "prune", "quantize"):
         with pytest.raises(InputError, match=rf"{name}: the SavedModel .*one holds a graph and no Keras layers"):
             recipes.check({**document, name: sections[name]}, "own.yaml")
     assert recipes.check({**document, "export": {}}, "own.yaml").stages() == ("import", "export")

@@ -1,0 +1,215 @@
+"""shrink on a small net and the digits: what it leaves, what it says, and that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+from pipeline import data
+from pipeline.compress import removal
+from pipeline.errors import InputError, PromiseError
+from pipeline.events import Event, Note, Progress
+from pipeline.files import hashes
+from pipeline.formats import keras_file
+from pipeline.legacy_keras import load as load_keras
+from pipeline.measuring import footprint
+from pipeline.report.model import read_models
+from pipeline.stage import Result
+from pipeline.stages import shrink
+from tests.pipeline.stages.small import DATA, job
+
+BRIEF: dict[str, Any] = {"epochs": 1, "batch_size": 256, "tensorboard": False}
+
+
+@pytest.fixture(scope="module")
+def came(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    spec = data.load(DATA).spec
+    config = models.cnn.Config(architecture="cnn", filters=(16, 32), convolutions=1, head="average")
+    keras_file.write(models.build(config, spec, seed=0), spec, folder)
+    return folder
+
+
+def shrunk(came: Path, folder: Path, events: list[Event] | None = None, **options: Any) -> Result:
+    config = shrink.Config.model_validate(BRIEF | options)
+    return shrink.run(job(folder, [] if events is None else events, train=came), data=DATA, shrink=config, seed=0)
+
+
+def notes(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Note)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"macs": 0.5},
+        {"parameters": 0.4, "importance": "taylor", "selection": "uniform", "multiple": None},
+        {"macs": 0.6, "importance": "batch_norm", "steps": 2, "epochs": 3, "teach": {}},
+        {"parameters": 0.7, "importance": "random", "layers": {"conv_1": 0.75}, "multiple": 4},
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_model_that_shrank_is_an_ordinary_one_and_takes_no_more_than_its_share(
+    options: dict[str, Any], came: Path, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    found = shrunk(came, tmp_path / "entry", events, **options).metrics
+    before, spec = keras_file.read(came)
+    model, same = keras_file.read(tmp_path / "entry")
+    assert same == spec
+    counted = {"macs": footprint.macs(model).total, "parameters": footprint.parameters(model)}
+    whole = {"macs": footprint.macs(before).total, "parameters": footprint.parameters(before)}
+    assert {name: (found[name], found[f"{name}_before"]) for name in counted} == {
+        name: (counted[name], whole[name]) for name in counted
+    }
+    target = "macs" if "macs" in options else "parameters"
+    assert 0 < counted[target] <= options[target] * whole[target]
+    assert model.input_shape == before.input_shape
+    assert model.output_shape == before.output_shape
+    assert [layer.name for layer in model.layers] == [layer.name for layer in before.layers]
+    assert (found["groups"], found["left_groups"]) == (3, 1)
+    (described,) = read_models(tmp_path / "entry")
+    epochs = options.get("epochs", 1)
+    assert {len(values) for values in described.training.values()} == {epochs}
+    assert found["epoch"] == epochs
+    convolution, second, logits = described.channels
+    assert (convolution.name, convolution.before, convolution.after) == (
+        "conv_1", 16, model.get_layer("conv_1").filters,
+    )  # fmt: skip
+    assert (second.before, second.after) == (32, model.get_layer("conv_2").filters)
+    assert (logits.layers, logits.before, logits.after) == (["logits"], 10, 10)
+    assert logits.reason == "they are what the model answers"
+    assert (found["channels_before"], found["channels"]) == (58, convolution.after + second.after + 10)
+    assert convolution.after >= 12 or "layers" not in options
+    if multiple := options.get("multiple", 8):
+        assert (convolution.after % multiple, second.after % multiple) == (0, 0)
+    told = notes(events)
+    assert told[0] == "all channels stay in logits: they are what the model answers"
+    fewer = sum(group.after < group.before for group in described.channels)
+    assert told[-1].endswith(f"; {58 - found['channels']:.0f} of 58 channels go, in {fewer} of 3 groups")
+    assert f"{whole['macs']:,.6g} to {counted['macs']:,.6g} MACs ({counted['macs'] / whole['macs']:.1%})" in told[-1]
+    assert [text.split(":")[0] for text in told[1:]] == (
+        ["round 1 of 2", "round 2 of 2"] if options.get("steps") else [told[-1].split(":")[0]]
+    )
+
+
+def test_rounds_take_the_same_share_each_and_share_the_epochs() -> None:
+    config = shrink.Config(macs=0.125, steps=3, epochs=11)
+    shares, epochs = zip(*config.rounds(), strict=True)
+    assert shares == pytest.approx((0.5, 0.25, 0.125))
+    assert shares[-1] == 0.125
+    assert epochs == (3, 3, 5)
+    assert shrink.Config(parameters=0.3, epochs=7).rounds() == [(0.3, 7)]
+
+
+ROUNDS: dict[str, Any] = {
+    "macs": 0.5, "steps": 2, "epochs": 4, "importance": "taylor", "teach": {}, "on_regression": "keep_best",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(came: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "entry"
+    shrunk(came, folder, **ROUNDS)
+    return folder
+
+
+@pytest.mark.parametrize("after", [2, 3])
+def test_call_that_was_stopped_in_a_round_goes_on_there_and_ends_with_the_same_bytes(
+    after: int, came: Path, whole: Path, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    seen = 0
+
+    def stop(event: Event) -> None:
+        nonlocal seen
+        seen += isinstance(event, Progress) and event.unit == "epoch"
+        if seen == after:
+            raise KeyboardInterrupt
+
+    config = shrink.Config.model_validate(BRIEF | ROUNDS)
+    todo = job(tmp_path / "entry", events, train=came)
+    with pytest.raises(KeyboardInterrupt):
+        shrink.run(
+            shrink.dataclasses.replace(todo, emit=stop), data=DATA, shrink=config, seed=0  # type: ignore[attr-defined]
+        )  # fmt: skip
+    (tmp_path / "entry").rmdir()
+    shrunk(came, tmp_path / "entry", events, **ROUNDS)
+    told = [text for text in notes(events) if text.startswith("goes on")]
+    assert told == [
+        f"goes on after epoch {done} of 2, from its checkpoint" for done in (min(after, 2), after - 2) if done > 0
+    ]
+    trained = [event for event in events if isinstance(event, Progress) and event.unit == "epoch"]
+    assert len(trained) == 4 - after
+    assert hashes(tmp_path / "entry", tmp_path / "entry") == hashes(whole, whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"macs": 0.5, "layers": {"conv1": None}},
+         ["shrink.layers names layers that the model does not have", "found: conv1", "did you mean conv_1?"]),
+        ({"macs": 0.5, "layers": {"conv_*": None}}, ["all channels are to stay", "conv_1 stays at 16"]),
+        ({"macs": 0.001}, ["0% of the MACs cannot be reached", "expected: at least ", "every group as narrow"]),
+        ({"parameters": 0.3, "min_share": 0.9, "multiple": None},
+         ["30% of the parameters cannot be reached", "lower shrink.min_share"]),
+        # the last target, not that of the first round, decides
+        ({"macs": 0.001, "steps": 10, "epochs": 10}, ["0% of the MACs cannot be reached"]),
+    ],
+)  # fmt: skip
+def test_mistake_is_one_message_before_anything_is_trained(
+    options: dict[str, Any], words: list[str], came: Path, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    with pytest.raises(InputError) as refused:
+        shrunk(came, tmp_path / "entry", events, **options)
+    for word in words:
+        assert word in str(refused.value)
+    assert refused.value.exit_code == 2
+    assert not [event for event in events if isinstance(event, Progress)]
+
+
+def test_model_whose_only_channels_are_its_answers_is_refused_with_the_reason(tmp_path: Path) -> None:
+    keras = load_keras()
+    spec = data.load(DATA).spec
+    start = keras.Input((8, 8, 1), name="image")
+    ends = keras.layers.Dense(10, name="logits")(keras.layers.Flatten()(start))
+    keras_file.write(keras.Model(start, ends), spec, tmp_path / "train")
+    with pytest.raises(InputError) as refused:
+        shrunk(tmp_path / "train", tmp_path / "entry", macs=0.5)
+    assert "there is nothing to remove in this model" in str(refused.value)
+    assert "found: logits: they are what the model answers" in str(refused.value)
+    assert "leave the section shrink out" in str(refused.value)
+
+
+def test_promise_is_asserted_on_the_model_that_is_left(
+    came: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "remove", lambda model, *_: model)
+    with pytest.raises(PromiseError) as broken:
+        shrunk(came, tmp_path / "entry", macs=0.5)
+    assert str(broken.value).startswith("shrink: more is left of the MACs than may be\n  expected: at most ")
+
+
+def test_answers_that_are_no_numbers_break_the_promise(came: Path) -> None:
+    model, _ = keras_file.read(came)
+    broken, _ = keras_file.read(came)
+    layer = broken.get_layer("logits")
+    layer.set_weights([np.full_like(one, np.nan) for one in layer.get_weights()])
+    amounts = {"macs": 10.0}
+    with pytest.raises(PromiseError, match="found: 640 of 640 are not"):
+        shrink._require(model, broken, data.load(DATA), shrink.Config(macs=0.5), {"macs": 100.0}, amounts)
+    other = load_keras().Sequential([load_keras().Input((4,), name="columns"), load_keras().layers.Dense(10)])
+    with pytest.raises(PromiseError, match=r"other inputs or outputs(.|\n)*found: columns \(None, 4\) float32"):
+        shrink._require(model, other, data.load(DATA), shrink.Config(macs=0.5), {"macs": 100.0}, amounts)
+
+
+def test_accuracy_is_held_to_the_bound() -> None:
+    metrics = {"val_accuracy_before": 0.9, "val_accuracy": 0.8, "epoch": 3}
+    with pytest.raises(PromiseError, match="shrink: more accuracy is lost than the recipe allows"):
+        shrink.assess(metrics, lambda _: None, shrink=shrink.Config(macs=0.5))
+    shrink.assess(metrics, lambda _: None, shrink=shrink.Config(macs=0.5, max_accuracy_loss=0.2))

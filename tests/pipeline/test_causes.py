@@ -1,0 +1,82 @@
+"""Why a model with fewer channels is not faster somewhere: its widths, and the time that no MACs take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.causes import causes
+from pipeline.report.document import Faster
+from pipeline.report.model import Channels
+from tests.pipeline.test_bought import artifact, graph
+
+ROUND = [Channels(name="stem", layers=["stem"], before=32, after=16)]
+ODD = [
+    *ROUND,
+    *(Channels(name=f"conv_{i}", layers=[f"conv_{i}"], before=64, after=20 + i) for i in range(1, 6)),
+    Channels(name="small", layers=["small"], before=6, after=3),  # no multiple of 8 before either
+]
+
+
+def said(
+    channels: list[Channels], *, form: str = "tflite", macs_ratio: float = 2.0, size_ratio: float = 2.0,
+    interval: tuple[float, float, float] = (1.0, 0.98, 1.01), **changes: Any,
+) -> list[str]:  # fmt: skip
+    """Return the causes of one place where shrink's file was timed against distill's."""
+    pair = artifact("distill", form), artifact("shrink", form, **changes)
+    value, low, high = interval
+    run = pair[1].runs[0]
+    one = Faster(
+        runtime=run.runtime, protocol=run.protocol, artifact=pair[1].id, against=pair[0].id, value=value, low=low,
+        high=high, pairs=5,
+    )  # fmt: skip
+    return causes(size_ratio, macs_ratio, [one], [pair], channels)
+
+
+def test_time_that_does_not_go_with_the_macs_is_bounded_by_the_interval() -> None:
+    assert said(ROUND) == [
+        "LiteRT: 2.0x fewer MACs and a speed-up of at most 1.01 (95 %): at most 2.0 % of the time goes with the MACs; "
+        "the rest is what the operators, 9 before and 9 now, cost besides"
+    ]
+
+
+def test_a_served_model_is_told_of_the_way_of_a_request_too() -> None:
+    (cause,) = said(ROUND, form="saved_model", interval=(0.9, 0.8, 0.95))
+    assert cause == (
+        "served over gRPC: 2.0x fewer MACs and a speed-up of at most 0.95 (95 %): none of the time goes with the MACs; "
+        "the rest is what the operators, 9 before and 9 now, cost besides, and the request's way there and back"
+    )
+
+
+def test_operators_are_left_out_when_the_file_does_not_say_them() -> None:
+    (cause,) = said(ROUND, operators=None)
+    assert cause.endswith(": at most 2.0 % of the time goes with the MACs")
+
+
+def test_widths_that_are_no_multiple_of_8_any_more_are_named() -> None:
+    first = said(ODD)[0]
+    assert first.startswith(
+        "LiteRT: 4 of 7 groups have a width that is no multiple of 8 any more (conv_1 21, conv_2 22, conv_3 23 and 1 "
+        "more): "
+    )
+
+
+def test_nothing_is_explained_when_the_interval_holds_much_more_than_1() -> None:
+    (cause,) = said(ROUND, interval=(1.2, 0.9, 1.6))
+    assert cause.startswith("LiteRT: no difference is proven (1.20x, 95 % 0.90 to 1.60)")
+
+
+@pytest.mark.parametrize("channels", [ROUND, []], ids=["shrink", "another stage"])
+def test_less_to_compute_is_looked_at_without_smaller_files_only_where_channels_left(channels: list[Channels]) -> None:
+    assert bool(said(channels, size_ratio=1.0)) == bool(channels)
+
+
+def test_no_cause_is_looked_for_where_it_is_faster() -> None:
+    assert said(ODD, interval=(1.9, 1.8, 2.0)) == []
+
+
+def test_no_cause_is_made_up_when_neither_macs_nor_widths_changed() -> None:
+    assert said(ROUND, macs_ratio=1.0, operators=graph(floating=8)) == [
+        "LiteRT: the files show no cause: as many MACs as before, 9 operators before and 8 now, in float"
+    ]

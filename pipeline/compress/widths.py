@@ -132,8 +132,8 @@ def require_reachable(
         some = [f"{name} {full[name]} to {width}" for name, width in lowest.items()]
         narrow = ", ".join([*some[:6], "..."] if len(some) > 6 else some)
         raise InputError(
-            f"shrink: {budget / most:.3g} of {unit} cannot be reached",
-            expected=f"at least {math.ceil(1000 * least / most) / 1000:g}, with every group as narrow as it may be",
+            f"shrink: {100 * budget / most:.3g}% of {unit} cannot be reached",
+            expected=f"at least {math.ceil(1000 * least / most) / 10:g} %, with every group as narrow as it may be",
             found=f"{budget:,.6g} of {most:,.6g}; the least is {least:,.6g} ({narrow})",
             todo="ask for less to be removed, or lower shrink.min_share, shrink.multiple or shares in shrink.layers",
         )

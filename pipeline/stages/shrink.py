@@ -19,12 +19,61 @@ if TYPE_CHECKING:
     from pipeline.compress.channel_graph import ChannelGraph
     from pipeline.compress.widths import Cost
     from pipeline.data import Splits
+    from pipeline.measuring.layer_times import LayerTimes
 
 NAME = "shrink"
 PROFILE = "profile"
 INPUTS = ("import", "train", "distill", PROFILE)
 # what may be the target -> what it is called
+CODE = (
+    "pipeline/compress/__init__.py",
+    "pipeline/compress/channel_counts.py",
+    "pipeline/compress/channel_graph.py",
+    "pipeline/compress/channel_ids.py",
+    "pipeline/compress/channel_rules.py",
+    "pipeline/compress/distillation.py",
+    "pipeline/compress/importance.py",
+    "pipeline/compress/kernels.py",
+    "pipeline/compress/removal.py",
+    "pipeline/compress/support.py",
+    "pipeline/compress/taylor.py",
+    "pipeline/compress/widths.py",
+    "pipeline/data",
+    "pipeline/fine_tune.py",
+    "pipeline/fit",
+    "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
+    "pipeline/formats/ends.py",
+    "pipeline/formats/keras_config.py",
+    "pipeline/formats/keras_file.py",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
+    "pipeline/legacy_keras.py",
+    "pipeline/machine.py",
+    "pipeline/measuring/anatomy.py",
+    "pipeline/measuring/footprint.py",
+    "pipeline/measuring/layer_times_config.py",
+    "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
+    "pipeline/own_code/__init__.py",
+    "pipeline/own_code/config.py",
+    "pipeline/own_code/objective.py",
+    "pipeline/own_code/package.py",
+    "pipeline/own_code/source.py",
+    "pipeline/predictor.py",
+    "pipeline/quality.py",
+    "pipeline/report/model.py",
+    "pipeline/rows.py",
+    "pipeline/scoring",
+    "pipeline/stages/shrink.py",
+    "pipeline/vectorizer.py",
+)
+LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
+
 TARGETS = {"macs": "the MACs", "parameters": "the parameters", "latency": "the time"}
+# what it is called among the stage's metrics
+_KEYS = {"latency": "latency_ms"}
 # why a group keeps all its channels, besides what the graph says
 _SINGLE = "it has one channel"
 _TRIED = 64
@@ -133,10 +182,12 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     from pipeline import fine_tune
     from pipeline.compress import channel_graph, importance, removal, widths
     from pipeline.formats import keras_file
-    from pipeline.measuring import anatomy
+    from pipeline.measuring import anatomy, layer_times
     from pipeline.report.model import Channels, write_models
 
     splits = sources.load(data, job.store)
+    times = layer_times.read(job.inputs[PROFILE].folder) if shrink.latency else None
+    # the last of its inputs is the model that comes in
     job = dataclasses.replace(job, inputs={name: made for name, made in job.inputs.items() if name != PROFILE})
     came, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     graph = whole = channel_graph.follow(came)
@@ -146,22 +197,22 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     )  # fmt: skip
     reasons = _reasons(whole, allowed)
     _tell_what_stays(whole, reasons, shrink, job.emit)
-    had = _amounts(came, whole)
-    target: dict[str, Any] = {"budget": shrink.share * had[shrink.what], "unit": TARGETS[shrink.what]}
-    widths.require_reachable(whole, allowed, cost=_cost(shrink, whole), **target)
+    had = _amounts(came, whole, times)
+    unit, amount = TARGETS[shrink.what], had[shrink.what]
+    widths.require_reachable(whole, allowed, cost=_cost(shrink, whole, times), budget=shrink.share * amount, unit=unit)
     before, teaching = fine_tune.quality(came, splits), fine_tune.teaching(job.inputs, shrink)
-    model, now, curves, epoch = came, whole.full, dict[str, list[float]](), 0
+    model, now, curves, epoch = came, dict(whole.full), dict[str, list[float]](), 0
     for place, (share, epochs) in enumerate(shrink.rounds()):
         gradients = _gradients(job, model, splits, data, shrink) if shrink.importance == "taylor" else ()
         scores = importance.scores(graph, model, shrink.importance, seed=seed + place, gradients=gradients)
         kept = widths.choose(
-            graph, scores, allowed, cost=_cost(shrink, graph), budget=share * had[shrink.what],
-            selection=shrink.selection, unit=TARGETS[shrink.what],
+            graph, scores, allowed, cost=_cost(shrink, graph, times), budget=share * amount, selection=shrink.selection,
+            unit=unit,
         )  # fmt: skip
         model = removal.remove(model, graph, kept)
         graph = channel_graph.follow(model)
         now |= {name: len(stays) for name, stays in kept.items()}
-        has = _amounts(model, graph)
+        has = _amounts(model, graph, times)
         which = f"round {place + 1} of {shrink.steps}: " if shrink.steps > 1 else ""
         job.emit(Note(NAME, f"{which}{_said(had, has)}; {_left(whole.full, now)}"))
         tuned = fine_tune.tune(
@@ -182,7 +233,8 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     described = anatomy.describe(model, NAME, training=curves).model_copy(update={"channels": channels})
     write_models([described], job.folder)
     return Result(
-        has | {f"{name}_before": value for name, value in had.items()}
+        {_KEYS.get(name, name): value for name, value in has.items()}
+        | {f"{_KEYS.get(name, name)}_before": value for name, value in had.items()}
         | {
             "channels": sum(now.values()), "channels_before": sum(whole.full.values()), "groups": len(whole.groups),
             "left_groups": len(reasons), "epoch": epoch,
@@ -217,15 +269,21 @@ def _tell_what_stays(graph: ChannelGraph, reasons: Mapping[str, str], shrink: Co
         emit(Note(NAME, f"no batch normalization scales {', '.join(bare)}: the size of their kernels is compared"))
 
 
-def _cost(shrink: Config, graph: ChannelGraph) -> Cost:
+def _cost(shrink: Config, graph: ChannelGraph, times: LayerTimes | None) -> Cost:
+    """Return what gives the target's amount at other widths."""
+    if times is not None:
+        from pipeline.measuring import layer_times
+
+        return layer_times.cost(graph, times)
     return graph.macs if shrink.what == "macs" else graph.parameters
 
 
-def _amounts(model: Any, graph: ChannelGraph) -> dict[str, float]:
-    """Return what a model takes, counted anew on the model itself."""
-    from pipeline.measuring import footprint
+def _amounts(model: Any, graph: ChannelGraph, times: LayerTimes | None) -> dict[str, float]:
+    """Return what a model takes, counted anew on the model itself; its time is that of the table, in ms."""
+    from pipeline.measuring import footprint, layer_times
 
-    return {"macs": footprint.macs(model).total, "parameters": footprint.parameters(model)}
+    counted: dict[str, float] = {"macs": footprint.macs(model).total, "parameters": footprint.parameters(model)}
+    return counted | ({} if times is None else {"latency": layer_times.cost(graph, times)({})})
 
 
 def _gradients(job: Job, model: Any, splits: Splits, data: DataConfig, shrink: Config) -> Iterator[Any]:
@@ -270,7 +328,7 @@ def _require(
     from pipeline.predictor import rows
 
     most = shrink.share * had[shrink.what]
-    if has[shrink.what] > most:
+    if has[shrink.what] > most * (1 + 1e-9):
         raise PromiseError(
             f"shrink: more is left of {TARGETS[shrink.what]} than may be", expected=f"at most {most:,.6g}",
             found=f"{has[shrink.what]:,.6g}", todo=f"a lower shrink.{shrink.what} takes more out",

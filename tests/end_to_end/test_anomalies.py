@@ -49,7 +49,7 @@ def test_anomalies_are_found_compressed_and_served_by_the_score_of_every_file(cw
     found = json.loads((cwd / "runs" / "nines" / "report.json").read_text(encoding="utf-8"))
     assert found["verdict"] == "pass"
     for stage in found["stages"]:
-        if stage["name"] in ("train", "distill", "prune", "quantize"):
+        if stage["name"] in ("train", "distill", "shrink", "prune", "quantize"):
             assert 0.7 < stage["metrics"]["val_roc_auc"] < 1
             assert "val_accuracy" not in stage["metrics"]
     splits = data.load(DataConfig(task="anomaly", anomaly=("0", "9")))

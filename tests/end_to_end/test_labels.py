@@ -57,7 +57,7 @@ def _runs(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def test_labels_are_learned_compressed_served_and_judged_by_f1(found: dict[str, Any]) -> None:
     assert found["verdict"] == "pass"
     for stage in found["stages"]:
-        if stage["name"] in ("train", "distill", "prune", "quantize"):
+        if stage["name"] in ("train", "distill", "shrink", "prune", "quantize"):
             assert 0.85 < stage["metrics"]["val_f1"] < 1
             assert "val_accuracy" not in stage["metrics"]
     for name in (*FLOAT, *INT8):

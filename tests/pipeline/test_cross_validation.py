@@ -59,7 +59,7 @@ def test_recipe_of_a_fold_is_the_same_but_for_the_split_and_what_comes_after_the
         assert (one.export, one.serving, one.judge) == (None, None, None)
         assert one.measure is not None
         assert one.data.split.by == "stratified"
-        same = {"name", "seed", "model", "train", "distill", "prune", "quantize"}
+        same = {"name", "seed", "model", "train", "distill", "shrink", "prune", "quantize"}
         wanted = RECIPE.model_dump(include=same)
         for stage in ("prune", "quantize"):  # see below
             wanted[stage]["on_regression"] = "continue"

@@ -29,7 +29,9 @@ def test_lone_model_is_exported_in_every_precision_and_quantized_after_training(
     assert ids([first]) == of(first, *FLOATS, "tflite.int8", "onnx.float32", "onnx.int8")
 
 
-@pytest.mark.parametrize("models", [("train", "distill"), ("train", "prune"), ("import", "distill", "prune")])
+@pytest.mark.parametrize(
+    "models", [("train", "distill"), ("train", "prune"), ("import", "shrink"), ("import", "distill", "shrink", "prune")]
+)
 def test_last_float_stage_is_quantized_after_training_when_there_is_no_quantize(models: Sequence[str]) -> None:
     first, last = models[0], models[-1]
     assert ids(models) == [

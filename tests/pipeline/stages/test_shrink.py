@@ -154,11 +154,11 @@ def test_call_that_was_stopped_in_a_round_goes_on_there_and_ends_with_the_same_b
         ({"macs": 0.5, "layers": {"conv1": None}},
          ["shrink.layers names layers that the model does not have", "found: conv1", "did you mean conv_1?"]),
         ({"macs": 0.5, "layers": {"conv_*": None}}, ["all channels are to stay", "conv_1 stays at 16"]),
-        ({"macs": 0.001}, ["0% of the MACs cannot be reached", "expected: at least ", "every group as narrow"]),
+        ({"macs": 0.001}, ["0.1% of the MACs cannot be reached", "expected: at least ", "every group as narrow"]),
         ({"parameters": 0.3, "min_share": 0.9, "multiple": None},
          ["30% of the parameters cannot be reached", "lower shrink.min_share"]),
         # the last target, not that of the first round, decides
-        ({"macs": 0.001, "steps": 10, "epochs": 10}, ["0% of the MACs cannot be reached"]),
+        ({"macs": 0.001, "steps": 10, "epochs": 10}, ["0.1% of the MACs cannot be reached"]),
     ],
 )  # fmt: skip
 def test_mistake_is_one_message_before_anything_is_trained(

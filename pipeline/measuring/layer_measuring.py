@@ -12,8 +12,9 @@ import numpy as np
 from pipeline.errors import RunError
 from pipeline.isolate import Child, CrashError, FailedError
 from pipeline.measuring import layer_timing
-from pipeline.measuring.layer_times import Entry, LayerTimes, Planned, total
-from pipeline.measuring.layer_times_config import LatencyTarget
+from pipeline.measuring.layer_plan import Planned
+from pipeline.measuring.layer_times import Entry, LayerTimes, total
+from pipeline.measuring.layer_times_config import TimedIn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,15 +34,15 @@ class Measured:
 
 
 def measure(
-    model: Path, entries: Mapping[Planned, list[str]], untimed: Mapping[str, str], target: LatencyTarget,
-    calibration: Samples, work: Path, *, tell: Callable[[int, int, str], None],
+    model: Path, entries: Mapping[Planned, list[str]], untimed: Mapping[str, str], target: TimedIn,
+    samples: Samples, work: Path, *, tell: Callable[[int, int, str], None],
 ) -> Measured:  # fmt: skip
     """Return the table of a stage's model.
 
     Args:
         model: the stage's folder.
-        entries, untimed: see `layer_times.plan`.
-        calibration: raw samples, n >= 1.
+        entries, untimed: see `layer_plan.plan`.
+        samples: raw, n >= 1; the first is what the whole model is timed with, all fix the ranges of int8.
         work: folder for the converted model.
         tell: takes how many of how many operations are done, and the one at work.
 
@@ -51,7 +52,7 @@ def measure(
     reasons, passing = dict(untimed), []
     with Child(deadline_s=DEADLINE_S, memory_mb=MEMORY_MB, threads=target.threads) as child:
         tell(0, len(entries), "the whole model")
-        wholes = [_whole(child, model, target, calibration, work)]
+        wholes = [_whole(child, model, target, samples, work)]
         timed: list[tuple[Planned, list[str], list[float], float]] = []
         for done, (planned, layers) in enumerate(entries.items()):
             tell(done, len(entries), f"{planned.operation.name} ({', '.join(layers)})")
@@ -63,7 +64,7 @@ def measure(
                 if not isinstance(failure, RunError) and (isinstance(failure, FailedError) or failure.transient):
                     passing.append(f"{', '.join(layers)}: {said.splitlines()[0]}")
                 if child.pid is None:
-                    _whole(child, model, target, calibration, work)
+                    _whole(child, model, target, samples, work)
                 continue
             timed.append((planned, layers, ms, whole))
             wholes.append(whole)
@@ -81,10 +82,10 @@ def measure(
     return Measured(table, tuple(passing))
 
 
-def _whole(child: Child, model: Path, target: LatencyTarget, calibration: Samples, work: Path) -> float:
+def _whole(child: Child, model: Path, target: TimedIn, samples: Samples, work: Path) -> float:
     """Let the child convert and load the model; return the milliseconds that it takes."""
     try:
-        child.call(layer_timing.convert, model, target, calibration, work)
+        child.call(layer_timing.convert, model, target, samples, work)
         (times,) = child.call(layer_timing.time_wholes, [model])
         return float(np.median(times))
     except (CrashError, FailedError) as failure:

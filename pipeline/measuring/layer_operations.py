@@ -48,8 +48,7 @@ class Operation:
         spans = [(kernel - 1) * rate for kernel, rate in zip(self.kernel, self.dilation, strict=True)]
         lost = (0, 0) if self.same else spans
         height, width = (
-            math.ceil((side - less) / stride)
-            for side, less, stride in zip(self.size, lost, self.strides, strict=True)
+            math.ceil((side - less) / stride) for side, less, stride in zip(self.size, lost, self.strides, strict=True)
         )
         return height, width
 
@@ -178,7 +177,9 @@ def _with_followers(operation: Operation, node: Any, nodes: dict[str, list[Any]]
         elif kind == "Add" and not (operation.add or operation.activation) and _is_last(node, others, order):
             operation = replace(operation, add=True)
         elif kind in ("Activation", "ReLU") and not operation.activation:
-            return replace(operation, activation=_relu(follower.layer) if kind == "ReLU" else _activation(follower.layer))
+            return replace(
+                operation, activation=_relu(follower.layer) if kind == "ReLU" else _activation(follower.layer)
+            )
         elif kind not in ("Dropout", "SpatialDropout1D", "SpatialDropout2D"):
             return operation
         node = follower

@@ -8,24 +8,20 @@ measured time (calls, poolings, what could not be timed alone) is a constant.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from pipeline.config import Frozen
 from pipeline.files import write_json
-from pipeline.measuring.layer_operations import Operation, operations
 
 if TYPE_CHECKING:
     from pipeline.compress.channel_counts import Size, Widths
-    from pipeline.compress.channel_graph import ChannelGraph, LayerChannels
+    from pipeline.compress.channel_graph import ChannelGraph
 
 FILE = "layer_times.json"
-# widths of a side at which an operation is timed, the least and the full one among them
-POINTS = 5
 
 
 class Entry(Frozen):
@@ -70,62 +66,7 @@ class LayerTimes(Frozen):
     whole_ms: float = Field(gt=0)
     sum_ms: float
     entries: list[Entry]
-    untimed: dict[str, str] = {}
-
-
-@dataclass(frozen=True)
-class Planned:
-    """An operation to time, at each of `inputs` x `outputs`; see `Entry`."""
-
-    operation: Operation
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-    @property
-    def points(self) -> list[tuple[int, int]]:
-        """The widths in the order of the grid's rows."""
-        if not self.inputs:
-            return [(width, width) for width in self.outputs]
-        return [(inputs, outputs) for inputs in self.inputs for outputs in self.outputs]
-
-
-def plan(
-    model: Any, graph: ChannelGraph, allowed: Mapping[str, Sequence[int]]
-) -> tuple[dict[Planned, list[str]], dict[str, str]]:
-    """Return what is to be timed -> layers that do it, and layer -> why it cannot be timed alone.
-
-    Args:
-        allowed: the groups that may lose channels -> widths that they may have, rising.
-    """
-    found, untimed = operations(model)
-    entries: dict[Planned, list[str]] = {}
-    for layer in graph.layers:
-        if layer.name not in found:
-            continue
-        if layer.inputs is None or layer.outputs is None:
-            untimed[layer.name] = "its channels are not followed"
-            continue
-        for operation, (inputs, outputs) in zip(found[layer.name], _ends(layer, found[layer.name]), strict=True):
-            one = operation.kind == "depthwise"
-            grids = () if one else _grid(inputs, graph, allowed), _grid(outputs, graph, allowed)
-            entries.setdefault(Planned(operation, *grids), []).append(layer.name)
-    return entries, untimed
-
-
-def _ends(layer: LayerChannels, operations: Sequence[Operation]) -> list[tuple[Size, Size]]:
-    """Return the widths before and after each of a layer's operations: all but the last are depthwise."""
-    assert layer.inputs is not None
-    assert layer.outputs is not None
-    return [(layer.inputs, layer.inputs)] * (len(operations) - 1) + [(layer.inputs, layer.outputs)]
-
-
-def _grid(size: Size, graph: ChannelGraph, allowed: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
-    """Return the widths of a side, from where all groups in it are at their least to where they are whole."""
-    found = set()
-    for place in range(POINTS):
-        share = place / (POINTS - 1)
-        found.add(size.at(graph.full | {name: some[round(share * (len(some) - 1))] for name, some in allowed.items()}))
-    return tuple(sorted(found))
+    untimed: dict[str, str] = Field(default_factory=dict)
 
 
 def cost(graph: ChannelGraph, table: LayerTimes) -> Callable[[Widths], float]:

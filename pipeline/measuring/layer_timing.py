@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.measuring.layer_operations import Operation
-from pipeline.measuring.layer_times_config import LatencyTarget
+from pipeline.measuring.layer_times_config import TimedIn
 
 if TYPE_CHECKING:
     from pipeline.predictor import Samples
@@ -28,35 +28,34 @@ _WARM_UP = 3
 _whole: dict[Path, Callable[[], object]] = {}
 
 
-def convert(model: Path, target: LatencyTarget, calibration: Samples, folder: Path) -> None:
+def convert(model: Path, target: TimedIn, samples: Samples, folder: Path) -> None:
     """Write a stage's model, in the folder `model`, as the target's runtime takes it, into `folder`, and load it.
 
     Args:
-        calibration: raw samples, n >= 1; the first is what the model is timed with, all fix the ranges of int8.
+        samples: raw, n >= 1; the first is what the model is timed with, all fix the ranges of int8.
 
     Raises:
         ConversionError: a converter refuses the model.
     """
     from pipeline.formats import keras_file, onnx, saved_model, tflite
-    from pipeline.measuring import runtimes
-    from pipeline.measuring.runtimes import File
-    from pipeline.predictor import rows
+    from pipeline.predictor import Predictor, rows
 
     saved_model.pin_threads(target.threads)
     network, spec = keras_file.read(model)
+    path = folder / f"whole-{target.runtime}"
+    predictor: Predictor
     match target.runtime:
         case "litert":
-            file = File("tflite", folder / "whole.tflite")
-            tflite.write(network, file.path, spec, target.precision, calibration)
+            tflite.write(network, path, spec, target.precision, samples)
+            predictor = tflite.load(path, spec, target.threads)
         case "onnxruntime":
-            file = File("onnx", folder / "whole.onnx")
-            onnx.write(network, file.path, spec)
+            onnx.write(network, path, spec)
+            predictor = onnx.load(path, spec, target.threads)
         case "tensorflow":
-            file = File("saved_model", folder / "whole")
-            saved_model.write(network, file.path, spec, strings=False)
-    predictor = runtimes.load(file, spec, target.threads)
-    sample = rows(calibration, slice(1))
-    _whole[model] = lambda: predictor.predict(sample)
+            saved_model.write(network, path, spec)
+            predictor = saved_model.load(path, spec, target.threads)
+    first = rows(samples, slice(1))
+    _whole[model] = lambda: predictor.predict(first)
 
 
 def time_wholes(models: Sequence[Path], times: int = 1) -> list[list[float]]:
@@ -69,7 +68,7 @@ def time_wholes(models: Sequence[Path], times: int = 1) -> list[list[float]]:
 
 
 def time_operation(
-    model: Path, operation: Operation, points: Sequence[tuple[int, int]], target: LatencyTarget
+    model: Path, operation: Operation, points: Sequence[tuple[int, int]], target: TimedIn
 ) -> tuple[list[float], float]:
     """Return the milliseconds of an operation at widths (inputs, outputs), and of the whole model in turns with it."""
     few, pairs = [], []
@@ -87,7 +86,7 @@ def time_operation(
 
 
 def _programs(
-    operation: Operation, inputs: int, outputs: int, copies: int, target: LatencyTarget
+    operation: Operation, inputs: int, outputs: int, copies: int, target: TimedIn
 ) -> list[Callable[[], object]]:
     from pipeline.measuring.layer_programs import litert, onnx, tensorflow
 

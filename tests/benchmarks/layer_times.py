@@ -21,14 +21,20 @@ import numpy as np
 
 from pipeline import legacy_keras
 from pipeline.isolate import Child
-from pipeline.measuring import layer_measuring, layer_times, layer_timing
+from pipeline.measuring import layer_measuring, layer_plan, layer_times, layer_timing
 from pipeline.measuring.layer_times_config import LatencyTarget
 from pipeline.predictor import classifier
 
 MODELS = ("resnet_8", "mobilenet_v2")
 RUNTIMES = ("litert float32", "litert int8", "onnxruntime float32", "tensorflow float32")
 # name -> share of the allowed widths of the groups at even and at odd places
-WIDTHS = {"75 %": (0.75, 0.75), "50 %": (0.5, 0.5), "25 %": (0.25, 0.25), "even 30 %": (0.3, 1.0), "odd 30 %": (1.0, 0.3)}
+WIDTHS = {
+    "75 %": (0.75, 0.75),
+    "50 %": (0.5, 0.5),
+    "25 %": (0.25, 0.25),
+    "even 30 %": (0.3, 1.0),
+    "odd 30 %": (1.0, 0.3),
+}
 SPEC = classifier("image", (32, 32, 3), (0.0, 255.0), tuple("abcdefghij"))
 
 
@@ -67,7 +73,7 @@ def compare(name: str, runtime: str, folder: Path) -> tuple[layer_times.LayerTim
     allowed = widths.allowed(graph, [layer.name for layer in model.layers], multiple=8, min_share=0.1, layers={})
     images = np.random.default_rng(0).uniform(0, 255, (16, 32, 32, 3)).astype(np.float32)
     whole = _written(keras_file, model, folder / "whole")
-    entries, untimed = layer_times.plan(model, graph, allowed)
+    entries, untimed = layer_plan.plan(model, graph, allowed, target.runtime)
     started = time.monotonic()
     measured = layer_measuring.measure(
         whole, entries, untimed, target, images, folder, tell=lambda done, of, item: print(done, of, item, end="\r")
@@ -78,16 +84,19 @@ def compare(name: str, runtime: str, folder: Path) -> tuple[layer_times.LayerTim
     smaller, predicted, macs = {"whole": whole}, {}, {}
     for label, shares in WIDTHS.items():
         wanted = {
-            group: some[round(shares[place % 2] * (len(some) - 1))] for place, (group, some) in enumerate(allowed.items())
+            group: some[round(shares[place % 2] * (len(some) - 1))]
+            for place, (group, some) in enumerate(allowed.items())
         }
         kept = {group: np.sort(np.argsort(-scores[group])[:count]) for group, count in wanted.items()}
         smaller[label] = _written(keras_file, removal.remove(model, graph, kept), folder / label.replace(" ", "_"))
         predicted[label] = milliseconds(wanted) / milliseconds({})
         macs[label] = graph.macs(wanted) / graph.macs({})
     ratios = _ratios(smaller, target, images)
-    return measured.table, seconds, [
-        Compared(name, runtime, label, predicted[label], ratios[label], macs[label]) for label in WIDTHS
-    ]
+    return (
+        measured.table,
+        seconds,
+        [Compared(name, runtime, label, predicted[label], ratios[label], macs[label]) for label in WIDTHS],
+    )
 
 
 def _written(keras_file: Any, model: Any, folder: Path) -> Path:
@@ -142,7 +151,9 @@ def main() -> None:
     print(table(found))
     errors = [abs(one.predicted / one.measured - 1) for one in found]
     by_macs = [abs(one.macs / one.measured - 1) for one in found]
-    print(f"median error {statistics.median(errors):.1%}, largest {max(errors):.1%}; by MACs alone the median is ", end="")
+    print(
+        f"median error {statistics.median(errors):.1%}, largest {max(errors):.1%}; by MACs alone the median is ", end=""
+    )
     print(f"{statistics.median(by_macs):.1%}")
     if asked.json:
         asked.json.write_text(json.dumps({"compared": [asdict(one) for one in found], "tables": tables}, indent=1))

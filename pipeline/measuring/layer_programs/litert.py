@@ -76,11 +76,11 @@ class _Writer:
         builder.Finish(self._model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
-    def _multiply(
-        self, operation: Operation, x: int, inputs: int, outputs: int, y: int, activation: str
-    ) -> None:
+    def _multiply(self, operation: Operation, x: int, inputs: int, outputs: int, y: int, activation: str) -> None:
         """Add the operator with weights, from tensor `x` to tensor `y`."""
         schema, (height, width) = self._schema, operation.kernel
+        options: Any
+        shape: tuple[int, ...]
         match operation.kind:
             case "dense":
                 kind, options, shape, axis = "FULLY_CONNECTED", schema.FullyConnectedOptionsT(), (outputs, inputs), 0

@@ -11,6 +11,7 @@ from pipeline.report.words import percent, ratio, where
 SMALLER = 1.005  # a size ratio above this is shown as more than 1.00
 _WIDE = 1.02  # an interval that holds 1 and ends below this says that nothing became faster
 _VECTOR = 8  # channels: of widths that are a multiple of it no vector of a kernel holds less than it could
+_LITTLE = 0.25  # of the time: where more of it may go with the MACs they are no cause
 _MOST_NAMES = 3  # of groups in a sentence
 Pair = tuple[Artifact, Artifact]  # the file of the stage before, and the stage's own
 
@@ -94,7 +95,7 @@ def _narrower(one: Faster, macs_ratio: float, pair: Pair, channels: Sequence[Cha
     if macs_ratio > SMALLER:
         # Amdahl: of the time before, a share s goes with the MACs; the speed-up is 1 / (1 - s + s / macs_ratio)
         share = max(0.0, 1 - 1 / one.high) / (1 - 1 / macs_ratio)
-        if share < 0.5:
+        if share < _LITTLE:
             sentences.append(_time_without_macs(one, macs_ratio, share, pair))
     return sentences
 

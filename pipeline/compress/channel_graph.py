@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -179,8 +180,7 @@ def _by_kernels(weights: tuple[WeightChannels, ...]) -> list[tuple[int, Axes]]:
     return [
         (math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis is None), one.axes)
         for one in weights
-        # a GRU's bias has two rows
-        if len(one.shape) > 1 and one.name != "bias"
+        if len(one.shape) > 1 and one.name != "bias"  # a GRU's has two rows
     ]
 
 
@@ -260,15 +260,18 @@ def _channels_of(found: _Layer) -> Axis:
 
 def _unite(one: Layout, other: Layout, ids: ChannelIds, reason: str) -> None:
     """Let a layer that is called several times have the same channels in all calls."""
-    for (_, first), (_, second) in zip(one.weights, other.weights, strict=True):
-        for a, b in zip(first, second, strict=True):
-            ids.same(a, b, reason) if (a is None) != (b is None) or a is not None else None
-    for path, size in one.sizes.items():
-        pairs = zip(_entries(size), _entries(other.sizes[path]), strict=True)
-        for mine, theirs in pairs:
-            if isinstance(mine, np.ndarray) or isinstance(theirs, np.ndarray):
-                a, b = (entry if isinstance(entry, np.ndarray) else None for entry in (mine, theirs))
-                ids.same(a, b, reason)
+    for (_, first), (_, second) in zip_longest(one.weights, other.weights, fillvalue=(None, ())):
+        _pair(first, second, ids, reason)
+    for path in {**one.sizes, **other.sizes}:
+        _pair(_entries(one.sizes.get(path, ())), _entries(other.sizes.get(path, ())), ids, reason)
+
+
+def _pair(one: Sequence[Any], other: Sequence[Any], ids: ChannelIds, reason: str) -> None:
+    """Unite channels that stand at the same places; those that have none beside them stay."""
+    for mine, theirs in zip_longest(one, other):
+        a, b = (entry if isinstance(entry, np.ndarray) else None for entry in (mine, theirs))
+        if a is not None or b is not None:
+            ids.same(a, b, reason)
 
 
 def _entries(size: Any) -> tuple[Any, ...]:

@@ -72,7 +72,7 @@ def _walk(model: Any, prefix: str) -> Iterator[tuple[str, str, int | None]]:
 def _count(layer: Any, node: Any) -> int | None:
     kind = type(layer).__name__
     if kind in ("TFOpLambda", "SlicingOpLambda"):
-        return 0 if layer.name.split("tf.")[-1].rstrip("_0123456789") in FREE_OPERATIONS else None
+        return 0 if layer.symbol in FREE_OPERATIONS else None  # its name may be any
     if not type(layer).__module__.startswith(("tf_keras.", "keras.")):
         return None
     if kind in _FREE:
@@ -179,7 +179,7 @@ _FREE = frozenset({
     *(f"Random{kind}" for kind in ("Brightness", "Contrast", "Crop", "Flip", "Height", "Rotation", "Translation",
                                    "Width", "Zoom")),
 })
-FREE_OPERATIONS = frozenset({  # names of TFOpLambda layers, without "tf."
+FREE_OPERATIONS = frozenset({  # what TFOpLambda layers call, without "tf."
     *(f"math.{name}" for name in ("add", "subtract", "multiply", "truediv", "divide", "maximum", "minimum",
                                   "reduce_mean", "reduce_sum", "reduce_max", "sigmoid", "tanh", "sqrt", "square",
                                   "rsqrt")),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.compress import flattening
 from pipeline.data.batches import rebuilt
 from pipeline.errors import InputError, ModelmillError
 from pipeline.events import Emit, Note
@@ -133,7 +134,8 @@ def _ending_in_logits(made: Any, name: str, spec: Spec, source: Source, stage: s
         text = f"{name} returns a {type(made).__name__} with a train_step of its own, which is not used: model.loss"
         emit(Note(stage, text, level="warning"))
     try:
-        model, notes = load.ending_in_logits(Path(name), made, spec)
+        flat, inside = flattening.flatten(made)
+        model, notes = load.ending_in_logits(Path(name), flat, spec)
     except InputError as error:
         raise InputError(
             error.what, expected=error.expected, found=error.found,
@@ -143,6 +145,8 @@ def _ending_in_logits(made: Any, name: str, spec: Spec, source: Source, stage: s
         raise
     except Exception as error:  # of a layer that cannot be made again from its config
         raise _not_loadable(name, source, package.said(error)) from error
+    if inside:
+        notes = (f"models inside the model are written out layer by layer: {', '.join(inside)}", *notes)
     for note in notes:
         emit(Note(stage, note))
     return model

@@ -117,13 +117,11 @@ def line(one: Bought) -> str:
     slow = [place for place in one.faster if place.high < 1]
     if quick:
         parts.append(f"faster: {_places(quick)}")
+    else:
+        parts.append("nowhere proven faster" if one.faster else "latency not compared")
     if slow:
         parts.append(f"slower: {_places(slow)}")
-    if not one.faster:
-        parts.append("latency not compared")
-    elif not quick:
-        parts.append("faster nowhere")
-    elif even := [place for place in one.faster if place not in quick and place not in slow]:
+    if quick and (even := [place for place in one.faster if place not in quick and place not in slow]):
         parts.append(f"no difference proven: {_places(even)}")
     return f"{one.stage} ({_NAMES[one.stage]}): {', '.join(parts)}"
 

@@ -28,6 +28,7 @@ CODE = (
     "models",
     "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
+    "pipeline/compress/flattening.py",
     "pipeline/compress/kernels.py",
     "pipeline/data",
     "pipeline/ending.py",

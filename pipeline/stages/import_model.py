@@ -17,6 +17,7 @@ NAME = "import"
 INPUTS = ()
 CODE = (
     "pipeline/compress/__init__.py",
+    "pipeline/compress/flattening.py",
     "pipeline/compress/kernels.py",
     "pipeline/data",
     "pipeline/ending.py",

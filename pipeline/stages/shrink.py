@@ -53,6 +53,7 @@ CODE = (
     "pipeline/machine.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
+    "pipeline/measuring/layer_times.py",
     "pipeline/measuring/layer_times_config.py",
     "pipeline/measuring/macs.py",
     "pipeline/metric.py",

@@ -85,6 +85,38 @@ def test_recipe_fine_tunes_the_file_and_compares_everything_with_it(cwd: Path) -
     assert "weights equal to file 9" in page
 
 
+INSIDE = """
+name: inside
+data: {source: digits}
+model: {path: inside.keras}
+prune: {epochs: 1, final_sparsity: 0.2, layers: {"body_*": 0.7}, max_accuracy_loss: 1, tensorboard: false}
+quantize: {epochs: 1, max_accuracy_loss: 1, tensorboard: false}
+export: {saved_model: [float32], tflite: [int8], onnx: []}
+"""
+
+
+def test_layers_of_a_model_inside_are_pruned_and_quantized(cwd: Path) -> None:
+    keras = legacy_keras.load()
+    base = keras.models.load_model(cwd / "tiny.keras", compile=False)
+    body = keras.Sequential(base.layers[:-1], name="body")
+    raw = keras.Input((8, 8, 1))
+    model = keras.Model(raw, keras.layers.Dense(10, "softmax", name="answers")(body(raw, training=False)))
+    model.get_layer("answers").set_weights(base.layers[-1].get_weights())
+    model.save(cwd / "inside.keras", save_format="keras")
+    (cwd / "inside.yaml").write_text(INSIDE, encoding="utf-8")
+    done = modelmill("run", "inside.yaml", "--out", "inside", cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = "models inside the model are written out layer by layer, with the same weights and answers: body (7 layers)"
+    assert f"import: {text}" in done.stderr
+    assert metrics(cwd / "inside", "import")["val_accuracy"] > 0.9
+    pruned, _ = keras_file.read(cwd / "inside/stages/prune")
+    zeros = {name: (pruned.get_layer(name).get_weights()[0] == 0).mean() for name in ("body_hidden", "answers")}
+    assert zeros["body_hidden"] >= 0.69
+    assert 0.19 <= zeros["answers"] < 0.3
+    (lite,) = (one for one in report(cwd / "inside")["artifacts"] if one["id"] == "quantize.tflite.int8")
+    assert lite["operators"]["floating"] == 0
+
+
 def test_code_in_a_file_runs_only_when_the_user_says_so(cwd: Path) -> None:
     ran = cwd / "ran"
     ran.unlink(missing_ok=True)

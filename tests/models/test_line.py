@@ -57,9 +57,9 @@ LONG = {
     "mobilenet-v1-plain": Case(mobilenet.Config(version=1, width_multiplier=0.25, blocks=3, batch_norm=False)),
     "mobilenet-v2": Case(mobilenet.Config(version=2, width_multiplier=0.25), epochs=12),
     "mobilenet-v2-reduction-1": Case(mobilenet.Config(version=2, width_multiplier=0.25, blocks=3, reduction=1)),
-    "efficientnet": Case(efficientnet.Config(width_multiplier=0.25), epochs=12),
+    "efficientnet": Case(efficientnet.Config(width_multiplier=0.25, blocks=6), epochs=8),
     "efficientnet-lite": Case(
-        efficientnet.Config(width_multiplier=0.25, activation="relu6", squeeze_excite=False), epochs=12
+        efficientnet.Config(width_multiplier=0.25, blocks=8, activation="relu6", squeeze_excite=False), epochs=8
     ),
     "efficientnet-plain": Case(efficientnet.Config(width_multiplier=0.25, blocks=3, batch_norm=False, dropout=0.1)),
     "ds_cnn-m": Case(ds_cnn.Config(filters=24, strides=(2, 1), block_stride=2, dropout=0.1)),

@@ -86,9 +86,13 @@ def bring_in(
             notes, answers, model = _asked(first, path, _store, scanned, spec, samples, folder, stage)
         with _child(path, DEADLINE_S) as fresh:
             proven = _asked(fresh, path, proof.prove, scanned, folder, few, changed=bool(notes), reference=asked)
+            written = _asked(fresh, path, _write_out, path, folder, few, stage)
     custom = tuple(one.what for one in scanned.custom)
     modules = tuple(sorted({one.module for one in scanned.custom if one.module}))
     said = tuple(shown(note, 400) for note in (*notes, *agreed, str(proven)))
+    if written is not None:
+        note, model = written
+        said = (*said, shown(note, 400))
     return Imported(said, custom, modules, answers, model, proven)
 
 
@@ -134,6 +138,39 @@ def _store(
             load.require_logits(scanned.path, answers[head.name], head, linear=endings.linear(end))
     keras_file.write(model, spec, folder)
     return notes, answers, anatomy.describe(model, stage)
+
+
+def _write_out(path: Path, folder: Path, samples: Samples, stage: str) -> tuple[str, Model] | None:
+    """Write out the models inside an artifact's proven model, so that later stages reach their layers; runs in a child.
+
+    Returns:
+        A note and the new entry in the report; None where there are no models inside that can be written out.
+
+    Raises:
+        RunError: what is stored has not the same weights and answers, bit by bit.
+    """
+    from pipeline.compress import flattening
+    from pipeline.formats import ends, keras_file
+    from pipeline.measuring import anatomy
+
+    model, spec = keras_file.read(folder)
+    flat, names = flattening.flatten(model)
+    if not names:
+        return None
+    keras_file.write(flat, spec, folder)
+    stored, _ = keras_file.read(folder)
+    weights, wanted = (sorted(array.tobytes() for array in one.get_weights()) for one in (stored, model))
+    found, proven = (ends.call(one, spec, spec.named(samples)) for one in (stored, model))
+    off = [float(abs(one.numpy() - other.numpy()).max()) for one, other in zip(found, proven, strict=True)]
+    if weights != wanted or any(difference != 0 for difference in off):
+        raise RunError(
+            f"the models inside the model from {path} could not be written out layer by layer",
+            expected="the same weights and answers", found=f"{len(weights)} weights for {len(wanted)}, answers off by "
+            f"{max(off):.3g}", todo="report this model; without models inside of it, it goes through as it is",
+        )  # fmt: skip
+    inside = ", ".join(f"{name} ({len(layers)} layers)" for name, layers in names.items())
+    note = f"models inside the model are written out layer by layer, with the same weights and answers: {inside}"
+    return note, anatomy.describe(stored, stage)
 
 
 @contextmanager

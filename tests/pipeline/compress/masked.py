@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.legacy_keras import load as load_keras
 
 # the weight whose axis holds what a layer makes
-_MADE: dict[str, tuple[str, int]] = {
+MADE: dict[str, tuple[str, int]] = {
     "Dense": ("kernel", -1), "Conv1D": ("kernel", -1), "Conv2D": ("kernel", -1), "Conv3D": ("kernel", -1),
     "Conv1DTranspose": ("kernel", -2), "Conv2DTranspose": ("kernel", -2), "Conv3DTranspose": ("kernel", -2),
     "SeparableConv1D": ("pointwise_kernel", -1), "SeparableConv2D": ("pointwise_kernel", -1),
@@ -25,16 +25,17 @@ _MADE: dict[str, tuple[str, int]] = {
 _EACH = (
     "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "ThresholdedReLU", "Dropout", "GaussianNoise", "GaussianDropout",
     "AlphaDropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "ActivityRegularization",
-    "BatchNormalization", "Masking", "Rescaling",
+    "BatchNormalization", "Identity", "Rescaling",
 )  # fmt: skip
 _MOVE = (
-    "Flatten", "Reshape", "Permute", "Concatenate", "RepeatVector", "Cropping", "UpSampling", "Pooling", "SlicingOpLambda",
+    "Flatten", "Reshape", "Permute", "Concatenate", "RepeatVector", "Cropping", "UpSampling", "Pooling",
+    "SlicingOpLambda",
 )  # fmt: skip
 _MEET = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 _MOVING_OPERATORS = ("reduce_", "concat", "reshape", "transpose", "expand_dims", "squeeze", "slice", "pad", "tile")
 
 
-class Mixed(AssertionError):
+class MixedError(AssertionError):
     """Removed channels meet channels that stay in one position."""
 
 
@@ -47,7 +48,7 @@ def outputs(model: Any, small: Any, samples: Sequence[Any]) -> list[np.ndarray]:
         samples: one array for each input, [batch, ...].
 
     Raises:
-        Mixed: an output, or a layer that reads all of its input, would have to do without some of it.
+        MixedError: an output, or a layer that reads all of its input, would have to do without some of it.
     """
     import tensorflow as tf
 
@@ -63,7 +64,7 @@ def outputs(model: Any, small: Any, samples: Sequence[Any]) -> list[np.ndarray]:
     model.set_weights(before)
     for end in model.outputs:
         if not masks[id(end)].all():
-            raise Mixed(f"channels of the output {end.name} were removed")
+            raise MixedError(f"channels of the output {end.name} were removed")
     return [values[id(end)].numpy() for end in model.outputs]
 
 
@@ -111,7 +112,7 @@ def _made(layer: Any, smaller: Any) -> np.ndarray:
         mask = np.zeros(layer._output_dense.kernel.shape[-1], bool)
         mask[kept(layer._output_dense.kernel, smaller._output_dense.kernel, -1)] = True
         return mask
-    name, axis = _MADE[type(layer).__name__]
+    name, axis = MADE[type(layer).__name__]
     original = weight(layer, name)
     mask = np.zeros(original.shape[axis], bool)
     mask[kept(original, weight(smaller, name), axis)] = True
@@ -147,7 +148,9 @@ def _masks(node: Any, smaller: Any, read: list[np.ndarray]) -> list[np.ndarray]:
     """Return what of each output of a node is still there, by what is still there of its inputs."""
     layer, kind = node.layer, type(node.layer).__name__
     shapes = [tuple(end.shape[1:]) for end in _flat(node.outputs)]
-    if kind in _MADE or kind == "MultiHeadAttention":
+    if kind == "TimeDistributed" and type(layer.layer).__name__ in MADE:
+        return [np.broadcast_to(_made(layer.layer, smaller.layer), shape) for shape in shapes]
+    if kind in MADE or kind == "MultiHeadAttention":
         return [np.broadcast_to(_made(layer, smaller), shape) for shape in shapes]
     if kind == "Bidirectional":
         sides = [
@@ -169,7 +172,7 @@ def _masks(node: Any, smaller: Any, read: list[np.ndarray]) -> list[np.ndarray]:
         return [read[0]]
     if kind == "Softmax":
         if not np.array_equal(read[0].all(axis=layer.axis), read[0].any(axis=layer.axis)):
-            raise Mixed(f"{layer.name} divides among channels some of which were removed")
+            raise MixedError(f"{layer.name} divides among channels some of which were removed")
         return [read[0]]
     if kind.startswith("ZeroPadding"):
         return [_padded(layer, read[0])]
@@ -178,7 +181,7 @@ def _masks(node: Any, smaller: Any, read: list[np.ndarray]) -> list[np.ndarray]:
         return [_moved(node, read)]
     if kind in _MEET or kind == "TFOpLambda":
         return [_agreed(layer.name, read, shapes[0])]
-    raise Mixed(f"channels were removed before {layer.name} ({kind})")
+    raise MixedError(f"channels were removed before {layer.name} ({kind})")
 
 
 def _flat(ends: Any) -> list[Any]:
@@ -206,7 +209,7 @@ def _moved(node: Any, read: list[np.ndarray]) -> np.ndarray:
 
     there, gone = seen(read), seen([~mask for mask in read])
     if (there & gone).any():
-        raise Mixed(f"{node.layer.name} mixes removed channels with others")
+        raise MixedError(f"{node.layer.name} mixes removed channels with others")
     return ~gone
 
 
@@ -219,12 +222,12 @@ def _padded(layer: Any, mask: np.ndarray) -> np.ndarray:
 
 
 def _agreed(name: str, read: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """Return the mask of an elementwise layer, whose inputs must lack the same; what is spread over channels may not."""
+    """Return the mask of an elementwise layer, whose inputs lack the same, but for those spread over channels."""
     wide = [np.broadcast_to(mask, shape) for mask in read]
     found: np.ndarray = np.logical_and.reduce(wide)
     for mask, spread in zip(read, wide, strict=True):
         if not np.array_equal(spread, found) and not (mask.all() and mask.size < found.size):
-            raise Mixed(f"{name} puts removed channels together with others")
+            raise MixedError(f"{name} puts removed channels together with others")
     return found
 
 

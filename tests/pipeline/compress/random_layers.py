@@ -306,7 +306,7 @@ def strange(random: Random, x: Any) -> Any:
     if kind == "UnitNormalization":
         return layers.UnitNormalization()(x)
     if kind == "slice":
-        return x[..., : max(1, x.shape[-1] // 2)]
+        return x[(*[slice(None)] * rank(x), slice(max(1, x.shape[-1] // 2)))]
     if kind == "constant":
         return x * [1.0 + place for place in range(x.shape[-1])]
     keras = load_keras()

@@ -1,4 +1,4 @@
-"""Random Keras models of all layers that channel removal follows, with several inputs, branches, meetings and outputs."""
+"""Random Keras models of all layers that channel removal follows, with several inputs, branches and outputs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.pipeline.compress import random_layers as layers
 from tests.pipeline.compress.random_layers import Step, chance, rank, spatial
 
 VOCABULARY = 7
+WORDS = (5,)
 
 _ANY: tuple[Step, ...] = (
     layers.dense, layers.batch_norm, layers.layer_norm, layers.activation, layers.noise, layers.operator,
@@ -51,9 +52,20 @@ def build(random: Random, most: int = 7) -> Any:
 
 
 def _input(random: Random) -> Any:
-    shapes: tuple[tuple[int, ...], ...] = ((4, 5, 3), (4, 4, 2), (6, 6, 1), (5, 4), (4, 3), (6,), (3, 3, 4, 2), (5,))
+    shapes: tuple[tuple[int, ...], ...] = (
+        (4, 5, 3),
+        (4, 4, 2),
+        (6, 6, 1),
+        (5, 4),
+        (4, 3),
+        (6, 2),
+        (6,),
+        (3, 3, 4, 2),
+        (5,),
+        (5,),
+    )
     shape = random.choice(shapes)
-    words = shape == (5,)
+    words = shape == WORDS
     return load_keras().Input(shape, dtype="int32" if words else "float32")
 
 
@@ -149,7 +161,8 @@ def fill(model: Any, seed: int) -> None:
             values *= 0.7
         weight.assign(values.reshape(shape))
     for place, layer in enumerate(model.layers):
-        layer.trainable = bool((seed + place) % 5)
+        if layer.weights:
+            layer.trainable = bool((seed + place) % 5)
 
 
 def samples(model: Any, count: int = 3) -> list[Any]:

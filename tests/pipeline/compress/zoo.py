@@ -94,7 +94,7 @@ def around(kind: str) -> Any:
             if len(shape) > 1:
                 values = keras.layers.Reshape(shape, name=f"{side}_shape")(values)
         before.append(values)
-    after = _subject(kind, options, before)
+    after = placed(kind, options, before)
     if len(after.shape) > 2:
         after = keras.layers.Flatten(name="flat")(after)
     model = keras.Model(inputs, keras.layers.Dense(len(CLASSES), name="logits")(after))
@@ -102,7 +102,8 @@ def around(kind: str) -> Any:
     return model
 
 
-def _subject(kind: str, options: dict[str, Any], before: list[Any]) -> Any:
+def placed(kind: str, options: dict[str, Any], before: list[Any]) -> Any:
+    """Put the layer `subject` of a kind behind one tensor, or two where it takes several; return what it gives."""
     layers = load_keras().layers
     if kind == "TFOpLambda":
         return before[0] + 1.0

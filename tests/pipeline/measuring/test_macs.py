@@ -92,6 +92,19 @@ def test_macs_list_what_they_do_not_know_and_count_the_rest(keras: Any) -> None:
     assert set(found.unknown) == {"own", "tf.linalg.matmul"}
 
 
+def test_macs_of_an_operation_follow_what_it_calls_and_not_its_name(keras: Any) -> None:
+    import tensorflow as tf
+    from tf_keras.src.layers.core import tf_op_layer
+
+    entry = keras.Input((4, 4))
+    calls = {"plus": tf.math.add, "reshape": tf.linalg.matmul}  # as an imported model's operations are called
+    x = entry
+    for name, function in calls.items():
+        x = tf_op_layer.TFOpLambda(function, name=name)(x, x)
+    found = footprint.macs(keras.Model(entry, x))
+    assert [(layer.name, layer.macs) for layer in found.layers] == [("plus", 0), ("reshape", None)]
+
+
 def test_macs_are_unknown_when_a_sequence_has_no_fixed_length(keras: Any) -> None:
     found = _macs(keras, (None, 10), keras.layers.LSTM(5, name="lstm"))
     assert (found.total, found.unknown) == (0, ("lstm",))

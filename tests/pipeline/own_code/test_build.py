@@ -47,6 +47,22 @@ def test_softmax_is_taken_off_and_weights_follow_the_seed(tmp_path: Path) -> Non
         np.testing.assert_array_equal(one, other)
 
 
+def test_model_inside_is_written_out_and_its_softmax_taken_off(tmp_path: Path) -> None:
+    text = body("""
+        rows = [keras.layers.Flatten(), keras.layers.Dense(classes, activation="softmax", name="ends")]
+        inner = keras.Sequential([keras.Input(input_shape), *rows], name="inner")
+        return keras.Sequential([keras.Input(input_shape), keras.layers.Rescaling(1 / 16), inner])
+    """)
+    events: list[Event] = []
+    model = built(net(tmp_path, text), events)
+    assert [layer.name for layer in model.layers[2:]] == ["inner_flatten", "inner_ends"]
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes[:2] == [
+        "models inside the model are written out layer by layer: inner",
+        "the softmax inside inner_ends is taken off: its inputs are the logits",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.compress import flattening
 from pipeline.errors import InputError, RunError
 from pipeline.formats import keras_file
 from pipeline.formats.model_file import importing, load, proof, scan
@@ -144,13 +145,52 @@ def test_model_that_answers_otherwise_with_the_same_weights_is_found(
 def test_file_is_brought_in_by_children_alone(models: dict[tuple[bool, str], Path], tmp_path: Path) -> None:
     path = models[True, ".h5"]
     found = importing.bring_in(path, SPEC, SAMPLES, tmp_path / "entry", "import")
-    cut, proven = found.notes
+    cut, proven, written = found.notes
     assert cut == "the softmax inside ends is taken off: its inputs are the logits"
     assert proven.startswith("32 of 32 weights equal the file's, read by h5py; answers to 16 validation samples")
+    assert written == (
+        "models inside the model are written out layer by layer, with the same weights and answers: block (3 layers)"
+    )
     assert found.answers[""].shape == (16, 3)
     assert found.model.stage == "import"
     assert found.custom == ()
-    assert keras_file.read(tmp_path / "entry")[1] == SPEC
+    model, spec = keras_file.read(tmp_path / "entry")
+    assert spec == SPEC
+    assert [layer.name for layer in model.layers if layer.name.startswith("block")] == ["block_a", "block_b", "block_c"]
+    assert np.abs(model(SAMPLES, training=False).numpy() - found.answers[""]).max() < proof.TOLERANCE
+    assert len(model.weights) == 32
+
+
+_FLATTEN = flattening.flatten
+
+
+def _swapped(model: Any) -> tuple[Any, dict[str, tuple[str, ...]]]:
+    flat, names = _FLATTEN(model)
+    one, two = flat.get_layer("block_a"), flat.get_layer("block_c")
+    first, second = one.get_weights(), two.get_weights()
+    one.set_weights(second)
+    two.set_weights(first)
+    return flat, names
+
+
+def _scaled(model: Any) -> tuple[Any, dict[str, tuple[str, ...]]]:
+    flat, names = _FLATTEN(model)
+    layer = flat.get_layer("ends")
+    layer.set_weights([weight * np.float32(1.001) for weight in layer.get_weights()])
+    return flat, names
+
+
+@pytest.mark.parametrize("wrong", [_swapped, _scaled])
+def test_model_inside_that_was_written_out_wrongly_is_found(
+    wrong: Any, models: dict[tuple[bool, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, entry, _ = _imported(models[False, ".h5"], tmp_path)
+    monkeypatch.setattr(flattening, "flatten", wrong)
+    with pytest.raises(RunError, match="could not be written out layer by layer") as refused:
+        importing._write_out(Path("x.h5"), entry, SAMPLES, "import")
+    assert refused.value.expected == "the same weights and answers"
+    off = float(refused.value.found.removeprefix("32 weights for 32, answers off by "))
+    assert off > 0
 
 
 def test_native_crash_on_a_file_is_the_users_error_and_not_the_runs_death() -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.formats import onnx, saved_model, tflite
-from pipeline.formats.model_file import load
+from pipeline.formats import keras_file, onnx, saved_model, tflite
+from pipeline.formats.model_file import importing, load
 from pipeline.formats.model_file.keras3 import agreement
 from pipeline.formats.model_file.scan import scan
 from pipeline.isolate import Child
 from pipeline.legacy_keras import load as load_keras
 from pipeline.predictor import LOGITS, classifier
-from tests.pipeline.formats.model_file.keras3.applications import CLASSES, OPTIONS, SIDE, build, made
+from tests.pipeline.formats.model_file.keras3.applications import CLASSES, OPTIONS, SIDE, TRANSFER, build, made
 
 SPEC = classifier("image", (SIDE, SIDE, 3), (0.0, 255.0), tuple("abcdefghij"))
 SAMPLES = np.random.default_rng(3).uniform(0, 255, (2, SIDE, SIDE, 3)).astype(np.float32)
@@ -72,4 +72,23 @@ def test_network_of_tf_keras_is_read_and_exported(name: str, tmp_path: Path) -> 
     (tmp_path / "copy").mkdir()
     model, notes = load.logits(scan(tmp_path / f"{name}.keras", tmp_path / "copy"), SPEC)
     assert notes == ("the softmax inside predictions is taken off: its inputs are the logits",)
+    _require_alike(model, tmp_path)
+
+
+@pytest.mark.parametrize("keras", ["Keras 3", "tf_keras"])
+def test_network_inside_of_a_model_is_written_out_and_exported(keras: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{TRANSFER}.keras"
+    if keras == "Keras 3":
+        with Child(deadline_s=600, memory_mb=None) as child:
+            child.call(made, (TRANSFER,), tmp_path, SAMPLES)
+    else:
+        build(load_keras(), TRANSFER).save(path, save_format="keras")
+    found = importing.bring_in(path, SPEC, SAMPLES, tmp_path / "entry", "import")
+    *_, written = found.notes
+    inside = "augmentation (2 layers), mobilenetv2_0.35_96 (153 layers)"
+    assert written.endswith(f"layer by layer, with the same weights and answers: {inside}")
+    assert found.model.unknown_macs == []
+    model, _ = keras_file.read(tmp_path / "entry")
+    assert not [layer.name for layer in model.layers if hasattr(layer, "layers")]
+    assert {layer.name for layer in model.layers if layer.weights and layer.trainable} == {"predictions"}
     _require_alike(model, tmp_path)

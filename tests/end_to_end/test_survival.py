@@ -19,8 +19,8 @@ from tests.end_to_end.command import FAST, ONLY_TRAIN, interrupted, modelmill, o
 SMALL = ("model={architecture: mlp, dense: [32]}", "data.augment=null", "export.tflite=[int8]", "export.onnx=[]")
 ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, *FAST, *SMALL, "judge={}"])]
 
-# every stage, with all that a checkpoint has to bring back: augmentation, dropout, momenta, schedules, rounds of removal,
-# masks, ranges, what was best so far; and every format
+# every stage, with all that a checkpoint has to bring back: augmentation, dropout, momenta, schedules, rounds of
+# removal, masks, ranges, what was best so far; and every format
 NETWORK = "{architecture: cnn, filters: [8], dropout: 0.2, dense: [16]}"
 BRIEF = ("epochs=3", "max_accuracy_loss=0.95", "on_regression=keep_best")
 WHOLE = options([

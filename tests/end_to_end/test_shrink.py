@@ -17,8 +17,9 @@ LINE = options([
     *FAST, "model={architecture: resnet}", "data.augment=null", "distill=null", "train.epochs=4",
     "shrink={macs: 0.5, importance: taylor, steps: 2, teach: {}}", "prune.layers={logits: null}",
     *(f"{stage}.{key}" for stage in ("shrink", "prune", "quantize") for key in BRIEF),
-    "quantize.freeze_ranges_epochs=0", "export.stages=all", "measure.latency.percentile=0.8", "serving.protocols=[grpc]",
-    "export.tflite=[float32, float16, dynamic-int8, int8]", "judge={gates: {min_parity: 0.9}}",
+    "quantize.freeze_ranges_epochs=0", "export.stages=all", "measure.latency.percentile=0.8",
+    "serving.protocols=[grpc]", "export.tflite=[float32, float16, dynamic-int8, int8]",
+    "judge={gates: {min_parity: 0.9}}",
 ])  # fmt: skip
 
 

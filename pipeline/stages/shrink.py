@@ -126,7 +126,11 @@ class Config(FineTuning):
         if len(given) != 1:
             raise ValueError(
                 f"expected exactly one of {', '.join(TARGETS)}, found {' and '.join(given) or 'none'}; "
-                + ("leave the others out" if given else "for example macs: 0.5, to keep half of the MACs")
+                + (
+                    "leave the others out, or set them to null"
+                    if given
+                    else "for example macs: 0.5, to keep half of the MACs"
+                )
             )
         wrong = {name: share for name, share in self.layers.items() if share is not None and not 0 < share < 1}
         if wrong:

@@ -30,7 +30,7 @@ def decisive(shrink: Config) -> dict[str, Any]:
 
 
 def of_recipe(*assignments: str) -> recipe.Recipe:
-    return recipe.load("digits", ["prune=null", "judge=null", *assignments])
+    return recipe.load("digits", ["shrink=null", "prune=null", "judge=null", *assignments])
 
 
 def test_profile_is_a_stage_of_the_recipe_when_shrink_has_a_latency() -> None:

@@ -69,7 +69,8 @@ SECTIONS = (
 ROOMS = {
     "beside": beside, "channels": channels, "channels_or_zeros": channels_or_zeros, "commands": commands,
     "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge, "headline": headline,
-    "layer_times": layer_times, "layers": layers, "metrics": metrics, "several": several, "tradeoff": tradeoff, "waterfall": waterfall,
+    "layer_times": layer_times, "layers": layers,
+    "metrics": metrics, "several": several, "tradeoff": tradeoff, "waterfall": waterfall,
     "words": words,
 }  # fmt: skip
 

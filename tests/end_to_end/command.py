@@ -18,7 +18,7 @@ FAST = ("train.epochs=2", "measure.latency.min_block_ms=10", "measure.latency.ba
         "measure.latency.percentile=0.99", "measure.resamples=100", "judge={gates: {min_size_ratio: 2}}")  # fmt: skip
 
 # one model and nothing made smaller, for what is not about those stages: its files are train.*
-ONLY_TRAIN = ("distill=null", "prune=null", "quantize=null", "export.stages=null")
+ONLY_TRAIN = ("distill=null", "shrink=null", "prune=null", "quantize=null", "export.stages=null")
 
 # where no test asks for one: whether this machine has a Docker engine must not decide what `auto` finds
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}

@@ -18,6 +18,7 @@ from pipeline.stages import NAMES
 from tests.end_to_end.command import modelmill, options, report
 
 KILOBYTES = 6.0
+LATER = [("shrink", ""), ("prune", ""), ("quantize", "")]
 
 
 def require_promised_zeros(written: dict[str, Any], path: Path) -> None:
@@ -82,15 +83,19 @@ def test_report_says_what_each_stage_bought(whole: tuple[Path, float]) -> None:
     cwd, _ = whole
     written = report(cwd)
     names = [(model["stage"], model["variant"]) for model in written["models"]]
-    assert names == [("train", ""), ("distill", ""), ("distill", "alone"), ("prune", ""), ("quantize", "")]
+    assert names == [("train", ""), ("distill", ""), ("distill", "alone"), *LATER]
     for model in written["models"]:
         accuracy = model["metrics"]["accuracy"]
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
         assert model["training"]["val_accuracy"]
     assert "accuracy_gain_by_teaching" in written["models"][1]["metrics"]
-    assert [one["stage"] for one in written["bought"]] == ["distill", "prune", "quantize"]
+    assert [one["stage"] for one in written["bought"]] == ["distill", "shrink", "prune", "quantize"]
     assert all(one["size_ratio"] > 1 for one in written["bought"])
-    prune = written["bought"][1]
+    shrink, prune = written["bought"][1:3]
+    assert shrink["macs_ratio"] > 2.9
+    (lite,) = [one for one in shrink["faster"] if one["runtime"] == "litert"]
+    assert lite["low"] > 1
+    assert {one["protocol"] for one in shrink["faster"] if one["runtime"] == "served"} == {"grpc", "rest"}
     # zeros that are spread over all channels make no dense kernel faster, and the files show that they are
     assert "output channels" in " ".join(prune["causes"])
     page = (cwd / "runs/digits/report.html").read_text(encoding="utf-8")
@@ -148,9 +153,10 @@ def test_same_recipe_and_seed_give_the_same_bytes_from_empty_stores(tmp_path: Pa
     # few epochs: what differs between two processes differs after one
     sets = options(
         [
-            *("train.epochs=2", "train.early_stopping=null", "distill.epochs=2", "prune.epochs=2", "quantize.epochs=2"),
+            *("train.epochs=2", "train.early_stopping=null", "distill.epochs=2", "shrink.epochs=2", "prune.epochs=2"),
+            "quantize.epochs=2",
             "quantize.freeze_ranges_epochs=1",
-            *(f"{stage}.on_regression=continue" for stage in ("distill", "prune", "quantize")),
+            *(f"{stage}.on_regression=continue" for stage in ("distill", "shrink", "prune", "quantize")),
         ]
     )
     digests = []
@@ -168,5 +174,5 @@ def test_same_recipe_and_seed_give_the_same_bytes_from_empty_stores(tmp_path: Pa
             }
         )
     # files of TFLite and ONNX, and labels.txt; saved_model.pb, two files of variables and labels.txt each
-    assert len(digests[0]) == 8 + 1 + 4 * 4
+    assert len(digests[0]) == 10 + 1 + 5 * 4
     assert digests[0] == digests[1]

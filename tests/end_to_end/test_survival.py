@@ -25,7 +25,7 @@ NETWORK = "{architecture: cnn, filters: [8], dropout: 0.2, dense: [16]}"
 BRIEF = ("epochs=3", "max_accuracy_loss=0.95", "on_regression=keep_best")
 WHOLE = options([
     f"model={NETWORK}", f"distill.student={NETWORK}", *FAST, "train.epochs=3", "prune.layers={}",
-    *(f"{stage}.{key}" for stage in ("distill", "prune", "quantize") for key in BRIEF),
+    *(f"{stage}.{key}" for stage in ("distill", "shrink", "prune", "quantize") for key in BRIEF),
     "quantize.freeze_ranges_epochs=2", "distill.early_stopping={patience: 5}", "export.stages=null",
     "export.saved_model=[float32]", "export.tflite=[int8]", "export.onnx=[float32]", "measure.latency.percentile=0.9",
     "judge={}",

@@ -144,7 +144,8 @@ def main() -> None:
             points = sum(len(row) for entry in times.entries for row in entry.ms)
             print(
                 f"{name} {runtime}: {len(times.entries)} operations at {points} widths in {seconds:.0f} s; whole "
-                f"{times.whole_ms:.3f} ms, sum of its layers {times.sum_ms:.3f} ms"
+                f"{times.whole_ms:.3f} ms, sum of its layers {times.sum_ms:.3f} ms",
+                flush=True,
             )
             found += compared
             tables[f"{name} {runtime}"] = times.model_dump(mode="json")

@@ -1,8 +1,8 @@
 """`modelmill cv`: the recipe's line of stages once for each fold, tested on the fold that it has not seen.
 
 Every fold is a run like any other, through the same store and into a folder of its own; so what an interrupted or an
-earlier cross-validation has made is reused. Nothing is exported, served or timed: what is compared is the Keras model
-of each stage.
+earlier cross-validation has made is reused. Nothing is exported, served or timed (but for the layers by which
+shrink.latency chooses widths): what is compared is the Keras model of each stage.
 """
 
 from __future__ import annotations

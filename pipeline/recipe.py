@@ -75,8 +75,9 @@ class Recipe(Frozen):
 
     def stages(self) -> tuple[str, ...]:
         """Return the names of the stages that the recipe asks for, in their order."""
-        imported = isinstance(self.model, ModelFile)
-        return tuple(name for name in NAMES if getattr(self, name, None) is not None or (name == "import" and imported))
+        timed = self.shrink is not None and self.shrink.latency is not None
+        asked = {"import": isinstance(self.model, ModelFile), "profile": timed}  # they have no section of their own
+        return tuple(name for name in NAMES if asked.get(name, getattr(self, name, None) is not None))
 
     def models(self) -> tuple[str, ...]:
         """Return the names of those stages that make a Keras model."""

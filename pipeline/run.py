@@ -23,6 +23,7 @@ from pipeline.data import prepared
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
 from pipeline.files import sha256
+from pipeline.measuring import layer_times
 from pipeline.plan import final, reference, to_serve
 from pipeline.recipe import Recipe, dump, risks
 from pipeline.report import document
@@ -32,13 +33,28 @@ from pipeline.report.data import read_data
 from pipeline.report.model import Model, read_models
 from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
-from pipeline.stages import NAMES, distill, export, import_model, judge, measure, prune, quantize, report, shrink, train
+from pipeline.stages import (
+    NAMES,
+    distill,
+    export,
+    import_model,
+    judge,
+    measure,
+    profile,
+    prune,
+    quantize,
+    report,
+    shrink,
+    train,
+)
 
 if TYPE_CHECKING:
     from pipeline.isolate import Child
 
-STAGES: tuple[Stage, ...] = (import_model, train, distill, shrink, prune, quantize, export, measure)
+STAGES: tuple[Stage, ...] = (import_model, train, distill, profile, shrink, prune, quantize, export, measure)
 
+# how a recipe gets the stages that have no section of their own
+_SWITCHES = {"import": "set model.path", "profile": "set shrink.latency"}
 _ROOT = Path(__file__).parent.parent
 
 
@@ -122,7 +138,7 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
             raise InputError(
                 f"the recipe {recipe.name} has no stage {name}",
                 expected=f"one of {', '.join(stage for stage in NAMES if stage not in absent)}",
-                todo=f"add a section {name} to the recipe",
+                todo=_SWITCHES.get(name, f"add a section {name} to the recipe"),
             )  # fmt: skip
     for stage in STAGES[: NAMES.index(until) + 1 if until else None]:
         if stage.NAME in absent:
@@ -372,6 +388,7 @@ def _report(
             "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "data": next((known for item in walk.done.values() if (known := read_data(item.folder))), None),
             "baseline": read_baseline(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
+            "layer_times": layer_times.read(walk.done[profile.NAME].folder) if profile.NAME in walk.done else None,
             "folder": str(folder.path),
             "store": str(store.relative_to(here) if store.is_relative_to(here) else store),
             "settings": (settings := recipe.model_dump(mode="json")),

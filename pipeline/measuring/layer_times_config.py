@@ -9,10 +9,9 @@ from pydantic import Field, model_validator
 from pipeline.config import Frozen
 
 
-class LatencyTarget(Frozen):
-    """A share of the time that the incoming model takes in a runtime, by measured times of its layers."""
+class TimedIn(Frozen):
+    """Where layers are timed: what decides their times, besides the machine."""
 
-    share: float = Field(gt=0, lt=1, description="share of the time that may stay")
     runtime: Literal["litert", "onnxruntime", "tensorflow"] = Field(
         default="litert", description="the runtime whose time counts: one of litert onnxruntime tensorflow"
     )
@@ -22,7 +21,13 @@ class LatencyTarget(Frozen):
     threads: int = Field(default=1, ge=1, le=256, description="threads of the runtime")
 
     @model_validator(mode="after")
-    def _possible(self) -> LatencyTarget:
+    def _possible(self) -> TimedIn:
         if self.precision == "int8" and self.runtime != "litert":
             raise ValueError(f"precision int8 needs the runtime litert, but runtime is {self.runtime}")
         return self
+
+
+class LatencyTarget(TimedIn):
+    """A share of the time that the incoming model takes in a runtime, by measured times of its layers."""
+
+    share: float = Field(gt=0, lt=1, description="share of the time that may stay")

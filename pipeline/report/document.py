@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from pipeline.config import Frozen
 from pipeline.files import write_json
+from pipeline.measuring.layer_times import LayerTimes
 from pipeline.report.answers import SplitAnswers
 from pipeline.report.baseline import Baseline
 from pipeline.report.data import Data
@@ -300,6 +301,7 @@ class Report(Frozen):
     tested: SplitAnswers | None = None
     data: Data | None = None
     baseline: Baseline | None = None
+    layer_times: LayerTimes | None = None
     folder: str | None = None
     store: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)

@@ -21,6 +21,7 @@ from pipeline.report import (
     figures,
     gauge,
     headline,
+    layer_times,
     layers,
     metrics,
     several,
@@ -49,6 +50,7 @@ SECTIONS = (
     Section("artifacts", "Artifacts", lambda report: bool(report.artifacts)),
     Section("bought", "What each stage bought", lambda report: bool(report.bought)),
     Section("channels", "Channels removed", lambda report: bool(channels.shrunk(report))),
+    Section("layer_times", "Layer times by width", lambda report: report.layer_times is not None),
     Section("model", "The model", lambda report: bool(report.models) and not report.bought),
     Section("baseline", "Against a simple model", lambda report: bool(beside.rows(report))),
     Section("tradeoffs", "{judged} against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
@@ -67,7 +69,8 @@ SECTIONS = (
 ROOMS = {
     "beside": beside, "channels": channels, "channels_or_zeros": channels_or_zeros, "commands": commands,
     "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge, "headline": headline,
-    "layers": layers, "metrics": metrics, "several": several, "tradeoff": tradeoff, "waterfall": waterfall,
+    "layer_times": layer_times, "layers": layers,
+    "metrics": metrics, "several": several, "tradeoff": tradeoff, "waterfall": waterfall,
     "words": words,
 }  # fmt: skip
 

@@ -52,6 +52,7 @@ CODE = (
     "pipeline/legacy_keras.py",
     "pipeline/machine.py",
     "pipeline/measuring/footprint.py",
+    "pipeline/measuring/layer_times.py",
     "pipeline/measuring/macs.py",
     "pipeline/metric.py",
     "pipeline/own_code/__init__.py",

@@ -53,6 +53,7 @@ CODE = (
     "pipeline/machine.py",
     "pipeline/measuring/anatomy.py",
     "pipeline/measuring/footprint.py",
+    "pipeline/measuring/layer_times.py",
     "pipeline/measuring/layer_times_config.py",
     "pipeline/measuring/macs.py",
     "pipeline/metric.py",
@@ -125,7 +126,11 @@ class Config(FineTuning):
         if len(given) != 1:
             raise ValueError(
                 f"expected exactly one of {', '.join(TARGETS)}, found {' and '.join(given) or 'none'}; "
-                + ("leave the others out" if given else "for example macs: 0.5, to keep half of the MACs")
+                + (
+                    "leave the others out, or set them to null"
+                    if given
+                    else "for example macs: 0.5, to keep half of the MACs"
+                )
             )
         wrong = {name: share for name, share in self.layers.items() if share is not None and not 0 < share < 1}
         if wrong:
@@ -182,13 +187,13 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     from pipeline import fine_tune
     from pipeline.compress import channel_graph, importance, removal, widths
     from pipeline.formats import keras_file
-    from pipeline.measuring import anatomy, layer_times
+    from pipeline.measuring import anatomy
     from pipeline.report.model import Channels, write_models
 
     splits = sources.load(data, job.store)
-    times = layer_times.read(job.inputs[PROFILE].folder) if shrink.latency else None
     # the last of its inputs is the model that comes in
-    job = dataclasses.replace(job, inputs={name: made for name, made in job.inputs.items() if name != PROFILE})
+    models = {name: made for name, made in job.inputs.items() if name != PROFILE}
+    times, job = _times(job, shrink), dataclasses.replace(job, inputs=models)
     came, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     graph = whole = channel_graph.follow(came)
     allowed = widths.allowed(
@@ -269,6 +274,15 @@ def _tell_what_stays(graph: ChannelGraph, reasons: Mapping[str, str], shrink: Co
         emit(Note(NAME, f"no batch normalization scales {', '.join(bare)}: the size of their kernels is compared"))
 
 
+def _times(job: Job, shrink: Config) -> LayerTimes | None:
+    """Return the table of times where the target is one."""
+    if shrink.latency is None:
+        return None
+    from pipeline.measuring import layer_times
+
+    return layer_times.read(job.inputs[PROFILE].folder)
+
+
 def _cost(shrink: Config, graph: ChannelGraph, times: LayerTimes | None) -> Cost:
     """Return what gives the target's amount at other widths."""
     if times is not None:
@@ -280,10 +294,14 @@ def _cost(shrink: Config, graph: ChannelGraph, times: LayerTimes | None) -> Cost
 
 def _amounts(model: Any, graph: ChannelGraph, times: LayerTimes | None) -> dict[str, float]:
     """Return what a model takes, counted anew on the model itself; its time is that of the table, in ms."""
-    from pipeline.measuring import footprint, layer_times
+    from pipeline.measuring import footprint
 
     counted: dict[str, float] = {"macs": footprint.macs(model).total, "parameters": footprint.parameters(model)}
-    return counted | ({} if times is None else {"latency": layer_times.cost(graph, times)({})})
+    if times is None:
+        return counted
+    from pipeline.measuring import layer_times
+
+    return counted | {"latency": layer_times.cost(graph, times)({})}
 
 
 def _gradients(job: Job, model: Any, splits: Splits, data: DataConfig, shrink: Config) -> Iterator[Any]:

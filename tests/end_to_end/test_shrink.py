@@ -14,10 +14,12 @@ from tests.end_to_end.command import FAST, modelmill, options, report
 
 BRIEF = ("epochs=2", "max_accuracy_loss=0.95", "on_regression=continue")
 LINE = options([
-    *FAST, "model={architecture: resnet}", "distill=null", "train.epochs=6",
+    *FAST, "model={architecture: resnet}", "data.augment=null", "distill=null", "train.epochs=4",
     "shrink={macs: 0.5, importance: taylor, steps: 2, teach: {}}", "prune.layers={logits: null}",
-    *(f"{stage}.{key}" for stage in ("shrink", "prune", "quantize") for key in BRIEF), "export.stages=all",
-    "export.tflite=[float32, float16, dynamic-int8, int8]", "judge={gates: {min_parity: 0.9}}",
+    *(f"{stage}.{key}" for stage in ("shrink", "prune", "quantize") for key in BRIEF),
+    "quantize.freeze_ranges_epochs=0", "export.stages=all", "measure.latency.percentile=0.8",
+    "serving.protocols=[grpc]", "export.tflite=[float32, float16, dynamic-int8, int8]",
+    "judge={gates: {min_parity: 0.9}}",
 ])  # fmt: skip
 
 

@@ -19,12 +19,13 @@ from tests.end_to_end.command import FAST, ONLY_TRAIN, interrupted, modelmill, o
 SMALL = ("model={architecture: mlp, dense: [32]}", "data.augment=null", "export.tflite=[int8]", "export.onnx=[]")
 ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, *FAST, *SMALL, "judge={}"])]
 
-# every stage, with all that a checkpoint has to bring back: augmentation, dropout, momenta, schedules, masks, ranges,
-# what was best so far; and every format
+# every stage, with all that a checkpoint has to bring back: augmentation, dropout, momenta, schedules, rounds of
+# removal, masks, ranges, what was best so far; and every format
 NETWORK = "{architecture: cnn, filters: [8], dropout: 0.2, dense: [16]}"
 BRIEF = ("epochs=3", "max_accuracy_loss=0.95", "on_regression=keep_best")
 WHOLE = options([
     f"model={NETWORK}", f"distill.student={NETWORK}", *FAST, "train.epochs=3", "prune.layers={}",
+    "shrink={macs: 0.7, steps: 2, importance: taylor, teach: {}}",
     *(f"{stage}.{key}" for stage in ("distill", "shrink", "prune", "quantize") for key in BRIEF),
     "quantize.freeze_ranges_epochs=2", "distill.early_stopping={patience: 5}", "export.stages=null",
     "export.saved_model=[float32]", "export.tflite=[int8]", "export.onnx=[float32]", "measure.latency.percentile=0.9",

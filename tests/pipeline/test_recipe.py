@@ -140,7 +140,8 @@ def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected
     [
         ("shrink={}", "shrink: expected exactly one of macs, parameters, latency, found none; for example macs: 0.5"),
         ("shrink={macs: 0.5, parameters: 0.5}",
-         "shrink: expected exactly one of macs, parameters, latency, found macs and parameters; leave the others out"),
+         "shrink: expected exactly one of macs, parameters, latency, found macs and parameters; leave the others out, "
+         "or set them to null"),
         ("shrink={macs: 1}", "shrink.macs: expected less than 1, found 1"),
         ("shrink={parameters: 0}", "shrink.parameters: expected greater than 0, found 0"),
         ("shrink={latency: {share: 1.5}}", "shrink.latency.share: expected less than 1, found 1.5"),
@@ -208,14 +209,14 @@ IMPORTED = ("model={path: x.keras}", "train=null", "judge.artifacts={}")
 def test_model_with_a_path_is_a_file_that_is_imported_and_not_trained() -> None:
     recipe = recipes.load("digits", IMPORTED)
     assert recipe.model == ModelFile(architecture="file", path="x.keras")
-    assert recipe.stages() == ("import", "distill", "prune", "quantize", "export", "measure")
-    assert recipe.models() == ("import", "distill", "prune", "quantize")
+    assert recipe.stages() == ("import", "distill", "shrink", "prune", "quantize", "export", "measure")
+    assert recipe.models() == ("import", "distill", "shrink", "prune", "quantize")
     assert recipe.plan()[0].id == "import.saved_model.float32"
 
 
 def test_train_fine_tunes_a_model_with_a_path_and_the_file_stays_the_reference() -> None:
     recipe = recipes.load("digits", ("model={path: x.h5}", "judge.artifacts={}"))
-    assert recipe.models() == ("import", "train", "distill", "prune", "quantize")
+    assert recipe.models() == ("import", "train", "distill", "shrink", "prune", "quantize")
     assert reference(recipe.plan()).id == "import.saved_model.float32"
     assert recipe.plan()[0].stage == "import"
     assert to_serve(recipe.plan()).stage == "prune"
@@ -261,7 +262,13 @@ def test_stage_is_there_when_its_section_is() -> None:
         ["distill.teachers=[a.keras, b.keras]", "distill.alone=false", "distill.student={architecture: mlp}"],
         ["prune.layers={'conv_*': 0.5, logits: null}", "prune.pruning_schedule={name: constant, end_epoch: 3.5}"],
         ["shrink={macs: 0.5, layers: {conv_1: null, 'conv_2*': 0.75}}", "shrink.teach={}", "shrink.multiple=null"],
-        ["shrink.latency.share=0.6", "shrink.latency.precision=int8", "shrink.steps=3", "shrink.importance=taylor"],
+        [
+            "shrink.macs=null",
+            "shrink.latency.share=0.6",
+            "shrink.latency.precision=int8",
+            "shrink.steps=3",
+            "shrink.importance=taylor",
+        ],
         ["prune.teach=null", "prune.on_regression=keep_best", "quantize.max_accuracy_loss=0.5", "quantize.teach=null"],
         ["export.stages=null", "export.optional=[quantize.onnx.int8]"],
     ],

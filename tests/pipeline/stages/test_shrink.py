@@ -16,7 +16,8 @@ from pipeline.events import Event, Note, Progress
 from pipeline.files import hashes
 from pipeline.formats import keras_file
 from pipeline.legacy_keras import load as load_keras
-from pipeline.measuring import footprint
+from pipeline.measuring import footprint, layer_times
+from pipeline.measuring.layer_times import Entry, LayerTimes
 from pipeline.report.model import read_models
 from pipeline.stage import Result
 from pipeline.stages import shrink
@@ -95,6 +96,36 @@ def test_model_that_shrank_is_an_ordinary_one_and_takes_no_more_than_its_share(
     assert [text.split(":")[0] for text in told[1:]] == (
         ["round 1 of 2", "round 2 of 2"] if options.get("steps") else [told[-1].split(":")[0]]
     )
+
+
+def test_time_is_that_of_the_table_and_the_table_is_not_taken_for_the_model(came: Path, tmp_path: Path) -> None:
+    first = Entry(operation="convolution", layers=["conv_1"], inputs=[1], outputs=[8, 16], ms=[[0.1, 0.2]])
+    second = Entry(
+        operation="convolution", layers=["conv_2"], inputs=[8, 16], outputs=[8, 32], ms=[[0.1, 0.3], [0.2, 0.6]]
+    )
+    table = LayerTimes(
+        runtime="litert", precision="float32", threads=1, whole_ms=1.0, sum_ms=0.8, entries=[first, second]
+    )
+    (tmp_path / "profile").mkdir()
+    layer_times.write(table, tmp_path / "profile")
+    config = shrink.Config.model_validate(BRIEF | {"latency": {"share": 0.6}})
+    events: list[Event] = []
+    # the table comes last, as in a run
+    todo = job(tmp_path / "entry", events, train=came, profile=tmp_path / "profile")
+    found = shrink.run(todo, data=DATA, shrink=config, seed=0).metrics
+    model, _ = keras_file.read(tmp_path / "entry")
+    one, other = (model.get_layer(name).filters for name in ("conv_1", "conv_2"))
+    assert (one, other) in {(8, 8), (8, 16), (8, 24), (8, 32), (16, 8)}
+    left = 0.2 + first.at(1, one) + second.at(one, other)
+    assert found["latency_ms"] == pytest.approx(left)
+    assert found["latency_ms"] <= 0.6
+    assert found["latency_ms_before"] == pytest.approx(1.0)
+    assert f"1 to {left:,.6g} ms by the table of times ({left:.1%})" in notes(events)[-1]
+    with pytest.raises(InputError, match=r"20% of the time cannot be reached(.|\n)*at least 40 %"):
+        shrink.run(
+            job(tmp_path / "other", [], train=came, profile=tmp_path / "profile"), data=DATA, seed=0,
+            shrink=shrink.Config.model_validate(BRIEF | {"latency": {"share": 0.2}}),
+        )  # fmt: skip
 
 
 def test_rounds_take_the_same_share_each_and_share_the_epochs() -> None:

@@ -18,7 +18,8 @@ import numpy as np
 
 from pipeline.compress.channel_counts import Count, Product, Size, Widths
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds, Ids
-from pipeline.compress.channel_rules import Call, Layout, Sizes, layout
+from pipeline.compress.channel_rules import layout
+from pipeline.compress.channel_rules.call import Call, Layout, Sizes
 from pipeline.legacy_keras import load as load_keras
 from pipeline.measuring.macs import macs as count_macs
 

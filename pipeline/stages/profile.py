@@ -26,7 +26,7 @@ CODE = (
     "pipeline/compress/channel_counts.py",
     "pipeline/compress/channel_graph.py",
     "pipeline/compress/channel_ids.py",
-    "pipeline/compress/channel_rules.py",
+    "pipeline/compress/channel_rules",
     "pipeline/compress/importance.py",
     "pipeline/compress/support.py",
     "pipeline/compress/widths.py",

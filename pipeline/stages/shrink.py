@@ -30,7 +30,7 @@ CODE = (
     "pipeline/compress/channel_counts.py",
     "pipeline/compress/channel_graph.py",
     "pipeline/compress/channel_ids.py",
-    "pipeline/compress/channel_rules.py",
+    "pipeline/compress/channel_rules",
     "pipeline/compress/distillation.py",
     "pipeline/compress/importance.py",
     "pipeline/compress/kernels.py",

@@ -120,7 +120,7 @@ def _images(side: int, path: Path) -> None:
     large = np.stack(
         [np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BILINEAR)) for one in small]
     )
-    np.savez(path, x=np.repeat(large[..., None], 3, axis=-1), y=digits.target[:SAMPLES])
+    np.savez(path, x_train=np.repeat(large[..., None], 3, axis=-1), y_train=digits.target[:SAMPLES])
 
 
 def _parity(report: dict[str, Any], artifact: str) -> float:

@@ -11,7 +11,6 @@ from pipeline.compress import support
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds
 from pipeline.compress.channel_rules.call import ELEMENTWISE, Call, Layout, stop
 
-
 ELEMENTWISE_OPERATIONS = frozenset((
     "__operators__.add", "math.add", "math.subtract", "math.multiply", "math.maximum", "math.minimum", "nn.relu",
     "nn.relu6", "nn.sigmoid", "math.sigmoid", "nn.tanh", "math.tanh", "nn.swish", "nn.silu", "nn.gelu", "nn.elu",

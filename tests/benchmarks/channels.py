@@ -4,17 +4,19 @@ Each case goes through the command twice, as it is and with `shrink`: trained fo
 to every format, run in every runtime and behind the embedded server. How fast a network is does not depend on what it
 has learned; agreement with the Keras model is that of every file. Images are scikit-learn's digits, enlarged. Speed-ups
 are the report's own, paired by turns; those of int8 files, of which a run has only the last stage's, are taken here the
-same way. Prints a table in Markdown.
+same way, and on a CPU with AMX once more without it (tests/benchmarks/amx.py). Prints a table in Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ import numpy as np
 import yaml
 
 from pipeline.students_t import geometric_mean
+from tests.benchmarks.amx import deny, present
 from tests.benchmarks.network_files import SIDES
 
 MODELMILL = str(Path(sys.executable).with_name("modelmill"))
@@ -93,11 +96,13 @@ def run(name: str, case: Case, folder: Path) -> list[dict[str, Any]]:
             folder / "runs" / f"{name}-whole" / "artifacts" / f"{first}.{kind}.int8{suffix}",
             folder / "runs" / name / "artifacts" / f"shrink.{kind}.int8{suffix}",
         ]
-        value, low, high = _paired(*files, case.side)
-        rows.append(
-            {"case": name, "macs": 1 / bought["macs_ratio"], "artifact": files[1].stem, "place": place,
-             "speedup": value, "low": low, "high": high, "parity": _parity(found, files[1].stem)}
-        )  # fmt: skip
+        for amx in (True, False) if place == "litert" and present() else (True,):
+            value, low, high = _apart(files, case.side, amx)
+            rows.append(
+                {"case": name, "macs": 1 / bought["macs_ratio"], "artifact": files[1].stem,
+                 "place": place if amx else f"{place} without AMX", "speedup": value, "low": low, "high": high,
+                 "parity": _parity(found, files[1].stem)}
+            )  # fmt: skip
     return rows
 
 
@@ -127,6 +132,12 @@ def _parity(report: dict[str, Any], artifact: str) -> float:
     """Return the worst share of samples on which a file has the Keras model's answer, over all its places."""
     (found,) = [one for one in report["artifacts"] if one["id"] == artifact]
     return min(run["parity"]["top1_agreement"] for run in found["runs"])
+
+
+def _apart(files: list[Path], side: int, amx: bool) -> tuple[float, float, float]:
+    """Return `_paired` of two files, in a process of its own: one that was denied AMX never gets it again."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), None if amx else deny) as process:
+        return process.submit(_paired, *files, side).result()
 
 
 def _paired(before: Path, after: Path, side: int) -> tuple[float, float, float]:

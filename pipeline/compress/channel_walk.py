@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds
 from pipeline.compress.channel_rules import layout
-from pipeline.compress.channel_rules.call import Call, Layout, Sizes
+from pipeline.compress.channel_rules.call import Call, Layout, Sizes, channel
 
 
 @dataclass
@@ -20,10 +20,12 @@ class Walked:
 
     Attributes:
         read: the channels that its first call reads.
+        at: the place of its channel axis: the first or the last.
     """
 
     layout: Layout
     read: Axis
+    at: int
 
     @property
     def sizes(self) -> Sizes:
@@ -33,7 +35,8 @@ class Walked:
     @property
     def given(self) -> Axis:
         """The channels that its first output has."""
-        return _last(self.layout.outputs[0]) if self.layout.outputs else None
+        axes = self.layout.outputs[0] if self.layout.outputs else ()
+        return axes[0 if self.at == 0 else -1] if axes else None
 
 
 def walk(model: Any) -> tuple[ChannelIds, dict[str, Walked]]:
@@ -55,7 +58,7 @@ def walk(model: Any) -> tuple[ChannelIds, dict[str, Walked]]:
             axes |= {id(end): some for end, some in zip(made, said.outputs, strict=True)}
             before = found.get(node.layer.name)
             if before is None:
-                found[node.layer.name] = Walked(said, _last(call.x))
+                found[node.layer.name] = Walked(said, call.x[channel(call)] if call.x else None, channel(call))
             else:
                 _unite(before.layout, said, ids, f"{call.name} is called at several places that do not agree")
     for end in model.outputs:
@@ -71,10 +74,6 @@ def _listed(ends: Any) -> list[Any]:
 
 def _shape(end: Any) -> tuple[int | None, ...]:
     return tuple(end.shape[1:])
-
-
-def _last(axes: Axes) -> Axis:
-    return next((axis for axis in reversed(axes) if axis is not None), None)
 
 
 def _unite(one: Layout, other: Layout, ids: ChannelIds, reason: str) -> None:

@@ -40,6 +40,8 @@ def remove(model: Any, graph: ChannelGraph, kept: Kept) -> Any:
                         stays = np.flatnonzero(~np.isin(axis, gone))
                         values[weight.index] = np.take(values[weight.index], stays, axis=place)
             smaller.get_layer(layer.name).set_weights(values)
+    for old, new in zip(functional._flatten_layers(), smaller._flatten_layers(), strict=True):
+        new._trainable = old._trainable  # not every config holds it, and the property would set all layers inside
     return smaller
 
 
@@ -81,7 +83,7 @@ def _forget_arrays(config: Any) -> None:
         return
     for key, value in config.items():
         given = value.get("config") if isinstance(value, dict) else None
-        if key.endswith("_initializer") and isinstance(given, dict) and np.ndim(given.get("value", 0)):
+        if key.endswith("_initializer") and isinstance(given, dict) and not np.isscalar(given.get("value", 0)):
             config[key] = "zeros"
         else:
             _forget_arrays(value)

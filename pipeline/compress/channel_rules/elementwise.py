@@ -39,6 +39,8 @@ def softmax(call: Call, ids: ChannelIds) -> Layout:
     listed = call.layer.axis if isinstance(call.layer.axis, (list, tuple)) else [call.layer.axis]
     for axis in listed:
         ids.keep([call.x[axis - 1 if axis > 0 else axis]], f"{call.name} makes shares of all of them")
+    if len(call.inputs) > 1:
+        ids.keep(call.x, f"{call.name} reads a mask beside them, which stays")
     return Layout((call.x,))
 
 

@@ -7,21 +7,25 @@ any may be removed. What cannot be followed, and what goes into and comes out of
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from pipeline.compress.channel_counts import Count, Product, Size, Widths
 from pipeline.compress.channel_ids import Axes, Axis, ChannelIds, Ids
-from pipeline.compress.channel_rules import layout
-from pipeline.compress.channel_rules.call import Call, Layout, Sizes
+from pipeline.compress.channel_rules.call import Sizes
+from pipeline.compress.channel_walk import Walked, walk
 from pipeline.legacy_keras import load as load_keras
 from pipeline.measuring.macs import macs as count_macs
+
+# group -> positions in it of the channels that stay, sorted
+Kept = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,10 @@ class Group:
         layers: all that lose them as their outputs, in the model's order.
         readers: all whose kernels read them.
         ids: the channels, int64 [size].
-        multiplicity: positions that one takes in the first layer's output.
+        multiplicity: positions that one takes in the first layer's output; 0 where it has none of its own there, as an
+            attention's heads.
         reason: why all of them stay; empty where they need not.
+        through: all layers, with weights or not, in whose outputs they are.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Group:
     ids: Ids
     multiplicity: int
     reason: str = ""
+    through: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -63,6 +70,11 @@ class WeightChannels:
     name: str
     shape: tuple[int, ...]
     axes: Axes
+
+    @property
+    def kernel(self) -> bool:
+        """Whether it multiplies what is read: no bias, though a GRU's has two rows, and no slopes."""
+        return len(self.shape) > 1 and self.name not in ("bias", "alpha")
 
 
 @dataclass(frozen=True)
@@ -117,30 +129,29 @@ class ChannelGraph:
 
     @functools.cached_property
     def _parameters(self) -> Count:
-        return Count([self._product(layer, one, 1.0) for layer in self.layers for one in layer.weights], self.full)
+        return Count([self._product(layer, one) for layer in self.layers for one in layer.weights], self.full)
 
     @functools.cached_property
     def _macs(self) -> Count:
         products = []
         for layer in self.layers:
-            before = sum(number * math.prod(size.at(self.full) for size in sizes) for number, sizes in layer.products)
+            before = _total(layer, self.full)
             if layer.macs and before:
                 products += [Product(layer.macs * number / before, sizes) for number, sizes in layer.products]
         return Count(products, self.full)
 
-    def _product(self, layer: LayerChannels, weight: WeightChannels, factor: float) -> Product:
+    def _product(self, layer: LayerChannels, weight: WeightChannels) -> Product:
         found = [(self._sizes.get((layer.name, weight.index, at)), length) for at, length in enumerate(weight.shape)]
         fixed = math.prod(length for size, length in found if size is None)
-        return Product(factor * fixed, tuple(size for size, _ in found if size is not None))
+        return Product(float(fixed), tuple(size for size, _ in found if size is not None))
 
 
 def follow(model: Any) -> ChannelGraph:
     """Return the channels of a functional or sequential tf_keras model, which is left as it is."""
-    keras = load_keras()
-    functional = keras.Model(model.inputs, model.outputs, name=model.name)
-    ids, layouts = _walk(functional)
+    functional = as_functional(model)
+    ids, layouts = walk(functional)
     weights = {name: _weights(functional.get_layer(name), found, ids) for name, found in layouts.items()}
-    outputs = {name: ids.roots(axis) for name, found in layouts.items() if (axis := _channels_of(found)) is not None}
+    outputs = {name: ids.roots(axis) for name, found in layouts.items() if (axis := found.given) is not None}
     groups = _groups(weights, outputs, layouts, ids)
     group_of = {int(one): group for group in groups for one in group.ids}
 
@@ -169,11 +180,75 @@ def follow(model: Any) -> ChannelGraph:
                     (number, tuple(size(ids.roots(axis)) for axis in axes if axis is not None))
                     for number, axes in found.layout.products or _by_kernels(weights[name])
                 ),
-                _width(found.read, layer.input_shape, ids, group_of),
-                _width(_channels_of(found), layer.output_shape, ids, group_of),
+                _width(found.read, layer, layer.input_shape, ids, group_of),
+                _width(found.given, layer, layer.output_shape, ids, group_of),
             )
         )  # fmt: skip
     return ChannelGraph(tuple(groups), tuple(listed), sizes)
+
+
+def as_functional(model: Any) -> Any:
+    """Return a functional model with the same layers and the same ends; of one that is functional, itself."""
+    keras = load_keras()
+    sequential = isinstance(model, keras.Sequential)
+    return keras.Model(model.inputs, model.outputs, name=model.name) if sequential else model
+
+
+def removed(graph: ChannelGraph, kept: Kept) -> Ids:
+    """Return the channels that go where these positions of groups stay.
+
+    Raises:
+        ValueError: a group that stays whole, or does not exist, would lose channels, or none would be left.
+    """
+    groups = {group.name: group for group in graph.groups}
+    gone: list[int] = []
+    for name, places in kept.items():
+        group = groups.get(name)
+        if group is None:
+            raise ValueError(f"there is no group {name}")
+        stays = set(group.ids[places].tolist())
+        lost = [one for one in group.ids.tolist() if one not in stays]
+        if not stays or (lost and group.reason):
+            raise ValueError(f"the channels of {name} cannot all go" if not stays else f"{name}: {group.reason}")
+        gone += lost
+    return np.array(gone, dtype=np.int64)
+
+
+def narrowed(graph: ChannelGraph, kept: Kept) -> ChannelGraph:
+    """Return the graph of the model that `removal.remove` makes: the same groups, with the channels that stay.
+
+    Raises:
+        ValueError: as `removed`.
+    """
+    gone = removed(graph, kept)
+    widths = graph.full | {name: len(places) for name, places in kept.items()}
+
+    def stay(ids: Ids) -> Ids:
+        return ids[~np.isin(ids, gone)]
+
+    def weight(one: WeightChannels) -> WeightChannels:
+        axes = tuple(None if axis is None else stay(axis) for axis in one.axes)
+        lengths = zip(one.shape, axes, strict=True)
+        shape = tuple(length if axis is None else len(axis) for length, axis in lengths)
+        return dataclasses.replace(one, shape=shape, axes=axes)
+
+    def layer(one: LayerChannels) -> LayerChannels:
+        before, after = _total(one, graph.full), _total(one, widths)
+        sizes = {
+            path: tuple(stay(part) if isinstance(part, np.ndarray) else part for part in size)
+            if isinstance(size, tuple)
+            else stay(size)
+            for path, size in one.sizes.items()
+        }
+        macs = one.macs * after // before if one.macs and before else one.macs
+        return dataclasses.replace(one, macs=macs, weights=tuple(map(weight, one.weights)), sizes=sizes)
+
+    groups = tuple(dataclasses.replace(group, ids=stay(group.ids)) for group in graph.groups)
+    return ChannelGraph(groups, tuple(map(layer, graph.layers)), graph._sizes)
+
+
+def _total(layer: LayerChannels, widths: Widths) -> int:
+    return sum(number * math.prod(size.at(widths) for size in sizes) for number, sizes in layer.products)
 
 
 def _by_kernels(weights: tuple[WeightChannels, ...]) -> list[tuple[int, Axes]]:
@@ -181,7 +256,7 @@ def _by_kernels(weights: tuple[WeightChannels, ...]) -> list[tuple[int, Axes]]:
     return [
         (math.prod(size for size, axis in zip(one.shape, one.axes, strict=True) if axis is None), one.axes)
         for one in weights
-        if len(one.shape) > 1 and one.name != "bias"  # a GRU's has two rows
+        if one.kernel
     ]
 
 
@@ -197,95 +272,13 @@ def _counted(model: Any) -> dict[str, int | None]:
     return found
 
 
-@dataclass
-class _Layer:
-    """What all calls of a layer say together.
-
-    Attributes:
-        read: the channels that its first call reads.
-        made: whether its own weights decide how many channels it gives.
-    """
-
-    layout: Layout
-    read: Axis
-
-    @property
-    def sizes(self) -> Sizes:
-        return self.layout.sizes
-
-
-def _walk(model: Any) -> tuple[ChannelIds, dict[str, _Layer]]:
-    """Go through the model in the order of its computation, and return the layers by name."""
-    ids = ChannelIds()
-    axes: dict[int, Axes] = {id(end): (None,) * (len(end.shape) - 1) for end in model.inputs}
-    found: dict[str, _Layer] = {}
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if type(node.layer).__name__ == "InputLayer":
-                continue
-            given, made = list(node.keras_inputs), _listed(node.outputs)
-            call = Call(
-                node.layer, tuple(axes[id(end)] for end in given), tuple(_shape(end) for end in given),
-                tuple(node.call_args), node.call_kwargs, axes,
-                tuple(_shape(end) for end in made),
-            )  # fmt: skip
-            said = layout(call, ids)
-            axes |= {id(end): some for end, some in zip(made, said.outputs, strict=True)}
-            before = found.get(node.layer.name)
-            if before is None:
-                found[node.layer.name] = _Layer(said, _last(call.x))
-            else:
-                _unite(before.layout, said, ids, f"{call.name} is called at several places that do not agree")
-    for end in model.outputs:
-        ids.keep(axes[id(end)], "they are what the model answers")
-    return ids, found
-
-
-def _listed(ends: Any) -> list[Any]:
-    if isinstance(ends, dict):
-        return [one for end in ends.values() for one in _listed(end)]
-    return [one for end in ends for one in _listed(end)] if isinstance(ends, (list, tuple)) else [ends]
-
-
-def _shape(end: Any) -> tuple[int | None, ...]:
-    return tuple(end.shape[1:])
-
-
-def _last(axes: Axes) -> Axis:
-    return next((axis for axis in reversed(axes) if axis is not None), None)
-
-
-def _channels_of(found: _Layer) -> Axis:
-    return _last(found.layout.outputs[0]) if found.layout.outputs else None
-
-
-def _unite(one: Layout, other: Layout, ids: ChannelIds, reason: str) -> None:
-    """Let a layer that is called several times have the same channels in all calls."""
-    for (_, first), (_, second) in zip_longest(one.weights, other.weights, fillvalue=(None, ())):
-        _pair(first, second, ids, reason)
-    for path in {**one.sizes, **other.sizes}:
-        _pair(_entries(one.sizes.get(path, ())), _entries(other.sizes.get(path, ())), ids, reason)
-
-
-def _pair(one: Sequence[Any], other: Sequence[Any], ids: ChannelIds, reason: str) -> None:
-    """Unite channels that stand at the same places; those that have none beside them stay."""
-    for mine, theirs in zip_longest(one, other):
-        a, b = (entry if isinstance(entry, np.ndarray) else None for entry in (mine, theirs))
-        if a is not None or b is not None:
-            ids.same(a, b, reason)
-
-
-def _entries(size: Any) -> tuple[Any, ...]:
-    return size if isinstance(size, tuple) else (size,)
-
-
 def _rooted(entry: Any, ids: ChannelIds) -> Any:
     if isinstance(entry, tuple):
         return tuple(_rooted(one, ids) for one in entry)
     return ids.roots(entry) if isinstance(entry, np.ndarray) else entry
 
 
-def _weights(layer: Any, found: _Layer, ids: ChannelIds) -> tuple[WeightChannels, ...]:
+def _weights(layer: Any, found: Walked, ids: ChannelIds) -> tuple[WeightChannels, ...]:
     by_identity = {id(weight): axes for weight, axes in found.layout.weights}
     listed = []
     for index, weight in enumerate(layer.weights):
@@ -297,7 +290,7 @@ def _weights(layer: Any, found: _Layer, ids: ChannelIds) -> tuple[WeightChannels
 
 
 def _groups(
-    weights: Mapping[str, tuple[WeightChannels, ...]], outputs: Mapping[str, Ids], layouts: Mapping[str, _Layer],
+    weights: Mapping[str, tuple[WeightChannels, ...]], outputs: Mapping[str, Ids], layouts: Mapping[str, Walked],
     ids: ChannelIds,
 ) -> list[Group]:  # fmt: skip
     """Put the channels together that stand in the same axes equally often."""
@@ -308,19 +301,27 @@ def _groups(
     members: dict[tuple[Any, ...], list[int]] = {}
     for root, found in places.items():
         members.setdefault((*found, ids.reason(root)), []).append(root)
-    width = {name: set(axis.tolist()) for name, axis in outputs.items()}
+    given = {name: set(axis.tolist()) for name, axis in outputs.items()}
     groups: list[Group] = []
+    names: set[str] = set()
     for roots in members.values():
         one = roots[0]
-        layers = tuple(name for name in layouts if one in width.get(name, ()) and _makes(weights[name], one))
+        through = tuple(name for name in layouts if one in given.get(name, ()))
+        layers = tuple(name for name in through if _makes(weights[name], one))
         readers = tuple(name for name in layouts if name not in layers and _makes(weights[name], one))
         first = (layers or readers)[0]
-        each = int((outputs[first] == one).sum()) if first in outputs else 1
-        taken = sum(group.name.partition(".")[0] == first for group in groups)
-        name = f"{first}.{taken + 1}" if taken else first
-        groups.append(Group(name, layers, readers, np.array(sorted(roots)), max(each, 1), ids.reason(one)))
+        name = _unused(first, names, layouts)
+        names.add(name)
+        each = int((outputs[first] == one).sum()) if first in outputs else 0
+        groups.append(Group(name, layers, readers, np.array(sorted(roots)), each, ids.reason(one), through))
     order = {name: place for place, name in enumerate(layouts)}
     return sorted(groups, key=lambda group: order[(group.layers or group.readers)[0]])
+
+
+def _unused(first: str, names: set[str], layouts: Mapping[str, Walked]) -> str:
+    """Return a name for a group that no other group has, and no other layer."""
+    numbered = (f"{first}.{number}" for number in itertools.count(2))
+    return first if first not in names else next(one for one in numbered if one not in names and one not in layouts)
 
 
 def _occurrences(weights: Mapping[str, tuple[WeightChannels, ...]]) -> Iterator[tuple[str, int, int, Ids]]:
@@ -346,9 +347,10 @@ def _size(axis: Ids, group_of: Mapping[int, Group]) -> Size:
     return Size(fixed, tuple(each.items()))
 
 
-def _width(axis: Axis, shape: Any, ids: ChannelIds, group_of: Mapping[int, Group]) -> Size | None:
-    """Return the width of a tensor; of one whose channels cannot change, the length of its last axis."""
+def _width(axis: Axis, layer: Any, shape: Any, ids: ChannelIds, group_of: Mapping[int, Group]) -> Size | None:
+    """Return the width of a tensor; of one whose channels cannot change, the length of its channel axis."""
     if axis is not None:
         return _size(ids.roots(axis), group_of)
     one = shape[0] if isinstance(shape, list) else shape
-    return Size(int(one[-1])) if len(one) > 1 and one[-1] is not None else None
+    at = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
+    return Size(int(one[at])) if len(one) > 1 and one[at] is not None else None

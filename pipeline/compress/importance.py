@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.compress.channel_graph import ChannelGraph, Group, WeightChannels
+from pipeline.errors import PromiseError
 
 How = Literal["l1", "l2", "batch_norm", "taylor", "random"]
 Scores = dict[str, np.ndarray]
@@ -29,6 +30,9 @@ def scores(graph: ChannelGraph, model: Any, how: How, *, seed: int = 0, gradient
             where a group has none, of its kernels; taylor: what the loss would change by, to the first order (Molchanov
             et al., 2019); random: a control, by the seed.
         gradients: of some batches, one after the other; taylor only.
+
+    Raises:
+        PromiseError: gradients are not finite.
     """
     if how == "random":
         chance = np.random.default_rng(seed)
@@ -56,7 +60,7 @@ def without_scales(graph: ChannelGraph) -> list[str]:
 
 
 def _is_kernel(_: str, weight: WeightChannels) -> bool:
-    return len(weight.shape) > 1
+    return weight.kernel
 
 
 def _is_scale(kind: str, weight: WeightChannels) -> bool:
@@ -115,4 +119,9 @@ def _taylor(
         for group in graph.groups:
             for part in _parts(graph, group, products, _is_kernel):
                 total[group.name] += part.astype(np.float64).sum(axis=1) ** 2
+    if not all(np.isfinite(found).all() for found in total.values()):
+        raise PromiseError(
+            "shrink: the gradients that importance rests on are not finite", expected="a loss that has gradients",
+            found="infinities or no numbers", todo="shrink.importance l2, which looks at the weights alone",
+        )  # fmt: skip
     return {name: _relative(np.sqrt(found)) for name, found in total.items()}

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from pipeline.compress.channel_graph import ChannelGraph, LayerChannels
+from pipeline.compress.channel_graph import ChannelGraph, Kept, LayerChannels, as_functional, removed
 from pipeline.legacy_keras import load as load_keras
-
-# group -> positions in it of the channels that stay, sorted
-Kept = Mapping[str, np.ndarray]
 
 
 def remove(model: Any, graph: ChannelGraph, kept: Kept) -> Any:
@@ -26,14 +23,12 @@ def remove(model: Any, graph: ChannelGraph, kept: Kept) -> Any:
         ValueError: a group that stays whole, or does not exist, would lose channels, or none would be left.
     """
     keras = load_keras()
-    from tf_keras.src.saving.serialization_lib import SafeModeScope
-
-    gone = _gone(graph, kept)
-    functional = keras.Model(model.inputs, model.outputs, name=model.name)
+    gone = removed(graph, kept)
+    functional = as_functional(model)
     config = functional.get_config()
     layers = {layer.name: layer for layer in graph.layers}
     config["layers"] = [_entry(entry, layers.get(entry["config"]["name"]), gone) for entry in config["layers"]]
-    with SafeModeScope(False):  # a Lambda's function comes from the model itself, not from a file
+    with _own_functions(functional):
         smaller = keras.Model.from_config(config)
     for layer in functional.layers:
         if layer.weights:
@@ -44,31 +39,25 @@ def remove(model: Any, graph: ChannelGraph, kept: Kept) -> Any:
                     if axis is not None:
                         stays = np.flatnonzero(~np.isin(axis, gone))
                         values[weight.index] = np.take(values[weight.index], stays, axis=place)
-            target = smaller.get_layer(layer.name)
-            target.set_weights(values)
-            target.trainable = layer.trainable
+            smaller.get_layer(layer.name).set_weights(values)
     return smaller
 
 
-def _gone(graph: ChannelGraph, kept: Kept) -> np.ndarray:
-    groups = {group.name: group for group in graph.groups}
-    gone: list[int] = []
-    for name, places in kept.items():
-        group = groups.get(name)
-        if group is None:
-            raise ValueError(f"there is no group {name}")
-        stays = set(group.ids[places].tolist())
-        lost = [one for one in group.ids.tolist() if one not in stays]
-        if not stays or (lost and group.reason):
-            raise ValueError(f"the channels of {name} cannot all go" if not stays else f"{name}: {group.reason}")
-        gone += lost
-    return np.array(gone, dtype=np.int64)
+def _own_functions(model: Any) -> AbstractContextManager[Any]:
+    """Let a Lambda be made again where the model has one: its function comes from the model itself, not from a file."""
+    if not any(type(layer).__name__ == "Lambda" for layer in model._flatten_layers()):
+        return nullcontext()
+    from tf_keras.src.saving.serialization_lib import SafeModeScope
+
+    scope: AbstractContextManager[Any] = SafeModeScope(False)
+    return scope
 
 
 def _entry(entry: dict[str, Any], layer: LayerChannels | None, gone: np.ndarray) -> dict[str, Any]:
     """Return a layer's entry in the model's config with the numbers of channels that stay."""
     entry = copy.deepcopy(entry)
     _forget_shapes(entry)
+    _forget_arrays(entry["config"])
     for path, size in (layer.sizes if layer else {}).items():
         at = entry["config"]
         for key in path[:-1]:
@@ -84,6 +73,18 @@ def _forget_shapes(entry: Any) -> None:
         entry.pop("build_config", None)
         for value in entry.values():
             _forget_shapes(value)
+
+
+def _forget_arrays(config: Any) -> None:
+    """Let weights begin with zeros that would begin with an array, which is of the old shape."""
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        given = value.get("config") if isinstance(value, dict) else None
+        if key.endswith("_initializer") and isinstance(given, dict) and np.ndim(given.get("value", 0)):
+            config[key] = "zeros"
+        else:
+            _forget_arrays(value)
 
 
 def _count(size: Any, gone: np.ndarray) -> Any:

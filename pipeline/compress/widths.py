@@ -43,7 +43,7 @@ def allowed(
     Raises:
         InputError: a name is not there, no channel of the model can be removed, or all are to stay.
     """
-    _require_names(layers, names)
+    _require_names(layers, [*names, *(group.name for group in graph.groups if group.name not in names)])
     if not graph.removable:
         raise InputError(
             "shrink: there is nothing to remove in this model",
@@ -87,7 +87,7 @@ def _least(group: Group, min_share: float, layers: Mapping[str, float | None]) -
     shares = [
         1.0 if share is None else share
         for pattern, share in layers.items()
-        if fnmatch.filter([*group.layers, group.name], pattern)
+        if fnmatch.filter([*group.through, *group.layers, group.name], pattern)
     ]
     return max([min_share, *shares])
 
@@ -95,7 +95,7 @@ def _least(group: Group, min_share: float, layers: Mapping[str, float | None]) -
 def _widths(group: Group, multiple: int | None, least: float) -> tuple[int, ...]:
     lowest = max(1, math.ceil(least * group.size - 1e-9))
     step = max(1, group.size // _FINEST)
-    if multiple is not None and group.size * group.multiplicity >= WIDE:
+    if multiple is not None and group.multiplicity and group.size * group.multiplicity >= WIDE:
         even = multiple // math.gcd(multiple, group.multiplicity)
         step = even * max(1, round(step / even))
     return (*(width for width in range(lowest, group.size) if width % step == 0), group.size)

@@ -31,6 +31,7 @@ CODE = (
     "pipeline/compress/channel_graph.py",
     "pipeline/compress/channel_ids.py",
     "pipeline/compress/channel_rules",
+    "pipeline/compress/channel_walk.py",
     "pipeline/compress/distillation.py",
     "pipeline/compress/importance.py",
     "pipeline/compress/kernels.py",

@@ -1,8 +1,8 @@
 """Runs without AMX on a CPU that has it: x86-64 Linux gives its tiles only to a process that asks (arch_prctl(2)).
 
-With it, LiteRT's int8 convolutions took the same time from 3 to 64 input and from 8 to 64 output channels when they were
-timed one by one (`python -m tests.benchmarks.layer_times`): what is narrower than a tile is filled up. So channels that
-leave a small network save its int8 file nothing on such a CPU, and without the tiles they do.
+With it, LiteRT's int8 convolutions took the same time from 3 to 64 input and from 8 to 64 output channels when they
+were timed one by one (`python -m tests.benchmarks.layer_times`): what is narrower than a tile is filled up. So channels
+that leave a small network save its int8 file nothing on such a CPU, and without the tiles they do.
 """
 
 from __future__ import annotations

@@ -19,10 +19,13 @@ from pipeline.compress.channel_rules.scales import group_normalization, normaliz
 
 def layout(call: Call, ids: ChannelIds) -> Layout:
     """Return where a layer's channels are; one through which they cannot be followed keeps all that it is given."""
-    reason = support.whole(call.layer)
-    rule = RULES.get(type(call.layer).__name__)
+    kind = type(call.layer).__name__
+    reason, rule = support.whole(call.layer), RULES.get(kind)
     if reason or rule is None:
         return stop(call, ids, reason or "channels are not followed through this kind of layer")
+    if kind not in _SEVERAL:
+        for axes in call.inputs[1:]:
+            ids.keep(axes, f"{call.name} takes them for a mask")
     return rule(call, ids)
 
 
@@ -38,6 +41,10 @@ def _distributed(call: Call, ids: ChannelIds) -> Layout:
     sizes: Sizes = {("layer", "config", *path): size for path, size in found.sizes.items()}
     return Layout(((None, *found.outputs[0]),), found.weights, sizes)
 
+
+_MERGING = ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract")
+# whose rules look at all that they are given
+_SEVERAL = (*_MERGING, *RECURRENT, "Bidirectional", "Concatenate", "MultiHeadAttention", "TFOpLambda")
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), convolution),
@@ -64,7 +71,7 @@ RULES: dict[str, Rule] = {
        for kind in ("AveragePooling", "Cropping", "MaxPooling", "SpatialDropout", "UpSampling", "ZeroPadding")
        for n in (1, 2, 3)},
     **{f"Global{kind}Pooling{n}D": global_pooling for kind in ("Average", "Max") for n in (1, 2, 3)},
-    **dict.fromkeys(("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"), merge),
+    **dict.fromkeys(_MERGING, merge),
     "Concatenate": concatenate,
     "Flatten": reshape,
     "Reshape": reshape,

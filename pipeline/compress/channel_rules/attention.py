@@ -11,11 +11,15 @@ from pipeline.compress.channel_rules.call import Call, Layout, Sizes, stop
 def attention(call: Call, ids: ChannelIds) -> Layout:
     """MultiHeadAttention loses whole heads (Michel, Levy and Neubig, 2019), and channels of what it reads and gives."""
     layer = call.layer
-    given = dict(zip(("query", "value", "key"), call.arguments, strict=False)) | dict(call.options)
+    given = dict(zip(("query", "value", "key", "attention_mask"), call.arguments, strict=False)) | dict(call.options)
     query, value = call.axes_of(given["query"]), call.axes_of(given["value"])
     key = value if given.get("key") is None else call.axes_of(given["key"])
-    if len(query) != 2 or len(value) != 2 or len(key) != 2 or len(call.output_shapes) > 1:
+    ranks = {len(query), len(value), len(key), *(len(shape) for shape in call.output_shapes)}
+    if ranks != {2} or len(call.output_shapes) > 1:
         return stop(call, ids, "attention over several axes, or its scores, are not followed")
+    for name, other in given.items():
+        if name not in ("query", "value", "key") and hasattr(other, "_keras_history"):
+            ids.keep(call.axes_of(other), f"{call.name} takes them for a mask")
     ids.keep([query[0], value[0], key[0]], f"{call.name} takes them for places, not for channels")
     heads, out = ids.new(layer._num_heads), ids.new(int(call.output_shapes[0][-1] or 0))
     weights: list[tuple[Any, Axes]] = []

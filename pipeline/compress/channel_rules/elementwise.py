@@ -20,8 +20,9 @@ REDUCTIONS = frozenset(f"math.reduce_{name}" for name in ("mean", "sum", "max", 
 
 
 def elementwise(call: Call, ids: ChannelIds) -> Layout:
-    """Whatever computes each number by itself."""
-    del ids
+    """Whatever computes each number by itself; a dropout may name widths in the shape of its noise."""
+    if any(size not in (None, 1) for size in getattr(call.layer, "noise_shape", None) or ()):
+        return stop(call, ids, "it has noise of a shape of its own")
     return Layout((call.x,))
 
 

@@ -20,6 +20,7 @@ def recurrent(call: Call, ids: ChannelIds) -> Layout:
 
 def _layer(call: Call, ids: ChannelIds, layer: Any, *path: str) -> Layout:
     """LSTM, GRU and SimpleRNN: a unit has a column for each gate, a row of what it remembers, and its states."""
+    ids.keep(call.x[:-1], f"{call.name} takes them for steps, not for channels")
     cell = layer.cell
     if not type(cell).__module__.startswith(("tf_keras.", "keras.")):
         return stop(call, ids, "its cell's code is not Keras'")
@@ -32,7 +33,10 @@ def _layer(call: Call, ids: ChannelIds, layer: Any, *path: str) -> Layout:
     weights: list[tuple[Any, Axes]] = [(cell.kernel, (call.x[-1], gates)), (cell.recurrent_kernel, (units, gates))]
     if layer.use_bias:
         weights.append((cell.bias, (*(None,) * (len(cell.bias.shape) - 1), gates)))
-    for state in call.inputs[1:]:
+    mask = call.options.get("mask")
+    if mask is not None:
+        ids.keep(call.axes_of(mask), f"{call.name} takes them for a mask")
+    for state in call.inputs[1 : len(call.inputs) - (mask is not None)]:
         ids.same(units, state[-1], f"{call.name} begins with a state that stays")
     sequence: Axes = (None, units) if layer.return_sequences else (units,)
     states = ((units,),) * (len(call.output_shapes) - 1)
@@ -50,7 +54,8 @@ def bidirectional(call: Call, ids: ChannelIds) -> Layout:
         for one, key in zip(sides, ("layer", "backward_layer"), strict=True)
     )
     forth, backwards = ahead.outputs[0], back.outputs[0]
-    ids.unite(_ids(forth[-1]), _ids(backwards[-1]))  # one number of units for both
+    if sides[0].units == sides[1].units:  # one number in the config, unless the directions are unlike
+        ids.unite(_ids(forth[-1]), _ids(backwards[-1]))
     weights, sizes = ahead.weights + back.weights, ahead.sizes | back.sizes
     if layer.merge_mode is None:
         return Layout((forth, backwards), weights, sizes)

@@ -117,6 +117,7 @@ def _frozen_inside(kind: str) -> Any:
         given, inner = keras.Input(x.shape[1:]), layers.Dense(4, name="inner")
         nested = keras.Model(given, layers.Dense(4, name="learns")(inner(given)), name="outer")
         x = layers.Add()([nested(x), nested(layers.Dense(4, name="other")(inputs))])
+        inner = nested if kind == "nested whole" else inner
     x = layers.Dense(6, name="after")(x)
     model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
     random_models.fill(model, 3)
@@ -125,7 +126,7 @@ def _frozen_inside(kind: str) -> Any:
     return model
 
 
-@pytest.mark.parametrize("kind", ["distributed", "direction", "nested"])
+@pytest.mark.parametrize("kind", ["distributed", "direction", "nested", "nested whole"])
 def test_layer_that_is_frozen_inside_another_stays_frozen_alone(kind: str) -> None:
     model = _frozen_inside(kind)
     before = _flags(model)

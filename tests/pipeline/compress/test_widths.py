@@ -174,7 +174,7 @@ def test_groups_that_stay_whole_are_listed_by_their_reason() -> None:
 
 
 def _choose(
-    graph: ChannelGraph, scores: Mapping[str, Sequence[float]], budget: float, *,
+    graph: ChannelGraph, scores: Mapping[str, Any], budget: float, *,
     selection: Literal["global", "uniform"] = "global", **options: Any,
 ) -> dict[str, list[int]]:  # fmt: skip
     """Return the channels that stay at no more than so many MACs."""
@@ -237,7 +237,7 @@ def test_groups_that_are_alike_are_as_wide() -> None:
 
 def test_uniform_keeps_one_share_of_every_group_whatever_their_scores() -> None:
     graph = _branches(left=8, right=4)
-    scores = {"left": [0.01] * 7 + [7.93], "right": [1] * 4}
+    scores: dict[str, Any] = {"left": [0.01] * 7 + [7.93], "right": [1] * 4}
     assert _choose(graph, scores, 6 * 6, selection="uniform") == {"left": [0, 1, 2, 7], "right": [0, 1]}
 
 
@@ -254,7 +254,7 @@ def test_uniform_is_as_near_to_one_share_as_widths_allow_and_gives_back_what_is_
 def test_what_one_wide_step_took_too_much_is_given_back_to_others() -> None:
     graph = _branches(large=16, small=4)
     # 14 channels may stay: first the one of the small group goes that is nothing, then 8 of the large group must
-    scores = {"large": [1.0] * 8 + [0.2] * 8, "small": [1.0] * 3 + [1e-6]}
+    scores: dict[str, Any] = {"large": [1.0] * 8 + [0.2] * 8, "small": [1.0] * 3 + [1e-6]}
     found = _full(graph, _choose(graph, scores, 6 * 14, multiple=8))
     assert (found["large"], found["small"]) == (8, 4)
 

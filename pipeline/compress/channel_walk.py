@@ -20,12 +20,10 @@ class Walked:
 
     Attributes:
         read: the channels that its first call reads.
-        at: the place of its channel axis: the first or the last.
     """
 
     layout: Layout
     read: Axis
-    at: int
 
     @property
     def sizes(self) -> Sizes:
@@ -36,7 +34,7 @@ class Walked:
     def given(self) -> Axis:
         """The channels that its first output has."""
         axes = self.layout.outputs[0] if self.layout.outputs else ()
-        return axes[0 if self.at == 0 else -1] if axes else None
+        return next((axis for axis in reversed(axes) if axis is not None), None)
 
 
 def walk(model: Any) -> tuple[ChannelIds, dict[str, Walked]]:
@@ -58,7 +56,7 @@ def walk(model: Any) -> tuple[ChannelIds, dict[str, Walked]]:
             axes |= {id(end): some for end, some in zip(made, said.outputs, strict=True)}
             before = found.get(node.layer.name)
             if before is None:
-                found[node.layer.name] = Walked(said, call.x[channel(call)] if call.x else None, channel(call))
+                found[node.layer.name] = Walked(said, call.x[channel(call)] if call.x else None)
             else:
                 _unite(before.layout, said, ids, f"{call.name} is called at several places that do not agree")
     for end in model.outputs:

@@ -243,13 +243,13 @@ def test_layers_whose_macs_nobody_counts_are_named_where_macs_are_the_target(tmp
     start = keras.Input((8, 8, 1), name="image")
     x = keras.layers.Conv2D(16, 3, name="conv")(start)
     x = keras.layers.Conv2D(16, 3, name="next")(x)
-    x = keras.layers.UnitNormalization(name="unit")(x)
+    x = keras.layers.EinsumDense("abcd,de->abce", (4, 4, 8), name="einsum")(x)
     ends = keras.layers.Dense(10, name="logits")(keras.layers.Flatten(name="flat")(x))
     keras_file.write(keras.Model(start, ends), spec, tmp_path / "train")
     for options, told in (({"macs": 0.5}, True), ({"parameters": 0.5}, False)):
         events: list[Event] = []
         shrunk(tmp_path / "train", tmp_path / next(iter(options)), events, **options)
-        text = "shrink.macs is a share of the MACs that are known: nobody counts those of unit"
+        text = "shrink.macs is a share of the MACs that are known: nobody counts those of einsum"
         assert (text in notes(events)) == told
 
 
@@ -310,7 +310,7 @@ def test_layers_that_are_not_as_wide_as_was_chosen_break_the_promise(
 
     monkeypatch.setattr(removal, "remove", one_more)
     with pytest.raises(PromiseError) as broken:
-        shrunk(came, tmp_path / "entry", macs=0.5, layers={"conv_2": None})
+        shrunk(came, tmp_path / "entry", macs=0.6, layers={"conv_2": None})
     assert str(broken.value).startswith(
         "shrink: layers of the model have other channels than were chosen\n  expected: conv_1 8 ((3, 3, 1, 8),"
     )

@@ -170,7 +170,7 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     channels = [
         Channels(
             name=group.name, layers=list(group.layers), before=group.size, after=now[group.name],
-            reason=reasons.get(group.name, ""),
+            positions=group.multiplicity, reason=reasons.get(group.name, ""),
         )
         for group in whole.groups
     ]  # fmt: skip
@@ -314,7 +314,7 @@ def _tell_of_target(
 
 
 def _times(job: Job, shrink: Config) -> LayerTimes | None:
-    """Return the table of times where the target is one."""
+    """Return the table of layer times where the target is one."""
     if shrink.latency is None:
         return None
     from pipeline.measuring import layer_times

@@ -49,7 +49,7 @@ def test_profile_is_a_stage_of_the_recipe_when_shrink_has_a_latency() -> None:
         section(latency=LATENCY | {"share": 0.9}),
         section(layers={"first": None}),
     ],
-    ids=["importance", "selection and epochs", "share"],
+    ids=["importance", "selection and epochs", "share", "layers"],
 )
 def test_nothing_is_measured_again_when_what_changed_does_not_decide_the_times(other: Config) -> None:
     assert sections(profile.run) == ()  # no section enters the fingerprint as a whole

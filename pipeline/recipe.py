@@ -18,6 +18,7 @@ import models
 from models import ModelConfig, several
 from models.several import Ensemble, Selection
 from pipeline import implied, single_step
+from pipeline.compress.shrink_config import Config as ShrinkConfig
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
@@ -40,7 +41,6 @@ from pipeline.stages.judge import conflicts
 from pipeline.stages.measure import Config as MeasureConfig
 from pipeline.stages.prune import Config as PruneConfig
 from pipeline.stages.quantize import Config as QuantizeConfig
-from pipeline.stages.shrink import Config as ShrinkConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import artifact as artifacts
-from pipeline import data, machine
+from pipeline import data, foresight, machine
 from pipeline.again import Again
-from pipeline.artifact import Artifact, Basis, Damaged, Manifest, Store
+from pipeline.artifact import Artifact, Basis, Manifest, Store
 from pipeline.bought import bought, explained
 from pipeline.config import Frozen
 from pipeline.data import prepared
@@ -25,6 +25,7 @@ from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
 from pipeline.files import sha256
 from pipeline.measuring import layer_times
 from pipeline.plan import final, reference, to_serve
+from pipeline.reason import reason
 from pipeline.recipe import Recipe, dump, risks
 from pipeline.report import document
 from pipeline.report.answers import read_answers
@@ -68,6 +69,7 @@ class _Walk:
     done: dict[str, Artifact] = field(default_factory=dict)
     around: dict[str, Surroundings] = field(default_factory=dict)
     at: str | None = None
+    foreseen: bool = False
     held: ExitStack = field(default_factory=ExitStack)
     children: dict[str, Child] = field(default_factory=dict)
 
@@ -210,7 +212,8 @@ def _reuse_or_run(
         emit(StageReused(name, why))
         walk.tell(name, "reused", why, found.manifest)
         return found
-    why = "asked for by --from" if anew else _reason(before, basis, found)
+    _foresee(stage, recipe, walk)
+    why = "asked for by --from" if anew else reason(before, basis, found)
     afresh = anew and entry.name not in again.begun
     if not afresh and store.unfinished(name, key):
         why += "; goes on from unfinished work"
@@ -239,6 +242,14 @@ def _reuse_or_run(
     walk.tell(name, "run", why, stored.manifest)
     lock.share(waiting)
     return stored
+
+
+def _foresee(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
+    """Tell what shrink would refuse before a stage trains for it, once in a run."""
+    if stage.NAME in (train.NAME, distill.NAME) and shrink.NAME in walk.around and not walk.foreseen:
+        walk.at = shrink.NAME
+        foresight.check(recipe, walk.done, walk.store.root)
+        walk.at, walk.foreseen = stage.NAME, True
 
 
 def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
@@ -294,36 +305,6 @@ def _code(rooms: tuple[str, ...]) -> dict[str, str]:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             files[file.relative_to(_ROOT).as_posix()] = sha256(file)
     return files
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and value:
-        return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{prefix}{name}\0").items()}
-    return {prefix.rstrip("\0"): value}
-
-
-def _reason(before: Manifest | None, basis: Basis, found: Damaged | None) -> str:
-    """Say why a stage has to run."""
-    if found is not None:
-        return f"the stored result cannot be used: {found.reason}"
-    if before is None:
-        return "nothing is stored for it yet"
-    old, new = _flat(before.basis), _flat(basis)
-    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    lines = []
-    for key in changed:
-        room, *path = key.split("\0")
-        match room:
-            case "settings":
-                lines.append(f"{'.'.join(path)} is {new.get(key)} and was {old.get(key)}")
-            case "versions" | "surroundings":
-                lines.append(f"{' '.join(path)} is {new.get(key)} and was {old.get(key)}")
-            case "inputs":
-                lines.append(f"its input {path[0]} changed")
-            case _:
-                lines.append(f"{'/'.join(path)} changed")
-    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
-    return ", ".join(lines[:3]) + more if lines else "its stored result was removed"
 
 
 def _conclude(recipe: Recipe, folder: RunFolder, walk: _Walk) -> document.Report:

@@ -6,6 +6,7 @@ same widths, and another `importance` measures nothing again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,15 +88,18 @@ class Shrinking(Protocol):
     def multiple(self) -> int | None: ...
     @property
     def min_share(self) -> float: ...
+    @property
+    def layers(self) -> Mapping[str, float | None]: ...
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What decides a table besides the model and the machine."""
+    """What decides a table besides the model and the machine; `layers` is only checked before anything is timed."""
 
     timed_in: TimedIn
     multiple: int | None
     min_share: float
+    layers: Mapping[str, float | None]
 
 
 def surroundings(emit: Emit, *, shrink: Shrinking) -> Surroundings:  # noqa: ARG001 - every stage's have the same face
@@ -106,7 +110,7 @@ def surroundings(emit: Emit, *, shrink: Shrinking) -> Surroundings:  # noqa: ARG
         "cpu": machine.cpu(), "cores": machine.cores(), **timed_in.decisive(), "multiple": shrink.multiple,
         "min_share": shrink.min_share,
     }  # fmt: skip
-    return Surroundings(decisive, Wanted(timed_in, shrink.multiple, shrink.min_share))
+    return Surroundings(decisive, Wanted(timed_in, shrink.multiple, shrink.min_share, shrink.layers))
 
 
 def run(job: Job) -> Result:
@@ -115,7 +119,7 @@ def run(job: Job) -> Result:
     It reads no section: what it wants of shrink's comes with its surroundings, and no more enters its fingerprint.
 
     Raises:
-        InputError: the model has no channels that can be removed.
+        InputError: the model has no channels that can be removed, or not those that shrink.layers names.
         RunError: the model does not run in the runtime.
     """
     from pipeline.compress import channel_graph, widths
@@ -127,7 +131,9 @@ def run(job: Job) -> Result:
     model, spec = keras_file.read(folder)
     graph = channel_graph.follow(model)
     names = [layer.name for layer in model.layers]
-    allowed = widths.allowed(graph, names, multiple=wanted.multiple, min_share=wanted.min_share, layers={})
+    multiple, least = wanted.multiple, wanted.min_share
+    widths.allowed(graph, names, multiple=multiple, min_share=least, layers=wanted.layers)  # or shrink would refuse it
+    allowed = widths.allowed(graph, names, multiple=multiple, min_share=least, layers={})
     entries, untimed = layer_plan.plan(model, graph, allowed, wanted.timed_in.runtime)
 
     def tell(done: int, total: int, item: str) -> None:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
+from pipeline.compress.shrink_config import Config
 from pipeline.data import DataConfig
-from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
-from pipeline.fit.config import FineTuning
-from pipeline.measuring.layer_times_config import LatencyTarget
+from pipeline.files import DamagedError, read_sealed, write_sealed
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
-    from pipeline.compress.channel_graph import ChannelGraph
-    from pipeline.compress.widths import Cost
+    from pipeline.compress.channel_graph import ChannelGraph, Kept
+    from pipeline.compress.distillation import Teaching
+    from pipeline.compress.widths import Allowed, Cost
     from pipeline.data import Splits
     from pipeline.measuring.layer_times import LayerTimes
+
+__all__ = ["CODE", "INPUTS", "LIBRARIES", "NAME", "Config", "assess", "check", "run"]
 
 NAME = "shrink"
 PROFILE = "profile"
 INPUTS = ("import", "train", "distill", PROFILE)
-# what may be the target -> what it is called
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/channel_counts.py",
@@ -36,6 +37,8 @@ CODE = (
     "pipeline/compress/importance.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/removal.py",
+    "pipeline/compress/removal_promise.py",
+    "pipeline/compress/shrink_config.py",
     "pipeline/compress/support.py",
     "pipeline/compress/taylor.py",
     "pipeline/compress/widths.py",
@@ -73,120 +76,70 @@ CODE = (
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 
-TARGETS = {"macs": "the MACs", "parameters": "the parameters", "latency": "the time"}
 # what it is called among the stage's metrics
 _KEYS = {"latency": "latency_ms"}
+# in a round's folder: the channels that stay in it
+_KEPT = "kept.json"
 # why a group keeps all its channels, besides what the graph says
-_SINGLE = "it has one channel"
-_TRIED = 64
 _HELD = "shrink.layers, min_share and multiple allow no fewer"
 
 
-class Config(FineTuning):
-    """How much of the model may stay, which channels go, and how the rest learns on. Exactly one target."""
+@dataclass(frozen=True)
+class _Task:
+    """What all rounds share.
 
-    macs: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="target: share of the MACs that may stay; one of macs, parameters, latency",
-    )
-    parameters: float | None = Field(default=None, gt=0, lt=1, description="target: share of the parameters")
-    latency: LatencyTarget | None = Field(
-        default=None,
-        description="target: share of the time in a runtime, by times of the layers that are measured once, at several "
-        "widths, and stored",
-    )
-    importance: Literal["l1", "l2", "batch_norm", "taylor", "random"] = Field(
-        default="l2",
-        description="which channels go first: those with small weights (l1, l2), with a small scale in batch "
-        "normalization, or whose removal changes the loss on the calibration split least (taylor); random is a control",
-    )
-    selection: Literal["global", "uniform"] = Field(
-        default="global",
-        description="global: the least important of all channels go; uniform: every group keeps the same share",
-    )
-    multiple: int | None = Field(
-        default=8,
-        ge=1,
-        description="widths are multiples of this in layers of 16 channels or more, since others are seldom faster; "
-        "null: any width",
-    )
-    min_share: float = Field(default=0.1, gt=0, lt=1, description="no group keeps less than this share of its channels")
-    layers: dict[str, float | None] = Field(
-        default={},
-        description="by a layer's name or a pattern (stack_1_*): share of the channels that stays at least; null: all",
-    )
-    steps: int = Field(
-        default=1, ge=1, description="rounds of removal and fine-tuning, which share the epochs; 1: all at once"
-    )
+    Attributes:
+        full: group -> channels of the model that came in.
+        had: what that took; see `_amounts`.
+        allowed: group -> widths that it may have.
+    """
 
-    @model_validator(mode="after")
-    def _possible(self) -> Config:
-        given = [name for name in TARGETS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"expected exactly one of {', '.join(TARGETS)}, found {' and '.join(given) or 'none'}; "
-                + (
-                    "leave the others out, or set them to null"
-                    if given
-                    else "for example macs: 0.5, to keep half of the MACs"
-                )
-            )
-        wrong = {name: share for name, share in self.layers.items() if share is not None and not 0 < share < 1}
-        if wrong:
-            raise ValueError(f"layers wants shares between 0 and 1, or null, but has {wrong}")
-        if self.steps > self.epochs:
-            raise ValueError(f"steps ({self.steps}) must be at most epochs ({self.epochs}): each is fine-tuned for one")
-        least = self.epochs // self.steps
-        if self.schedule.warmup_epochs >= least:
-            raise ValueError(
-                f"schedule.warmup_epochs must be less than the epochs of a step ({least}), but is "
-                f"{self.schedule.warmup_epochs:g}: the learning rate would never reach its peak"
-            )
-        if self.early_stopping and self.early_stopping.from_epoch > least:
-            raise ValueError(
-                f"early_stopping.from_epoch must be at most the epochs of a step ({least}), but is "
-                f"{self.early_stopping.from_epoch}: no epoch would count"
-            )
-        return self
+    job: Job
+    data: DataConfig
+    splits: Splits
+    shrink: Config
+    seed: int
+    times: LayerTimes | None
+    teaching: Teaching | None
+    full: Mapping[str, int]
+    had: Mapping[str, float]
+    allowed: Allowed
 
-    @property
-    def what(self) -> str:
-        """Name of the target."""
-        return next(name for name in TARGETS if getattr(self, name) is not None)
 
-    @property
-    def share(self) -> float:
-        """How much may stay of it, in (0, 1)."""
-        found = getattr(self, self.what)
-        return found.share if isinstance(found, LatencyTarget) else float(found)
+@dataclass(frozen=True)
+class _State:
+    """What a round leaves to the next.
 
-    def rounds(self) -> list[tuple[float, int]]:
-        """Return for each round the share that may stay, of what came in, and the epochs of its fine-tuning.
+    Attributes:
+        graph: the model's channels, in the groups of the model that came in.
+        has: what the model takes.
+        curves: of all rounds, one after the other.
+        epoch: of these, whose weights the model has, counted from 1.
+    """
 
-        The shares fall geometrically from 1, so that each round takes the same share of what the one before left.
-        """
-        each = self.epochs // self.steps
-        shares = [self.share ** (place / self.steps) for place in range(1, self.steps)]
-        return [*((share, each) for share in shares), (self.share, self.epochs - each * (self.steps - 1))]
+    model: Any
+    graph: ChannelGraph
+    has: Mapping[str, float]
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    epoch: int = 0
 
 
 def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     """Take channels out of a copy of the model that comes in, in rounds, and fine-tune what remains.
 
     The folder gets the model (`formats/keras_file.py`) and models.json, which says of each group of channels how many
-    stayed, or why all did. Each round's checkpoints are in a folder of its own below `job.work`: a call that goes on
-    makes the rounds before the interruption again out of them, and trains none of them again.
+    stayed, or why all did. Each round's choice and checkpoints are in a folder of its own below `job.work`: a call that
+    goes on makes the rounds before the interruption again out of them, and neither chooses nor trains again.
 
     Raises:
         DivergedError: a loss is not finite.
         InputError: `layers` names what is not there, nothing can be removed, or the target cannot be reached.
-        PromiseError: more is left than the target, or the model has other ends than the one that came in.
+        PromiseError: more is left than the target, other channels than were chosen, or the model has other ends than
+            the one that came in.
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import channel_graph, importance, removal, widths
+    from pipeline.compress import channel_graph, removal_promise
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import Channels, write_models
@@ -196,57 +149,107 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     models = {name: made for name, made in job.inputs.items() if name != PROFILE}
     times, job = _times(job, shrink), dataclasses.replace(job, inputs=models)
     came, _ = keras_file.read(fine_tune.last(job.inputs).folder)
-    graph = whole = channel_graph.follow(came)
-    allowed = widths.allowed(
-        whole, [layer.name for layer in came.layers], multiple=shrink.multiple, min_share=shrink.min_share,
-        layers=shrink.layers,
-    )  # fmt: skip
+    whole = channel_graph.follow(came)
+    allowed = _allowed(came, whole, shrink)
     reasons = _reasons(whole, allowed)
     _tell_what_stays(whole, reasons, shrink, job.emit)
     had = _amounts(came, whole, times)
-    unit, amount = TARGETS[shrink.what], had[shrink.what]
-    widths.require_reachable(whole, allowed, cost=_cost(shrink, whole, times), budget=shrink.share * amount, unit=unit)
+    _require_reachable(whole, allowed, shrink, had, times)
+    _tell_of_target(came, whole, allowed, shrink, times, job.emit)
     before, teaching = fine_tune.quality(came, splits), fine_tune.teaching(job.inputs, shrink)
-    model, now, curves, epoch = came, dict(whole.full), dict[str, list[float]](), 0
+    task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed)
+    state = _State(came, whole, had)
     for place, (share, epochs) in enumerate(shrink.rounds()):
-        gradients = _gradients(job, model, splits, data, shrink) if shrink.importance == "taylor" else ()
-        scores = importance.scores(graph, model, shrink.importance, seed=seed + place, gradients=gradients)
-        kept = widths.choose(
-            graph, scores, allowed, cost=_cost(shrink, graph, times), budget=share * amount, selection=shrink.selection,
-            unit=unit,
-        )  # fmt: skip
-        model = removal.remove(model, graph, kept)
-        graph = channel_graph.follow(model)
-        now |= {name: len(stays) for name, stays in kept.items()}
-        has = _amounts(model, graph, times)
-        which = f"round {place + 1} of {shrink.steps}: " if shrink.steps > 1 else ""
-        job.emit(Note(NAME, f"{which}{_said(had, has)}; {_left(whole.full, now)}"))
-        tuned = fine_tune.tune(
-            job, model, splits, shrink.model_copy(update={"epochs": epochs}), data=data, seed=seed + place,
-            stage=NAME, work=job.work / f"round_{place + 1}", teaching=teaching,
-        )  # fmt: skip
-        epoch = len(curves.get("loss", ())) + tuned.epoch
-        curves = {name: [*curves.get(name, ()), *values] for name, values in tuned.history.epochs.items()}
-    _require(came, model, splits, shrink, had, has)
+        state = _round(task, state, place, share, epochs)
+    model, now = state.model, state.graph.full
+    removal_promise.require_amount(shrink.what, state.has, most=shrink.share * had[shrink.what], unit=shrink.unit)
+    removal_promise.require_widths(model, whole, state.graph, allowed)
+    removal_promise.require_ends(model, came)
+    removal_promise.require_numbers(model, splits)
     keras_file.write(model, splits.spec, job.folder)
     channels = [
         Channels(
             name=group.name, layers=list(group.layers), before=group.size, after=now[group.name],
-            reason=reasons.get(group.name, ""),
+            positions=group.multiplicity, reason=reasons.get(group.name, ""),
         )
         for group in whole.groups
     ]  # fmt: skip
-    described = anatomy.describe(model, NAME, training=curves).model_copy(update={"channels": channels})
+    training = {name: list(values) for name, values in state.curves.items()}
+    described = anatomy.describe(model, NAME, training=training).model_copy(update={"channels": channels})
     write_models([described], job.folder)
     return Result(
-        {_KEYS.get(name, name): value for name, value in has.items()}
+        {_KEYS.get(name, name): value for name, value in state.has.items()}
         | {f"{_KEYS.get(name, name)}_before": value for name, value in had.items()}
         | {
             "channels": sum(now.values()), "channels_before": sum(whole.full.values()), "groups": len(whole.groups),
-            "left_groups": len(reasons), "epoch": epoch,
+            "left_groups": len(reasons), "epoch": state.epoch,
             **fine_tune.metrics(splits, fine_tune.quality(model, splits), before),
         }
     )  # fmt: skip
+
+
+def check(model: Any, shrink: Config) -> None:
+    """Refuse a section that is impossible for a model, trained or not; of a time only its layers are checked.
+
+    Raises:
+        InputError: as `run`.
+    """
+    from pipeline.compress import channel_graph
+
+    graph = channel_graph.follow(model)
+    allowed = _allowed(model, graph, shrink)
+    if shrink.latency is None:
+        _require_reachable(graph, allowed, shrink, _amounts(model, graph, None), None)
+
+
+def _round(task: _Task, state: _State, place: int, share: float, epochs: int) -> _State:
+    """Take channels out until at most `share` of what came in is left, and fine-tune the rest for so many epochs."""
+    from pipeline import fine_tune
+    from pipeline.compress import channel_graph, removal
+
+    shrink, emit, work = task.shrink, task.job.emit, task.job.work / f"round_{place + 1}"
+    kept = _kept(task, state, place, share, work)
+    model, graph = removal.remove(state.model, state.graph, kept), channel_graph.narrowed(state.graph, kept)
+    has = _amounts(model, graph, task.times)
+    which = f"round {place + 1} of {shrink.steps}: " if shrink.steps > 1 else ""
+    emit(Note(NAME, f"{which}{_said(task.had, has)}; {_left(task.full, graph.full)}"))
+    tuned = fine_tune.tune(
+        task.job, model, task.splits, shrink.model_copy(update={"epochs": epochs}), data=task.data,
+        seed=task.seed + place, stage=NAME, work=work, teaching=task.teaching,
+    )  # fmt: skip
+    epoch = len(state.curves.get("loss", ())) + tuned.epoch
+    curves = {name: [*state.curves.get(name, ()), *values] for name, values in tuned.history.epochs.items()}
+    return _State(model, graph, has, curves, epoch)
+
+
+def _kept(task: _Task, state: _State, place: int, share: float, work: Path) -> Kept:
+    """Return the channels that stay in a round: those that an earlier call chose in it, or the most important.
+
+    Another machine's gradients, and a GPU's from one call to the next, differ by a little, which is enough for another
+    choice: the checkpoints after it would be of another model.
+    """
+    import numpy as np
+
+    from pipeline.compress import importance, widths
+
+    shrink, file = task.shrink, work / _KEPT
+    if work.exists():
+        try:
+            return {name: np.array(places, dtype=np.int64) for name, places in read_sealed(file).items()}
+        except DamagedError as damaged:
+            text = f"which channels stay in round {place + 1} is chosen again: {damaged}"
+            task.job.emit(Note(NAME, text, level="warning"))
+    gradients = _gradients(task, state.model) if shrink.importance == "taylor" else ()
+    scores = importance.scores(
+        state.graph, state.model, shrink.importance, seed=task.seed + place, gradients=gradients
+    )  # fmt: skip
+    kept = widths.choose(
+        state.graph, scores, task.allowed, cost=_cost(shrink, state.graph, task.times),
+        budget=share * task.had[shrink.what], selection=shrink.selection, unit=shrink.unit,
+    )  # fmt: skip
+    work.mkdir(parents=True, exist_ok=True)
+    write_sealed(file, {name: places.tolist() for name, places in kept.items()})
+    return kept
 
 
 def assess(metrics: Mapping[str, float], emit: Emit, *, shrink: Config) -> None:
@@ -256,9 +259,29 @@ def assess(metrics: Mapping[str, float], emit: Emit, *, shrink: Config) -> None:
     fine_tune.require_accuracy(metrics, shrink, stage=NAME, emit=emit)
 
 
-def _reasons(graph: ChannelGraph, allowed: Mapping[str, Sequence[int]]) -> dict[str, str]:
+def _allowed(model: Any, graph: ChannelGraph, shrink: Config) -> Allowed:
+    from pipeline.compress import widths
+
+    names = [layer.name for layer in model.layers]
+    return widths.allowed(
+        graph, names, multiple=shrink.multiple, min_share=shrink.min_share, layers=shrink.layers
+    )  # fmt: skip
+
+
+def _require_reachable(
+    graph: ChannelGraph, allowed: Allowed, shrink: Config, had: Mapping[str, float], times: LayerTimes | None
+) -> None:
+    from pipeline.compress import widths
+
+    budget = shrink.share * had[shrink.what]
+    widths.require_reachable(graph, allowed, cost=_cost(shrink, graph, times), budget=budget, unit=shrink.unit)
+
+
+def _reasons(graph: ChannelGraph, allowed: Allowed) -> dict[str, str]:
     """Return group -> why it keeps all its channels, for each that does so whatever the target is."""
-    found = {group.name: group.reason or _SINGLE for group in graph.groups if group.reason or group.size == 1}
+    from pipeline.compress import widths
+
+    found = {name: reason for reason, names in widths.whole(graph).items() for name in names}
     return found | {name: _HELD for name, some in allowed.items() if len(some) == 1}
 
 
@@ -275,8 +298,23 @@ def _tell_what_stays(graph: ChannelGraph, reasons: Mapping[str, str], shrink: Co
         emit(Note(NAME, f"no batch normalization scales {', '.join(bare)}: the size of their kernels is compared"))
 
 
+def _tell_of_target(
+    model: Any, graph: ChannelGraph, allowed: Allowed, shrink: Config, times: LayerTimes | None, emit: Emit
+) -> None:
+    """Say what the target leaves out, and how far below it one could go."""
+    from pipeline.measuring import footprint
+
+    if shrink.what == "macs" and (unknown := footprint.macs(model).unknown):
+        text = f"shrink.macs is a share of the MACs that are known: nobody counts those of {', '.join(unknown)}"
+        emit(Note(NAME, text, level="warning"))
+    cost = _cost(shrink, graph, times)
+    least = cost({name: some[0] for name, some in allowed.items()}) / cost({})
+    text = f"every group as narrow as it may be would leave {least:.1%} of {shrink.unit}, {shrink.share:.1%} may stay"
+    emit(Note(NAME, text))
+
+
 def _times(job: Job, shrink: Config) -> LayerTimes | None:
-    """Return the table of times where the target is one."""
+    """Return the table of layer times where the target is one."""
     if shrink.latency is None:
         return None
     from pipeline.measuring import layer_times
@@ -305,7 +343,7 @@ def _amounts(model: Any, graph: ChannelGraph, times: LayerTimes | None) -> dict[
     return counted | {"latency": layer_times.cost(graph, times)({})}
 
 
-def _gradients(job: Job, model: Any, splits: Splits, data: DataConfig, shrink: Config) -> Iterator[Any]:
+def _gradients(task: _Task, model: Any) -> Iterator[Any]:
     """Return the gradients of the loss that labels have in the fine-tuning, batch by batch of the calibration split."""
     from pipeline import fine_tune
     from pipeline.compress import taylor
@@ -313,15 +351,16 @@ def _gradients(job: Job, model: Any, splits: Splits, data: DataConfig, shrink: C
     from pipeline.fit import losses
     from pipeline.own_code import objective
 
-    asked = objective.read(fine_tune.last(job.inputs).folder)
+    shrink, splits = task.shrink, task.splits
+    asked = objective.read(fine_tune.last(task.job.inputs).folder)
     own = asked.made()[0] if asked else None
     loss = own if own is not None else losses.of(splits.spec.head, shrink, splits.train.y, stage=NAME)
-    given = batches.evaluation(splits.calibration, splits.spec, data, batch_size=shrink.batch_size)
+    given = batches.evaluation(splits.calibration, splits.spec, task.data, batch_size=shrink.batch_size)
     return taylor.gradients(model, given, loss)
 
 
 def _said(had: Mapping[str, float], has: Mapping[str, float]) -> str:
-    words = {"macs": "MACs", "parameters": "parameters", "latency": "ms by the table of times"}
+    words = {"macs": "MACs", "parameters": "parameters", "latency": "ms by the table of layer times"}
     return ", ".join(
         f"{had[name]:,.6g} to {has[name]:,.6g} {words[name]} ({has[name] / had[name]:.1%})" for name in had
     )
@@ -331,41 +370,3 @@ def _left(had: Mapping[str, int], has: Mapping[str, int]) -> str:
     fewer = sum(has[name] < count for name, count in had.items())
     whole = sum(had.values())
     return f"{whole - sum(has.values())} of {whole} channels go, in {fewer} of {len(had)} groups"
-
-
-def _require(
-    came: Any, model: Any, splits: Splits, shrink: Config, had: Mapping[str, float], has: Mapping[str, float]
-) -> None:
-    """Assert that no more is left than may be, that the ends are those of the model that came, and answers finite.
-
-    Raises:
-        PromiseError: one of them does not hold.
-    """
-    import numpy as np
-
-    from pipeline.data import batches
-    from pipeline.predictor import rows
-
-    most = shrink.share * had[shrink.what]
-    if has[shrink.what] > most * (1 + 1e-9):
-        raise PromiseError(
-            f"shrink: more is left of {TARGETS[shrink.what]} than may be", expected=f"at most {most:,.6g}",
-            found=f"{has[shrink.what]:,.6g}", todo=f"a lower shrink.{shrink.what} takes more out",
-        )  # fmt: skip
-    ends, wanted = _ends(model), _ends(came)
-    if ends != wanted:
-        raise PromiseError(
-            "shrink: the model has other inputs or outputs than the one that came in", expected=wanted, found=ends
-        )
-    answers = batches.predict(model, rows(splits.calibration.x, slice(0, _TRIED)), batch_size=_TRIED)
-    if not np.isfinite(answers).all():
-        raise PromiseError(
-            "shrink: the model answers with what is no number", expected="finite numbers",
-            found=f"{int((~np.isfinite(answers)).sum())} of {answers.size} are not",
-            todo=f"lower {NAME}.optimizer.learning_rate, or set {NAME}.clip",
-        )  # fmt: skip
-
-
-def _ends(model: Any) -> str:
-    ends = zip((*model.input_names, *model.output_names), (*model.inputs, *model.outputs), strict=True)
-    return ", ".join(f"{name} {tuple(end.shape)} {end.dtype.name}" for name, end in ends)

@@ -105,3 +105,15 @@ def test_mistake_is_one_message_and_exit_2(sets: list[str], words: list[str], cw
     for word in words:
         assert word in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_mistake_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    sets = ["distill.student.filters=[16, 16]", "shrink.layers={conv_77: null}"]
+    done = modelmill("run", "digits", *options(sets), cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "shrink.layers names layers that the model does not have" in done.stderr
+    assert "found: conv_77" in done.stderr
+    written = report(tmp_path)
+    assert written["failure"]["stage"] == "shrink"
+    assert written["stages"][1:] == []
+    assert not [path for path in (tmp_path / "store").glob("train-*") if path.is_dir()]

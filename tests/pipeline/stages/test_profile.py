@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline import recipe
+from pipeline.errors import InputError
 from pipeline.events import Event, Note, Progress
 from pipeline.formats import keras_file
 from pipeline.legacy_keras import load as load_keras
@@ -42,8 +43,13 @@ def test_profile_is_a_stage_of_the_recipe_when_shrink_has_a_latency() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [section(importance="l1"), section(selection="uniform", epochs=7), section(latency=LATENCY | {"share": 0.9})],
-    ids=["importance", "selection and epochs", "share"],
+    [
+        section(importance="l1"),
+        section(selection="uniform", epochs=7),
+        section(latency=LATENCY | {"share": 0.9}),
+        section(layers={"first": None}),
+    ],
+    ids=["importance", "selection and epochs", "share", "layers"],
 )
 def test_nothing_is_measured_again_when_what_changed_does_not_decide_the_times(other: Config) -> None:
     assert sections(profile.run) == ()  # no section enters the fingerprint as a whole
@@ -93,6 +99,25 @@ def test_profile_stores_the_table_and_says_what_is_not_in_it(tmp_path: Path) -> 
     steps = [event for event in events if isinstance(event, Progress)]
     assert (steps[0].done, steps[0].total, steps[0].unit) == (0, 2, "operation")
     assert steps[0].item == "the whole model"
+
+
+@pytest.mark.parametrize(("name", "words"), [("frist", "found: frist"), ("*", "shrink: all channels are to stay")])
+def test_layers_that_shrink_would_refuse_are_told_before_anything_is_measured(
+    name: str, words: str, tmp_path: Path
+) -> None:
+    keras = load_keras()
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(16, 3, name="first")(image)
+    x = keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D()(x))
+    trained = tmp_path / "train"
+    trained.mkdir()
+    keras_file.write(keras.Model(image, x), classifier("image", (8, 8, 3), (0.0, 1.0), ("a", "b", "c")), trained)
+    events: list[Event] = []
+    found = profile.surroundings(events.append, shrink=section(layers={name: None})).found
+    with pytest.raises(InputError) as refused:
+        profile.run(dataclasses.replace(job(tmp_path / "entry", events, train=trained), found=found))
+    assert words in str(refused.value)
+    assert events == []
 
 
 def test_target_of_time_has_a_share_besides_where_it_is_measured() -> None:

@@ -25,7 +25,7 @@ _CALLS = 3  # at least so many in a block
 _COPIES = 4  # besides the first
 _HEAVY = 256_000  # weights of which one copy besides the first is enough to stand out
 _WARM_UP = 3
-_HELD_BYTES = 2**30  # of weights, in programs that take turns
+_HELD_BYTES = 2**31  # of weights, in programs that take turns
 
 _whole: dict[Path, Callable[[], object]] = {}
 
@@ -110,10 +110,9 @@ def batches(operation: Operation, points: Sequence[tuple[int, int]], target: Tim
 
 
 def held_bytes(operation: Operation, inputs: int, outputs: int, target: TimedIn) -> int:
-    """Return the bytes of weights that the programs at these widths hold: each the file's, and one for each copy."""
-    numbers = _numbers(operation, inputs, outputs)
+    """Return the most bytes of weights that the programs at these widths hold: each copy's, and packed once more."""
     each = 1 if target.precision == "int8" else 4
-    return each * operation.weights(inputs, outputs) * (len(numbers) + sum(numbers))
+    return 2 * each * operation.weights(inputs, outputs) * sum(_numbers(operation, inputs, outputs))
 
 
 def _time_batch(

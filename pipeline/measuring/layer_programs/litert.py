@@ -76,7 +76,8 @@ class _Writer:
                 y = self._operator("MUL", "MulOptions", self._schema.MulOptionsT(), [y, gate], made)
             results.append(y)
         self._graph.inputs, self._graph.outputs = np.array(ends, np.int32), np.array(results, np.int32)
-        builder = flatbuffers.Builder(1 << 16)
+        held = sum(len(one.data) for one in self._model.buffers if one.data is not None)
+        builder = flatbuffers.Builder(held + (1 << 16))  # as it grows it is there twice
         builder.Finish(self._model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
@@ -132,8 +133,8 @@ class _Writer:
         if self._integer:
             whole = self._random.integers(-127, 128, size=shape, dtype=np.int8)
             return self._tensor(shape, whole, scales=shape[axis], axis=axis)
-        values = self._random.standard_normal(size=shape, dtype=np.float32)
-        values *= 0.1
+        values = self._random.random(size=shape, dtype=np.float32)
+        values -= 0.5
         return self._tensor(shape, values)
 
     def _bias(self, count: int) -> int:

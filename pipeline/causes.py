@@ -10,7 +10,7 @@ from pipeline.report.words import percent, ratio, where
 
 SMALLER = 1.005  # a size ratio above this is shown as more than 1.00
 _WIDE = 1.02  # an interval that holds 1 and ends below this says that nothing became faster
-_VECTOR = 8  # channels: of widths that are a multiple of it no vector of a kernel holds less than it could
+_VECTOR = 8  # channels that kernels often compute at once
 _LITTLE = 0.25  # of the time: where more of it may go with the MACs they are no cause
 _MOST_NAMES = 3  # of groups in a sentence
 Pair = tuple[Artifact, Artifact]  # the file of the stage before, and the stage's own
@@ -84,17 +84,18 @@ def _zeros(sparsity: float, graph: Operators) -> str:
 def _narrower(one: Faster, macs_ratio: float, pair: Pair, channels: Sequence[Channels]) -> list[str]:
     """Return why a model with fewer channels may not be faster: widths that fill no vector, and time without MACs."""
     sentences = []
-    odd = [group for group in channels if group.after % _VECTOR and not group.before % _VECTOR]
+    wide = [(group.name, *group.widths) for group in channels if group.layers]  # not so heads, which are inside of one
+    odd = [(name, after) for name, before, after in wide if after % _VECTOR and not before % _VECTOR]
     if odd:
-        names = ", ".join(f"{group.name} {group.after}" for group in odd[:_MOST_NAMES])
+        names = ", ".join(f"{name} {after}" for name, after in odd[:_MOST_NAMES])
         more = f" and {len(odd) - _MOST_NAMES} more" if len(odd) > _MOST_NAMES else ""
         sentences.append(
-            f"{len(odd)} of {len(channels)} groups have a width that is no multiple of {_VECTOR} any more ({names}"
-            f"{more}): kernels compute several channels at once, and the last of them take as long as if all were there"
+            f"{len(odd)} of {len(wide)} groups have a width that is no multiple of {_VECTOR} any more ({names}{more}): "
+            f"kernels that compute {_VECTOR} channels at once may take as long as for the next multiple"
         )
-    if macs_ratio > SMALLER:
+    if macs_ratio > SMALLER and one.high >= 1:  # a slower one shows that the rest did not stay as it was
         # Amdahl: of the time before, a share s goes with the MACs; the speed-up is 1 / (1 - s + s / macs_ratio)
-        share = max(0.0, 1 - 1 / one.high) / (1 - 1 / macs_ratio)
+        share = (1 - 1 / one.high) / (1 - 1 / macs_ratio)
         if share < _LITTLE:
             sentences.append(_time_without_macs(one, macs_ratio, share, pair))
     return sentences
@@ -103,12 +104,12 @@ def _narrower(one: Faster, macs_ratio: float, pair: Pair, channels: Sequence[Cha
 def _time_without_macs(one: Faster, macs_ratio: float, share: float, pair: Pair) -> str:
     least = "none" if share == 0 else f"at most {percent(share)} %"
     said = f"{ratio(macs_ratio)} fewer MACs and a speed-up of at most {one.high:.2f} (95 %): {least} of the time goes "
-    said += "with the MACs"
+    said += "with the MACs, if all else takes as long as before"
     old, new = (item.operators for item in pair)
     if old and new:
         before, now = (graph.integer + graph.floating for graph in (old, new))
-        said += f"; the rest is what the operators, {before} before and {now} now, cost besides"
-        said += ", and the request's way there and back" if one.protocol else ""
+        said += f"; what does not go with them is, among others, the overhead of {now} operators ({before} before)"
+        said += " and the request's way there and back" if one.protocol else ""
     return said
 
 

@@ -70,28 +70,27 @@ def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Sequence[Int
 
 
 DROP = "max_accuracy_drop"
+_FEWER = "a smaller model (fewer distill.student.filters, a lower shrink.macs, or parameters, latency)"
 _RULES = {
     DROP: _Rule(
         True, "", _drop,
-        "a higher shrink.macs, a lower prune.final_sparsity, more epochs in the stage that lost it (see what each "
-        "stage bought), more calibration samples (data.split.calibration), a precision that keeps more (float16, "
-        "dynamic-int8)",
+        "a higher shrink.macs (or parameters, latency), a lower prune.final_sparsity, more epochs in the stage that "
+        "lost it (see what each stage bought), more calibration samples (data.split.calibration), a precision that "
+        "keeps more (float16, dynamic-int8)",
     ),
     "min_parity": _Rule(
         False, "", _parity, "a precision that keeps more (float16, dynamic-int8), or more calibration samples "
         "(data.split.calibration)",
     ),
     "max_p99_ms": _Rule(
-        True, " ms", _p99, "a smaller model (fewer distill.student.filters, a lower shrink.macs), more "
-        "measure.threads, or a machine with less other work", _invalid_latency,
+        True, " ms", _p99, f"{_FEWER}, more measure.threads, or a machine with less other work", _invalid_latency,
     ),
     "min_size_ratio": _Rule(
-        False, "", _size_ratio, "a smaller model (fewer distill.student.filters, a lower shrink.macs), a higher "
-        "prune.final_sparsity, or an int8 precision",
+        False, "", _size_ratio, f"{_FEWER}, a higher prune.final_sparsity, or an int8 precision",
     ),
     "min_speedup": _Rule(
-        False, "x", _speedup, "a precision with fast kernels in this runtime (int8 in LiteRT), a smaller model (fewer "
-        "distill.student.filters, a lower shrink.macs), or more measure.latency.blocks where the interval is wide",
+        False, "x", _speedup, f"a precision with fast kernels in this runtime (int8 in LiteRT), {_FEWER}, or more "
+        "measure.latency.blocks where the interval is wide",
         _invalid_speedup,
     ),
 }  # fmt: skip

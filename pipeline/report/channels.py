@@ -14,17 +14,18 @@ FEW = 16  # groups: more are drawn as a silhouette, and their table is folded
 MOST_ROWS = 200
 MOST_REASONS = 24
 MOST_NAMES = 4  # of layers in a cell, and of groups in a line
+_HEADED = "MultiHeadAttention"  # the kind of layer that loses whole heads
 _ALL = 100.0  # of the silhouette's width and height, in the units of the SVG
 
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """Groups that share a reason: `names` are the first of them, `more` how many others there are."""
+    """Groups that share a reason: `names` are the first, `more` how many others, `width` that of all in words."""
 
     reason: str
     names: tuple[str, ...]
     more: int
-    channels: int
+    width: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def left_alone(model: Model) -> list[LeftAlone]:
     return [
         LeftAlone(
             reason, tuple(group.name for group in groups[:MOST_NAMES]), max(len(groups) - MOST_NAMES, 0),
-            sum(group.before for group in groups),
+            _width(groups, heads(model)),
         )
         for reason, groups in by_reason.items()
     ]  # fmt: skip
@@ -67,8 +68,7 @@ def lines(model: Model) -> list[str]:
     """Return `left_alone` in words, a line for each reason, of which the first few."""
     found = left_alone(model)
     said = [
-        f"{', '.join(one.names)}{f' and {number(one.more)} more' if one.more else ''} "
-        f"({number(one.channels)} channels): {one.reason}"
+        f"{', '.join(one.names)}{f' and {number(one.more)} more' if one.more else ''} ({one.width}): {one.reason}"
         for one in found[:MOST_REASONS]
     ]
     more = len(found) - MOST_REASONS
@@ -83,18 +83,23 @@ def layers(group: Channels) -> str:
     return f"{', '.join(others[: MOST_NAMES - 1])} and {len(others) - MOST_NAMES + 1} more"
 
 
+def heads(model: Model) -> frozenset[str]:
+    """Return the names of the groups that are heads of attention, which are no channels of what the layer gives."""
+    kinds = {layer.name: layer.kind for layer in model.layers}
+    inside = [group.name for group in model.channels if not group.layers]
+    return frozenset(name for name in inside if _HEADED in {kinds.get(name), kinds.get(name.rpartition(".")[0])})
+
+
 def widest(groups: Sequence[Channels]) -> int:
     """Return the channels of the widest group before anything was removed."""
-    return max(group.before for group in groups)
+    return max(group.widths[0] for group in groups)
 
 
 def silhouette(model: Model) -> list[Column]:
     """Return a column for each group in the model's order, from 0 to 100 across; heights in equal steps of channels."""
     step, scale = _ALL / len(model.channels), _ALL / widest(model.channels)
-    return [
-        Column(i * step, 0.84 * step, group.before * scale, group.after * scale, bool(group.reason))
-        for i, group in enumerate(model.channels)
-    ]
+    widths = [(scale * before, scale * after) for before, after in (group.widths for group in model.channels)]
+    return [Column(i * step, 0.84 * step, *widths[i], bool(group.reason)) for i, group in enumerate(model.channels)]
 
 
 def sentence(model: Model, report: Report) -> str:
@@ -115,12 +120,27 @@ def _fewer(name: str, before: int | None, after: int | None) -> str:
 def counts(model: Model) -> str:
     """Return how many channels are gone, from how many groups, and how many groups were left alone."""
     cut = [group for group in model.channels if group.after < group.before]
-    gone, whole = sum(group.before - group.after for group in cut), sum(group.before for group in model.channels)
+    inside = heads(model)
+    amounts = [_gone([group for group in model.channels if group.name not in inside], "channels")]
+    amounts += [_gone([group for group in model.channels if group.name in inside], "attention heads")] if inside else []
     spared = sum(bool(group.reason) for group in model.channels)
     kept = len(model.channels) - len(cut) - spared
-    said = f"{number(gone)} of {number(whole)} channels removed from {_count(len(cut), 'group')}"
+    said = f"{' and '.join(amounts)} removed from {_count(len(cut), 'group')}"
     said += f", none from {kept} more" if kept else ""
     return said + (f", {_count(spared, 'group')} left alone" if spared else "")
+
+
+def _gone(groups: Sequence[Channels], unit: str) -> str:
+    before, after = (sum(group.widths[i] for group in groups) for i in (0, 1))
+    return f"{number(before - after)} of {number(before)} {unit}"
+
+
+def _width(groups: Sequence[Channels], inside: frozenset[str]) -> str:
+    """Return how wide groups are together, in channels and in heads."""
+    found = {"channel": 0, "head": 0}
+    for group in groups:
+        found["head" if group.name in inside else "channel"] += group.widths[0]
+    return ", ".join(_count(count, unit) for unit, count in found.items() if count)
 
 
 def _count(count: int, name: str) -> str:
@@ -133,5 +153,5 @@ def of_layers(model: Model) -> dict[str, tuple[int, int]]:
     for group in model.channels:
         for name in group.layers:
             before, after = found.get(name, (0, 0))
-            found[name] = before + group.before, after + group.after
+            found[name] = before + group.widths[0], after + group.widths[1]
     return found

@@ -107,7 +107,7 @@ def _lost(model: Model) -> tuple[str, Cell] | None:
 
 
 def line(one: Bought) -> str:
-    """Return in a line what a stage's removal of channels, or its zeros, bought: work, size, and time where."""
+    """Return in a line what removed channels, or zeros, bought against which stage: work, size, and time where."""
     parts = [
         f"{ratio(one.macs_ratio)} fewer MACs" if one.macs_ratio > _SAME
         else "as many MACs" if one.macs_ratio > 1 / _SAME else f"{ratio(1 / one.macs_ratio)} more MACs",
@@ -123,7 +123,10 @@ def line(one: Bought) -> str:
         parts.append(f"slower: {_places(slow)}")
     if quick and (even := [place for place in one.faster if place not in quick and place not in slow]):
         parts.append(f"no difference proven: {_places(even)}")
-    return f"{one.stage} ({_NAMES[one.stage]}): {', '.join(parts)}"
+    against = f"against {one.against}"
+    if (one.stage, one.against) == (ZEROS, CHANNELS):
+        against += ", on top of what the channels left"
+    return f"{one.stage} ({_NAMES[one.stage]}, {against}): {', '.join(parts)}"
 
 
 def _size(found: float | None) -> list[str]:

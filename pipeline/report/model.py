@@ -92,15 +92,23 @@ class Channels(Frozen):
     """Channels that leave together, or not at all: one group of shrink's.
 
     `name` is that of the layer that makes them, `NAME.2` for a further group of its channels, and `layers` are all
-    that lose them as their output. `before` and `after` are how many there are; `after` is `before` where the group was
-    left alone, and `reason` then says why, unless it could have lost some and none had to go.
+    that lose them as their output; none where they are inside of a layer, as attention's heads are. `before` and
+    `after` are how many there are; `after` is `before` where the group was left alone, and `reason` then says why,
+    unless it could have lost some and none had to go. `positions` are those that one takes in the first layer's output:
+    several in a grouped convolution, two where the directions of a Bidirectional are concatenated.
     """
 
     name: str
     layers: list[str]
     before: int
     after: int
+    positions: int = 1
     reason: str = ""
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Positions in the first layer's output, before and after."""
+        return self.before * self.positions, self.after * self.positions
 
 
 class Model(Frozen):

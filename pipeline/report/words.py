@@ -18,7 +18,7 @@ _RUNTIMES = {
     "tflite-micro": "TFLite Micro",
     "tensorflow": "TensorFlow",
 }
-_NOUNS = {"macs": "MACs"}  # of a stage's metrics
+_NOUNS = {"macs": "MACs", "latency_ms": "ms by the table of layer times"}  # of a stage's metrics
 
 
 def number(value: float | None) -> str:
@@ -31,7 +31,7 @@ def number(value: float | None) -> str:
 def told(metrics: Mapping[str, float]) -> list[str]:
     """Return a stage's metrics as parts of a line: amounts with what they were before, and shrink's groups in words.
 
-    "val_loss 0.25", "1,493,632 -> 702,000 MACs (47 %)", "12 groups, 3 left alone".
+    "val_loss 0.25", "1,493,632 -> 702,000 MACs (47 %)", "12 groups", "3 left alone".
     """
     amounts = {name for name in metrics if not name.startswith("val_") and f"{name}_before" in metrics}
     parts = []

@@ -47,8 +47,8 @@ def test_limit_of_a_drop_says_of_what_where_it_is_no_accuracy() -> None:
 @pytest.mark.parametrize(
     ("name", "limit", "todo"),
     [
-        ("max_accuracy_drop", 0.01, "a higher shrink.macs"),
-        ("min_size_ratio", 4, "a lower shrink.macs"),
+        ("max_accuracy_drop", 0.01, "a higher shrink.macs (or parameters, latency)"),
+        ("min_size_ratio", 4, "a lower shrink.macs, or parameters, latency)"),
     ],
 )
 def test_missed_limit_names_the_channels_among_what_to_try(name: str, limit: float, todo: str) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pipeline.report import channels, page, words
-from pipeline.report.model import Channels, Model
+from pipeline.report.model import Channels, Layer, Model
 from tests.pipeline.report import shapes
 from tests.pipeline.report.test_page import Balance, terminal
 
@@ -16,8 +16,18 @@ def shrunk(*groups: Channels) -> Model:
     return shapes.model("shrink", 0.9, 1000, channels=[group.model_dump() for group in groups])
 
 
-def group(name: str, before: int, after: int, *others: str, reason: str = "") -> Channels:
-    return Channels(name=name, layers=[name, *others], before=before, after=after, reason=reason)
+def attending(*groups: Channels) -> Model:
+    """Return a model with a layer of attention."""
+    layer = Layer(name="attention", kind="MultiHeadAttention", parameters=9, macs=9)
+    return shrunk(*groups).model_copy(update={"layers": [layer]})
+
+
+def group(name: str, before: int, after: int, *others: str, reason: str = "", positions: int = 1) -> Channels:
+    return Channels(name=name, layers=[name, *others], before=before, after=after, reason=reason, positions=positions)
+
+
+def heads(name: str, before: int, after: int, reason: str = "") -> Channels:
+    return Channels(name=name, layers=[], before=before, after=after, reason=reason)
 
 
 def test_groups_with_one_reason_become_one_line() -> None:
@@ -41,6 +51,33 @@ def test_counts_tell_groups_of_which_none_had_to_go_from_those_that_could_not_lo
     model = shrunk(group("a", 64, 24), group("b", 32, 32), spared)
     assert channels.counts(model) == "40 of 106 channels removed from 1 group, none from 1 more, 1 group left alone"
     assert channels.counts(shrunk(group("a", 1200, 600))) == "600 of 1,200 channels removed from 1 group"
+
+
+def test_channels_are_counted_by_the_positions_that_they_take() -> None:
+    model = shrunk(group("grouped", 2, 1, positions=8), group("lstm", 8, 4, positions=2), group("dense", 10, 10))
+    assert channels.counts(model) == "16 of 42 channels removed from 2 groups, none from 1 more"
+    assert channels.of_layers(model) == {"grouped": (16, 8), "lstm": (16, 8), "dense": (10, 10)}
+    assert channels.widest(model.channels) == 16
+    assert [(one.before, one.after) for one in channels.silhouette(model)] == [(100, 50), (100, 50), (62.5, 62.5)]
+
+
+def test_heads_are_counted_apart_from_channels() -> None:
+    model = attending(group("attention", 64, 32), heads("attention.2", 8, 5), group("dense", 10, 10))
+    assert channels.heads(model) == {"attention.2"}
+    assert channels.counts(model) == (
+        "32 of 74 channels and 3 of 8 attention heads removed from 2 groups, none from 1 more"
+    )
+    assert channels.of_layers(model)["attention"] == (64, 32)
+
+
+def test_heads_that_were_left_alone_are_called_heads() -> None:
+    held = "shrink.layers allows no fewer"
+    model = attending(group("grouped", 2, 2, reason=held, positions=8), heads("attention", 8, 8, reason=held))
+    assert channels.lines(model) == [f"grouped, attention (16 channels, 8 heads): {held}"]
+
+
+def test_channels_inside_of_another_layer_than_attention_are_no_heads() -> None:
+    assert channels.heads(attending(heads("conv", 8, 8, reason="an own layer reads them"))) == set()
 
 
 def test_sentence_has_macs_and_parameters_where_the_model_before_is_known() -> None:
@@ -87,6 +124,16 @@ def test_page_draws_each_group_of_a_small_model_with_its_widths() -> None:
     assert "<li><code>conv_5</code> (320 channels): they are the model&#39;s outputs</li>" in section
     assert "silhouette" not in section
     assert "<details" not in section
+
+
+def test_page_shows_positions_and_says_which_are_heads() -> None:
+    model = attending(group("grouped", 2, 1, "bn", positions=8), heads("attention", 8, 5))
+    report = shapes.report(verdict="incomplete", models=[model])
+    section = page.render(report).split('<section id="channels"')[1].split("</section>")[0]
+    assert "<code>grouped</code><small>bn</small>" in section
+    assert '<td class="n">16</td><td class="n"><b>8</b></td><td class="n">50 %</td>' in section
+    assert "<code>attention</code><small>heads of attention</small>" in section
+    assert '<td class="n">8</td><td class="n"><b>5</b></td><td class="n">62 %</td>' in section
 
 
 def test_page_folds_the_table_of_a_deep_model_below_its_silhouette() -> None:
@@ -149,6 +196,7 @@ def test_terminal_says_what_was_removed_and_left_alone() -> None:
     [
         ({"parameters": 66218, "val_loss": 0.25}, ["parameters 66,218", "val_loss 0.25"]),
         ({"macs": 702_000, "macs_before": 1_493_632}, ["1,493,632 -> 702,000 MACs (47 %)"]),
+        ({"latency_ms": 0.305, "latency_ms_before": 0.61}, ["0.61 -> 0.305 ms by the table of layer times (50 %)"]),
         ({"channels_before": 96, "channels": 48}, ["96 -> 48 channels (50 %)"]),
         ({"groups": 1, "left_groups": 0}, ["1 group", "0 left alone"]),
         ({"macs": 0, "macs_before": 0}, ["0 -> 0 MACs"]),

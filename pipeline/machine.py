@@ -11,12 +11,27 @@ from pathlib import Path
 def cpu() -> str:
     """Return the processor's name."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        listed = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        pass  # not Linux; platform knows less
-    return platform.processor() or platform.machine()
+        listed = ""  # not Linux; platform knows less
+    return name_in(listed, platform.machine()) or platform.processor() or platform.machine()
+
+
+def name_in(listed: str, architecture: str) -> str:
+    """Return the processor's name by the text of /proc/cpuinfo; empty where it has none.
+
+    Linux on ARM gives no name, or one that many share, but numbers of who made the cores and of what they are.
+    """
+    found: dict[str, list[str]] = {}
+    for line in listed.splitlines():
+        key, _, value = line.partition(":")
+        if value.strip() not in found.setdefault(key.strip(), []):
+            found[key.strip()].append(value.strip())
+    names = found.get("model name", [])[:1]
+    if "CPU implementer" not in found:
+        return names[0] if names else ""
+    makers, parts = found["CPU implementer"], found.get("CPU part", [])
+    return " ".join([*(names or [architecture]), "implementer", *makers, *(["part", *parts] if parts else [])])
 
 
 def cores() -> int:

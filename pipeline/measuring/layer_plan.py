@@ -53,11 +53,20 @@ def plan(
         if layer.inputs is None or layer.outputs is None:
             untimed[layer.name] = "its channels are not followed"
             continue
+        if layer.kind == "Dense" and _has_rows_of_channels(layer):
+            untimed[layer.name] = "channels are among its rows"
+            continue
         for operation, (inputs, outputs) in zip(found[layer.name], _ends(layer, found[layer.name]), strict=True):
             one = operation.kind == "depthwise"
             grids = () if one else _grid(inputs, graph, allowed, most), _grid(outputs, graph, allowed, most)
             entries.setdefault(Planned(operation, *grids), []).append(layer.name)
     return entries, untimed
+
+
+def _has_rows_of_channels(layer: LayerChannels) -> bool:
+    """Return whether a dense layer has channels in other axes than its kernel reads, as behind a Permute."""
+    kernel = next(one for one in layer.weights if one.name == "kernel")
+    return any(len(sizes) > sum(axis is not None for axis in kernel.axes) for _, sizes in layer.products)
 
 
 def _ends(layer: LayerChannels, operations: Sequence[Operation]) -> list[tuple[Size, Size]]:

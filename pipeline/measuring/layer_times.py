@@ -8,6 +8,7 @@ measured time (calls, poolings, what could not be timed alone) is a constant.
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,8 +21,11 @@ from pipeline.files import write_json
 if TYPE_CHECKING:
     from pipeline.compress.channel_counts import Size, Widths
     from pipeline.compress.channel_graph import ChannelGraph
+    from pipeline.compress.widths import Allowed
 
 FILE = "layer_times.json"
+# a table whose layers take no more than this share of their time at their narrowest is as tables are
+_GAINS = 0.5
 
 
 class Entry(Frozen):
@@ -104,6 +108,43 @@ def cost(graph: ChannelGraph, table: LayerTimes) -> Callable[[Widths], float]:
         return rest + scale * total
 
     return milliseconds
+
+
+def undominated(graph: ChannelGraph, table: LayerTimes, allowed: Allowed) -> dict[str, tuple[int, ...]]:
+    """Return the widths of each group at which the model is faster than at any wider one, by the table.
+
+    So a search may presume that less time is left the narrower a group is, while all others are whole.
+
+    Args:
+        graph: of the model that was timed.
+        table: its times.
+        allowed: group -> widths that it may have, rising, its own last; that one stays.
+    """
+    milliseconds, found = cost(graph, table), {}
+    for group, widths in allowed.items():
+        kept, least = list[int](), math.inf
+        for width in reversed(widths):
+            if (now := milliseconds({group: width})) < least:
+                kept, least = [width, *kept], now
+        found[group] = tuple(kept)
+    return found
+
+
+def hint(table: LayerTimes) -> str:
+    """Return why a share of the time may be out of reach, for people: how little narrow layers gain.
+
+    Empty where they gain as much as is to be expected of them.
+    """
+    narrow = sum(entry.ms[0][0] * len(entry.layers) for entry in table.entries)
+    if table.entries and narrow <= _GAINS * table.sum_ms:
+        return ""
+    where = f"{table.runtime} {table.precision} on this CPU"
+    if table.sum_ms == 0:
+        return f"no layer of this model can be timed alone in {where}"
+    return (
+        f"in {where} the layers take {narrow / table.sum_ms:.0%} of their time at the narrowest widths that were "
+        "measured: their times hardly change with their width (the report's layer times)"
+    )
 
 
 def total(entries: Sequence[Entry]) -> float:

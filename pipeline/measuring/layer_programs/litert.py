@@ -32,7 +32,10 @@ def program(
 
 
 def content(operation: Operation, inputs: int, outputs: int, copies: int, *, integer: bool = False) -> bytes:
-    """Return the file: int8 with scales per channel where `integer`, else float32."""
+    """Return the file: int8 with scales per channel where `integer`, else float32.
+
+    The copies have one kernel, of which the runtime packs one for each, and a bias each.
+    """
     return _Writer(integer).write(operation, inputs, outputs, copies)
 
 
@@ -48,6 +51,7 @@ class _Writer:
         self._model.version, self._model.description = 3, b"copies of one operation"
         self._model.operatorCodes, self._model.buffers = [], [schema.BufferT()]
         self._graph.tensors, self._graph.operators, self._graph.name = [], [], b"main"
+        self._kernels: dict[tuple[int, ...], int] = {}
         self._model.subgraphs = [self._graph]
 
     def write(self, operation: Operation, inputs: int, outputs: int, copies: int) -> bytes:
@@ -72,7 +76,8 @@ class _Writer:
                 y = self._operator("MUL", "MulOptions", self._schema.MulOptionsT(), [y, gate], made)
             results.append(y)
         self._graph.inputs, self._graph.outputs = np.array(ends, np.int32), np.array(results, np.int32)
-        builder = flatbuffers.Builder(1 << 16)
+        held = sum(len(one.data) for one in self._model.buffers if one.data is not None)
+        builder = flatbuffers.Builder(held + (1 << 16))  # as it grows it is there twice
         builder.Finish(self._model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
@@ -96,7 +101,9 @@ class _Writer:
             options.strideH, options.strideW = operation.strides
             options.dilationHFactor, options.dilationWFactor = operation.dilation
         options.fusedActivationFunction = self._fused(activation)
-        weights = [self._weights(shape, axis), self._bias(outputs)]
+        if shape not in self._kernels:
+            self._kernels[shape] = self._weights(shape, axis)
+        weights = [self._kernels[shape], self._bias(outputs)]
         self._operator(kind, type(options).__name__.removesuffix("T"), options, [x, *weights], (), result=y)
 
     def _fused(self, activation: str) -> int:
@@ -123,11 +130,12 @@ class _Writer:
         return result
 
     def _weights(self, shape: tuple[int, ...], axis: int) -> int:
-        values = self._random.normal(size=shape)
-        if not self._integer:
-            return self._tensor(shape, (0.1 * values).astype(np.float32))
-        whole = np.clip(40 * values, -127, 127).astype(np.int8)
-        return self._tensor(shape, whole, scales=shape[axis], axis=axis)
+        if self._integer:
+            whole = self._random.integers(-127, 128, size=shape, dtype=np.int8)
+            return self._tensor(shape, whole, scales=shape[axis], axis=axis)
+        values = self._random.random(size=shape, dtype=np.float32)
+        values -= 0.5
+        return self._tensor(shape, values)
 
     def _bias(self, count: int) -> int:
         if self._integer:
@@ -153,7 +161,7 @@ class _Writer:
             made.quantization.quantizedDimension = axis
         if values is not None:
             data = schema.BufferT()
-            data.data = np.frombuffer(values.tobytes(), np.uint8)
+            data.data = values.reshape(-1).view(np.uint8)
             self._model.buffers.append(data)
             made.buffer = len(self._model.buffers) - 1
         self._graph.tensors.append(made)

@@ -60,7 +60,8 @@ def graph(operation: Operation, inputs: int, outputs: int, copies: int) -> Any:
     shape = (inputs, outputs) if dense else (outputs, 1 if operation.kind == "depthwise" else inputs, *operation.kernel)
     ends = []
     for copy in range(copies):
-        kernel = constant(f"kernel_{copy}", 0.1 * random.normal(size=shape))
+        # its own: one that all copies read stays in the cache, and a product with a vector then takes a third
+        kernel = constant(f"kernel_{copy}", 0.1 * random.standard_normal(size=shape, dtype=np.float32))
         bias = constant(f"bias_{copy}", random.normal(size=outputs))
         if dense:
             y = node("Gemm", ["x", kernel, bias])

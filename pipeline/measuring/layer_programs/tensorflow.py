@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from pipeline import legacy_keras
 from pipeline.measuring.layer_operations import Operation
 
@@ -19,15 +17,16 @@ def programs(
     import tensorflow as tf
     from tensorflow.core.protobuf import config_pb2
 
-    v1, random = tf.compat.v1, np.random.default_rng(0)
+    v1 = tf.compat.v1
     dense = operation.kind == "dense"
     made = (operation.size[0], outputs) if dense else (1, *operation.sides, outputs)
     with tf.Graph().as_default() as graph:
 
         def variable(*shape: int, start: float | None = None) -> Any:
-            values = 0.1 * random.normal(size=shape) if start is None else np.full(shape, start)
+            # made in the session: a graph with all values in it would be as large as the weights
+            values = 0.1 * tf.random.stateless_normal(shape, (0, 0)) if start is None else tf.fill(shape, start)
             # as in a served model: not a constant, which the graph's optimizers would fold
-            return tf.Variable(values.astype(np.float32))
+            return tf.Variable(values)
 
         x = variable(operation.size[0], inputs) if dense else variable(1, *operation.size, inputs)
         other = variable(*made) if operation.add else None

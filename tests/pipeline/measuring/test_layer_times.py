@@ -12,14 +12,17 @@ from pipeline.compress import channel_graph
 from pipeline.compress.channel_graph import ChannelGraph
 from pipeline.errors import RunError
 from pipeline.formats import keras_file
+from pipeline.isolate import Child, CrashError
 from pipeline.legacy_keras import load as load_keras
-from pipeline.measuring import layer_measuring, layer_plan, layer_times
+from pipeline.measuring import layer_measuring, layer_plan, layer_times, layer_timing
 from pipeline.measuring.layer_operations import Operation, operations
 from pipeline.measuring.layer_plan import Planned
 from pipeline.measuring.layer_programs import litert, onnx
 from pipeline.measuring.layer_times import Entry, LayerTimes
 from pipeline.measuring.layer_times_config import TimedIn
-from pipeline.predictor import classifier
+from pipeline.predictor import Input, Spec, classifier
+from pipeline.stages import profile
+from pipeline.vectorizer import Vectorizer
 
 SPEC = classifier("image", (8, 8, 3), (0.0, 1.0), ("a", "b", "c"))
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 3)).astype(np.float32)
@@ -216,3 +219,132 @@ def test_target_wants_litert_when_the_precision_is_int8() -> None:
     build: Callable[..., TimedIn] = TimedIn
     with pytest.raises(ValueError, match="precision int8 needs the runtime litert, but runtime is onnxruntime"):
         build(runtime="onnxruntime", precision="int8")
+
+
+VGG_FC1 = Operation("dense", (1, 1), activation="relu")
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_widths_take_turns_in_batches_when_all_their_weights_are_too_many(precision: Any) -> None:
+    points = Planned(VGG_FC1, (3136, 8624, 13328, 19600, 25088), (512, 1408, 2304, 3200, 4096)).points
+    target = TimedIn(precision=precision)
+    found = layer_timing.batches(VGG_FC1, points, target)
+    assert [point for batch in found for point in batch] == points
+    held = [sum(layer_timing.held_bytes(VGG_FC1, *point, target) for point in batch) for batch in found]
+    assert 1 < len(found) < len(points)
+    assert all(bytes_ <= 2**31 or len(batch) == 1 for batch, bytes_ in zip(found, held, strict=True))
+    # no batch could have taken what the next one begins with
+    begun = [layer_timing.held_bytes(VGG_FC1, *batch[0], target) for batch in found]
+    assert all(bytes_ + more > 2**31 for bytes_, more in zip(held, begun[1:], strict=False))
+
+
+def test_all_widths_take_turns_at_once_when_their_weights_are_few() -> None:
+    points = [(inputs, outputs) for inputs in range(64, 513, 64) for outputs in range(64, 513, 64)]
+    assert layer_timing.batches(Operation("conv", (4, 4), (3, 3)), points, TimedIn()) == [points]
+
+
+def time_dense_layers(held_bytes: int, folder: Path) -> float:
+    """Time ten dense layers of 64 MiB, of which programs hold so many bytes at once; return the least of the times."""
+    layer_timing._HELD_BYTES = held_bytes
+    layer_timing._whole[folder] = lambda: None
+    ms, _ = layer_timing.time_operation(folder, VGG_FC1, [(4096, 4096)] * 10, TimedIn())
+    return min(ms)
+
+
+def test_memory_is_bounded_when_widths_are_timed_in_batches(tmp_path: Path) -> None:
+    with Child(deadline_s=240, memory_mb=1300, threads=1) as child:
+        assert child.call(time_dense_layers, 2**28, tmp_path) > 0
+        with pytest.raises(CrashError, match="more than its limit of 1300 MiB"):  # all ten at once hold 1,920 and more
+            child.call(time_dense_layers, 2**40, tmp_path)
+
+
+def test_times_of_batches_are_in_proportion_to_the_whole_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    # while the second batch is timed the machine takes twice as long for everything
+    of_batch = iter([([1.0, 2.0], 10.0), ([6.0], 20.0), ([4.0], 10.0)])
+    monkeypatch.setattr(layer_timing, "_time_batch", lambda *_: next(of_batch))
+    monkeypatch.setattr(layer_timing, "batches", lambda *_: [[(8, 8), (8, 16)], [(16, 8)], [(16, 16)]])
+    ms, whole = layer_timing.time_operation(Path("model"), VGG_FC1, [], TimedIn())
+    assert (ms, whole) == ([1.0, 2.0, 3.0, 4.0], 10.0)
+
+
+def test_dense_layer_is_named_when_channels_are_among_its_rows() -> None:
+    keras = load_keras()
+    layers = keras.layers
+    sequence = keras.Input((12, 4), name="sequence")
+    x = layers.Conv1D(16, 3, padding="same", name="first")(sequence)
+    x = layers.Dense(16, name="of_channels")(x)
+    x = layers.Permute((2, 1))(x)
+    x = layers.Dense(8, name="of_places")(x)
+    model = keras.Model(sequence, layers.Dense(3, name="logits")(layers.Flatten()(x)))
+    followed = channel_graph.follow(model)
+    allowed = {group.name: tuple(range(8, group.size + 1, 8)) for group in followed.removable}
+    entries, untimed = layer_plan.plan(model, followed, allowed, "litert")
+    assert untimed == {"of_places": "channels are among its rows"}
+    inputs = {layers[0]: one.inputs for one, layers in entries.items()}
+    assert inputs["of_channels"] == (8, 16)
+
+
+def test_width_is_left_out_when_a_wider_one_is_no_slower(graph: ChannelGraph) -> None:
+    inner = Entry(
+        operation="conv", layers=["a_1"], inputs=[16], outputs=[4, 8, 10, 12, 14, 16], ms=[[3, 2, 5, 3, 4.5, 4]]
+    )
+    allowed = {"a_1": (4, 8, 10, 12, 14, 16), "b_1": (8, 16)}
+    found = layer_times.undominated(graph, table([inner], whole_ms=15.0), allowed)
+    # 14 takes longer than 16, 10 longer than 12 and 4 longer than 8; of b_1 nothing is known, and nothing gained
+    assert found == {"a_1": (8, 12, 16), "b_1": (16,)}
+
+
+def test_width_stays_when_what_its_readers_save_outweighs_its_own_layer(graph: ChannelGraph) -> None:
+    # 8 channels take the layer that makes them longer, and save the one that reads them more
+    made = Entry(operation="conv", layers=["a_1"], inputs=[16], outputs=[8, 16], ms=[[5, 4]])
+    read = Entry(operation="conv", layers=["a_2"], inputs=[8, 16], outputs=[16], ms=[[1], [4]])
+    assert layer_times.undominated(graph, table([made, read], 15.0), {"a_1": (8, 16)}) == {"a_1": (8, 16)}
+    assert layer_times.undominated(graph, table([made], 15.0), {"a_1": (8, 16)}) == {"a_1": (16,)}
+
+
+def test_time_falls_with_a_groups_width_when_dominated_widths_are_left_out(graph: ChannelGraph) -> None:
+    random = np.random.default_rng(0)
+    widths = tuple(range(1, 17))
+    entries = [
+        Entry(operation="conv", layers=[name], inputs=[16], outputs=list(widths), ms=[random.random(16).tolist()])
+        for name in ("a_1", "b_1")
+    ]
+    times = table(entries, whole_ms=3.0)
+    cost = layer_times.cost(graph, times)
+    for group, some in layer_times.undominated(graph, times, {"a_1": widths, "b_1": widths}).items():
+        priced = [cost({group: width}) for width in some]
+        assert priced == sorted(set(priced))
+        assert priced[0] == min(cost({group: width}) for width in widths)
+        assert some[-1] == 16
+
+
+def test_hint_says_that_times_hardly_change_with_the_width_when_they_do_not() -> None:
+    flat = Entry(operation="conv", layers=["a", "b"], inputs=[8, 16], outputs=[8, 16], ms=[[0.9, 1], [1, 1]])
+    steep = Entry(operation="conv", layers=["a"], inputs=[8, 16], outputs=[8, 16], ms=[[0.25, 0.5], [0.5, 1]])
+    assert layer_times.hint(table([flat], whole_ms=3.0)) == (
+        "in litert float32 on this CPU the layers take 90% of their time at the narrowest widths that were measured: "
+        "their times hardly change with their width (the report's layer times)"
+    )
+    assert layer_times.hint(table([steep], whole_ms=3.0)) == ""
+    assert layer_times.hint(table([], whole_ms=3.0)) == (
+        "no layer of this model can be timed alone in litert float32 on this CPU"
+    )
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tensorflow"])
+def test_model_of_texts_is_timed_when_its_samples_are_token_ids(tmp_path: Path, runtime: Any) -> None:
+    keras = load_keras()
+    layers = keras.layers
+    text = keras.Input((6,), name="text")
+    x = layers.Dense(16, activation="relu", name="hidden")(layers.Flatten()(layers.Embedding(5, 8)(text)))
+    words = Vectorizer(("buy", "now", "hello"), 6)
+    spec = Spec((Input("text", (6,), (0.0, 4.0), vectorizer=words),), classifier("x", (1,), (0, 1), ("a", "b")).heads)
+    keras_file.write(keras.Model(text, layers.Dense(2, name="logits")(x)), spec, tmp_path)
+    work = tmp_path / "work"
+    work.mkdir()
+    planned = {Planned(Operation("dense", (1, 1), activation="relu"), (48,), (8, 16)): ["hidden"]}
+    found = layer_measuring.measure(
+        tmp_path, planned, {}, TimedIn(runtime=runtime), profile._samples(spec), work, tell=lambda *_: None
+    )
+    assert found.table.whole_ms > 0
+    assert found.table.untimed == {}

@@ -9,12 +9,13 @@ import numpy as np
 
 from pipeline.compress import channel_graph
 from pipeline.compress.channel_graph import ChannelGraph, LayerChannels
+from pipeline.compress.widths import amount
 from pipeline.data import batches
 from pipeline.errors import PromiseError
 from pipeline.predictor import rows
 
 if TYPE_CHECKING:
-    from pipeline.compress.widths import Allowed
+    from pipeline.compress.widths import Allowed, amount
     from pipeline.data import Splits
 
 _TRIED = 64  # samples
@@ -34,7 +35,7 @@ def require_amount(what: str, has: Mapping[str, float], *, most: float, unit: st
     """
     if has[what] > most * (1 + 1e-9):
         raise PromiseError(
-            f"shrink: more is left of {unit} than may be", expected=f"at most {most:,.6g}", found=f"{has[what]:,.6g}",
+            f"shrink: more is left of {unit} than may be", expected=f"at most {amount(most)}", found=amount(has[what]),
             todo=f"a lower shrink.{what} takes more out",
         )  # fmt: skip
 

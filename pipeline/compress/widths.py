@@ -114,13 +114,19 @@ class _Search:
     near: Mapping[str, frozenset[str]]
 
 
+def amount(number: float) -> str:
+    """Return MACs, parameters or milliseconds in digits: whole ones whole, small ones with four figures."""
+    return f"{number:,.0f}" if number >= 1000 or number == round(number) else f"{number:,.4g}"
+
+
 def require_reachable(
-    graph: ChannelGraph, allowed: Allowed, *, cost: Cost, budget: float, unit: str
+    graph: ChannelGraph, allowed: Allowed, *, cost: Cost, budget: float, unit: str, hint: str = ""
 ) -> None:  # fmt: skip
     """Refuse a budget that is not met at the least widths that are allowed.
 
     Args:
         graph, allowed, cost, budget, unit: see `choose`.
+        hint: why it may not be met, for the message.
 
     Raises:
         InputError: with what could be reached.
@@ -134,7 +140,8 @@ def require_reachable(
         raise InputError(
             f"shrink: {100 * budget / most:.3g}% of {unit} cannot be reached",
             expected=f"at least {math.ceil(1000 * least / most) / 10:g} %, with every group as narrow as it may be",
-            found=f"{budget:,.6g} of {most:,.6g}; the least is {least:,.6g} ({narrow})",
+            found=f"{amount(budget)} of {amount(most)}; the least is {amount(least)} ({narrow})"
+            + (f"; {hint}" if hint else ""),
             todo="ask for less to be removed, or lower shrink.min_share, shrink.multiple or shares in shrink.layers",
         )
 

@@ -82,6 +82,7 @@ _KEYS = {"latency": "latency_ms"}
 _KEPT = "kept.json"
 # why a group keeps all its channels, besides what the graph says
 _HELD = "shrink.layers, min_share and multiple allow no fewer"
+_FLAT = "fewer channels are no faster there, by the table of layer times"
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     whole = channel_graph.follow(came)
     allowed = _allowed(came, whole, shrink)
     reasons = _reasons(whole, allowed)
+    allowed = _faster(whole, allowed, times)
+    reasons |= {name: _FLAT for name, some in allowed.items() if len(some) == 1 and name not in reasons}
     _tell_what_stays(whole, reasons, shrink, job.emit)
     had = _amounts(came, whole, times)
     _require_reachable(whole, allowed, shrink, had, times)
@@ -170,7 +173,7 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     channels = [
         Channels(
             name=group.name, layers=list(group.layers), before=group.size, after=now[group.name],
-            positions=group.multiplicity, reason=reasons.get(group.name, ""),
+            positions=max(1, group.multiplicity), reason=reasons.get(group.name, ""),
         )
         for group in whole.groups
     ]  # fmt: skip
@@ -181,7 +184,8 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
         {_KEYS.get(name, name): value for name, value in state.has.items()}
         | {f"{_KEYS.get(name, name)}_before": value for name, value in had.items()}
         | {
-            "channels": sum(now.values()), "channels_before": sum(whole.full.values()), "groups": len(whole.groups),
+            "channels": _positions(whole, now), "channels_before": _positions(whole, whole.full),
+            "groups": len(whole.groups),
             "left_groups": len(reasons), "epoch": state.epoch,
             **fine_tune.metrics(splits, fine_tune.quality(model, splits), before),
         }
@@ -212,7 +216,7 @@ def _round(task: _Task, state: _State, place: int, share: float, epochs: int) ->
     model, graph = removal.remove(state.model, state.graph, kept), channel_graph.narrowed(state.graph, kept)
     has = _amounts(model, graph, task.times)
     which = f"round {place + 1} of {shrink.steps}: " if shrink.steps > 1 else ""
-    emit(Note(NAME, f"{which}{_said(task.had, has)}; {_left(task.full, graph.full)}"))
+    emit(Note(NAME, f"{which}{_said(task.had, has)}; {_left(graph, task.full)}"))
     tuned = fine_tune.tune(
         task.job, model, task.splits, shrink.model_copy(update={"epochs": epochs}), data=task.data,
         seed=task.seed + place, stage=NAME, work=work, teaching=task.teaching,
@@ -243,10 +247,17 @@ def _kept(task: _Task, state: _State, place: int, share: float, work: Path) -> K
     scores = importance.scores(
         state.graph, state.model, shrink.importance, seed=task.seed + place, gradients=gradients
     )  # fmt: skip
-    kept = widths.choose(
-        state.graph, scores, task.allowed, cost=_cost(shrink, state.graph, task.times),
-        budget=share * task.had[shrink.what], selection=shrink.selection, unit=shrink.unit,
-    )  # fmt: skip
+
+    def choose(allowed: Allowed, share: float) -> dict[str, np.ndarray]:
+        return widths.choose(
+            state.graph, scores, allowed, cost=_cost(shrink, state.graph, task.times),
+            budget=share * task.had[shrink.what], selection=shrink.selection, unit=shrink.unit,
+        )  # fmt: skip
+
+    kept = choose(task.allowed, shrink.share)
+    if share > shrink.share:  # no further than the last round needs: what is gone does not come back
+        last = state.graph.full | {name: len(places) for name, places in kept.items()}
+        kept = choose({name: [one for one in some if one >= last[name]] for name, some in task.allowed.items()}, share)
     work.mkdir(parents=True, exist_ok=True)
     write_sealed(file, {name: places.tolist() for name, places in kept.items()})
     return kept
@@ -268,13 +279,24 @@ def _allowed(model: Any, graph: ChannelGraph, shrink: Config) -> Allowed:
     )  # fmt: skip
 
 
+def _faster(graph: ChannelGraph, allowed: Allowed, times: LayerTimes | None) -> Allowed:
+    """Leave out the widths that take as long as a wider one, where times were measured."""
+    from pipeline.measuring import layer_times
+
+    return allowed if times is None else layer_times.undominated(graph, times, allowed)
+
+
 def _require_reachable(
     graph: ChannelGraph, allowed: Allowed, shrink: Config, had: Mapping[str, float], times: LayerTimes | None
 ) -> None:
     from pipeline.compress import widths
+    from pipeline.measuring import layer_times
 
     budget = shrink.share * had[shrink.what]
-    widths.require_reachable(graph, allowed, cost=_cost(shrink, graph, times), budget=budget, unit=shrink.unit)
+    widths.require_reachable(
+        graph, allowed, cost=_cost(shrink, graph, times), budget=budget, unit=shrink.unit,
+        hint=layer_times.hint(times) if times else "",
+    )  # fmt: skip
 
 
 def _reasons(graph: ChannelGraph, allowed: Allowed) -> dict[str, str]:
@@ -360,13 +382,20 @@ def _gradients(task: _Task, model: Any) -> Iterator[Any]:
 
 
 def _said(had: Mapping[str, float], has: Mapping[str, float]) -> str:
+    from pipeline.compress.widths import amount
+
     words = {"macs": "MACs", "parameters": "parameters", "latency": "ms by the table of layer times"}
     return ", ".join(
-        f"{had[name]:,.6g} to {has[name]:,.6g} {words[name]} ({has[name] / had[name]:.1%})" for name in had
+        f"{amount(had[name])} to {amount(has[name])} {words[name]} ({has[name] / had[name]:.1%})" for name in had
     )
 
 
-def _left(had: Mapping[str, int], has: Mapping[str, int]) -> str:
-    fewer = sum(has[name] < count for name, count in had.items())
-    whole = sum(had.values())
-    return f"{whole - sum(has.values())} of {whole} channels go, in {fewer} of {len(had)} groups"
+def _positions(graph: ChannelGraph, widths: Mapping[str, int]) -> int:
+    """Return how many channels there are in the layers that make them; an attention's heads are none."""
+    return sum(widths[group.name] * group.multiplicity for group in graph.groups)
+
+
+def _left(graph: ChannelGraph, full: Mapping[str, int]) -> str:
+    fewer = sum(graph.full[name] < count for name, count in full.items())
+    whole = _positions(graph, full)
+    return f"{whole - _positions(graph, graph.full)} of {whole} channels go, in {fewer} of {len(full)} groups"

@@ -184,7 +184,13 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
 _verb("train", "train", "Train the recipe's model; nothing else.")
 _verb_on_a_file("distill", "distill", "Let a smaller student learn from the teacher; what it needs is reused or made.")
 _verb_on_a_file(
-    "shrink", "shrink", "Take whole channels out, so that the model is faster everywhere; the same before it."
+    "shrink",
+    "shrink",
+    "Take whole channels out and let the rest learn on: an ordinary, smaller model; the same before it.\n\n"
+    "What may stay is shrink.macs, shrink.parameters or shrink.latency (--set shrink.macs=null --set "
+    "shrink.latency.share=0.6), a share between 0 and 1; on a model file macs is 0.5 unless you say else. "
+    "shrink.importance is l2, l1, batch_norm, taylor or random; shrink.layers keeps some layers whole. With a model "
+    "file the result is DIR/artifacts/shrink.keras.",
 )
 _verb_on_a_file("prune", "prune", "Set the smallest weights to zero while the rest learns on; the same before it.")
 _verb_on_a_file("quantize", "quantize", "Train for int8 (QAT), zeros kept; the same before it.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pipeline.bought import WEIGHTS
 from pipeline.report.axis import Axis, logarithmic
 from pipeline.report.document import Bought, Faster, Report
 from pipeline.report.model import Interval, Model
@@ -118,7 +119,8 @@ def line(one: Bought) -> str:
     if quick:
         parts.append(f"faster: {_places(quick)}")
     else:
-        parts.append("nowhere proven faster" if one.faster else "latency not compared")
+        without = ", since not both have files (export.stages: all makes them)" if WEIGHTS in (one.sizes or ()) else ""
+        parts.append("nowhere proven faster" if one.faster else f"latency not compared{without}")
     if slow:
         parts.append(f"slower: {_places(slow)}")
     if quick and (even := [place for place in one.faster if place not in quick and place not in slow]):

@@ -56,6 +56,8 @@ def test_accuracy_is_shown_as_its_change_with_the_sign_of_what_happened() -> Non
     ("changes", "said"),
     [
         ({}, "2.0x fewer MACs, the same size, latency not compared"),
+        ({"sizes": ("weights", "weights")}, "2.0x fewer MACs, the same size, latency not compared, since not both have "
+         "files (export.stages: all makes them)"),
         ({"macs_ratio": 1.0, "size_ratio": 2.5}, "as many MACs, 2.5x smaller, latency not compared"),
         ({"macs_ratio": 0.5, "size_ratio": 0.8}, "2.0x more MACs, 1.25x larger, latency not compared"),
         ({"size_ratio": None}, "2.0x fewer MACs, latency not compared"),

@@ -103,8 +103,9 @@ def test_file_is_brought_in_and_held_to_keras_3_in_a_process_of_its_own(keras_3:
         np.random.default_rng(0).random((16, 6), np.float32),
     )
     found = importing.bring_in(keras_3.folder / "sequential.keras", spec, samples, tmp_path / "entry", "import")
-    cut, agreed, proven = found.notes
+    cut, agreed, proven, written = found.notes
     assert cut.startswith("the softmax inside ")
+    assert "inner (2 layers)" in written
     assert " -> tf_keras: " in agreed
     assert proven.startswith("10 of 10 weights equal the file's, read by h5py; answers to 16 validation samples, ")
     assert f"the file's in {agreed.partition(' -> ')[0]}: the softmax of the logits is off by " in proven

@@ -15,7 +15,7 @@ from pipeline.errors import PromiseError
 from pipeline.predictor import rows
 
 if TYPE_CHECKING:
-    from pipeline.compress.widths import Allowed, amount
+    from pipeline.compress.widths import Allowed
     from pipeline.data import Splits
 
 _TRIED = 64  # samples

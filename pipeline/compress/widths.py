@@ -20,6 +20,8 @@ from pipeline.errors import InputError
 WIDE = 16
 # a group's widths are no closer than this part of it, which is what is told apart by accuracy or time
 _FINEST = 32
+# so many widths ahead are looked at: the next one alone may save nothing
+_AHEAD = 4
 # what the whole model costs at some widths: MACs, parameters, milliseconds
 Cost = Callable[[Widths], float]
 # group -> widths that it may have, rising, its own last
@@ -107,6 +109,7 @@ class _Search:
 
     Attributes:
         losses: group -> width -> what is lost at that width, at least 0.
+        near: group -> those with which it meets in a layer; see `_near`.
     """
 
     cost: Cost
@@ -238,10 +241,6 @@ def _best(search: _Search, name: str, narrower: Sequence[int], widths: Widths, n
     return found
 
 
-# so many widths ahead are looked at: the next one alone may save nothing
-_AHEAD = 4
-
-
 def _near(graph: ChannelGraph) -> dict[str, frozenset[str]]:
     """Return for each group those whose channels meet its own in a layer, so that what they save depends on it."""
     members: dict[str, set[str]] = {group.name: set() for group in graph.groups}
@@ -255,6 +254,7 @@ def _near(graph: ChannelGraph) -> dict[str, frozenset[str]]:
 def _widened(
     search: _Search, options: Mapping[str, Sequence[int]], widths: dict[str, int], full: Widths, budget: float
 ) -> dict[str, int]:  # fmt: skip
+    """Give back, most of it first, what the budget leaves room for."""
     while True:
         found = [
             (search.losses[name][widths[name]] - search.losses[name][wider], name, wider)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 import models
 from models import ModelConfig, several
 from models.several import Ensemble, Selection
-from pipeline import implied, single_step
+from pipeline import implied, order, single_step
 from pipeline.compress.shrink_config import Config as ShrinkConfig
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
@@ -31,6 +31,7 @@ from pipeline.plan import Planned
 from pipeline.predictor import Task
 from pipeline.recipe_problems import explain, nearest
 from pipeline.stages import MODELS, NAMES
+from pipeline.stages.cluster import Config as ClusterConfig
 from pipeline.stages.distill import Config as DistillConfig
 from pipeline.stages.export import Config as ExportConfig
 from pipeline.stages.export import conflicts as export_conflicts
@@ -64,7 +65,13 @@ class Recipe(Frozen):
         default=None, description="how much of the model may stay, and which channels go; null: all stay"
     )
     prune: PruneConfig | None = None
+    cluster: ClusterConfig | None = None
     quantize: QuantizeConfig | None = None
+    order: tuple[Literal["distill", "shrink", "prune", "cluster", "quantize"], ...] | None = Field(
+        default=None,
+        description="the sections that make the model smaller, in the order in which they work; null: as they stand "
+        "here",
+    )
     export: ExportConfig | None = None
     measure: MeasureConfig | None = None
     serving: ServingConfig | None = Field(
@@ -75,6 +82,10 @@ class Recipe(Frozen):
 
     def stages(self) -> tuple[str, ...]:
         """Return the names of the stages that the recipe asks for, in their order."""
+        return order.arranged(self._asked(), self.order)
+
+    def _asked(self) -> tuple[str, ...]:
+        """Return the names of the stages that the recipe asks for, in their usual order."""
         timed = self.shrink is not None and self.shrink.latency is not None
         asked = {"import": isinstance(self.model, ModelFile), "profile": timed}  # they have no section of their own
         return tuple(name for name in NAMES if asked.get(name, getattr(self, name, None) is not None))
@@ -120,6 +131,10 @@ class Recipe(Frozen):
         if not isinstance(self.model, ModelFile) and not self.train:
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
         yield from self._fit_problems()
+        wrong = list(order.problems(self._asked(), self.order))
+        yield from wrong
+        if wrong:
+            return  # what follows looks at the stages in their order
         if isinstance(self.model, ModelFile):
             from pipeline.formats.plain.folder import (
                 conflicts as graph_conflicts,  # what few recipes need, few wait for
@@ -138,7 +153,7 @@ class Recipe(Frozen):
     def _fit_problems(self) -> Iterator[str]:
         """Yield what the sections that train ask for and cannot have."""
         own = isinstance(self.model, Builder) and self.model.loss is not None
-        for name in ("train", "distill", "shrink", "prune", "quantize"):
+        for name in ("train", "distill", "shrink", "prune", "cluster", "quantize"):
             section: FitConfig | None = getattr(self, name)
             if section is None:
                 continue
@@ -158,7 +173,8 @@ class Recipe(Frozen):
         limits = [("gates", self.judge.gates), *self.judge.artifacts.items()] if self.judge else []
         bounds = {f"judge.{name}.max_accuracy_drop": one.max_accuracy_drop for name, one in limits}
         tuning = {
-            "distill": self.distill, "shrink": self.shrink, "prune": self.prune, "quantize": self.quantize
+            "distill": self.distill, "shrink": self.shrink, "prune": self.prune, "cluster": self.cluster,
+            "quantize": self.quantize,
         }  # fmt: skip
         bounds |= {f"{name}.max_accuracy_loss": one.max_accuracy_loss for name, one in tuning.items() if one}
         for key, bound in bounds.items():

@@ -36,6 +36,7 @@ from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
 from pipeline.stages import (
     NAMES,
+    cluster,
     distill,
     export,
     import_model,
@@ -52,7 +53,8 @@ from pipeline.stages import (
 if TYPE_CHECKING:
     from pipeline.isolate import Child
 
-STAGES: tuple[Stage, ...] = (import_model, train, distill, profile, shrink, prune, quantize, export, measure)
+STAGES: tuple[Stage, ...] = (import_model, train, distill, profile, shrink, prune, cluster, quantize, export, measure)
+_BY_NAME = {stage.NAME: stage for stage in STAGES}
 
 # how a recipe gets the stages that have no section of their own
 _SWITCHES = {"import": "set model.path", "profile": "set shrink.latency"}
@@ -142,7 +144,8 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
                 expected=f"one of {', '.join(stage for stage in NAMES if stage not in absent)}",
                 todo=_SWITCHES.get(name, f"add a section {name} to the recipe"),
             )  # fmt: skip
-    for stage in STAGES[: NAMES.index(until) + 1 if until else None]:
+    line = _line(recipe)
+    for stage in line[: line.index(_BY_NAME[until]) + 1 if until else None]:
         if stage.NAME in absent:
             continue
         # before anything is trained: a target that is not there is told at once
@@ -156,7 +159,7 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
         emit(Note(str(until), text, level="warning"))
     folder.unlink([prepared.NAME])
     forced = False
-    for stage in STAGES:
+    for stage in line:
         walk.at = stage.NAME
         forced = forced or first == stage.NAME
         if stage.NAME not in walk.around:
@@ -185,7 +188,8 @@ def _reuse_or_run(
 ) -> Artifact:
     """Return a stage's result; its lock is shared until the run has ended, so that nobody replaces what we read."""
     name, store, again = stage.NAME, walk.store, walk.again
-    inputs = {needed: walk.done[needed] for needed in stage.INPUTS if needed in walk.done}
+    # in the order in which they were made: the last model is the one that comes in
+    inputs = {made: found for made, found in walk.done.items() if made in stage.INPUTS}
     chosen = _sections(recipe, stage.run)
     around = walk.around[name]
     basis = _basis(stage, chosen, inputs, around)
@@ -254,12 +258,20 @@ def _foresee(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
 
 def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
     """Start the process of the stage that comes after this one: it imports while this one works."""
-    for follower in STAGES[STAGES.index(stage) + 1 :]:
+    line = _line(recipe)
+    for follower in line[line.index(stage) + 1 :]:
         if follower.NAME in walk.around:
             if hasattr(follower, "ahead"):
                 child = follower.ahead(**_sections(recipe, follower.ahead))
                 walk.children[follower.NAME] = walk.held.enter_context(child)
             return
+
+
+def _line(recipe: Recipe) -> tuple[Stage, ...]:
+    """Return all stages in the order in which the recipe has them made."""
+    made = recipe.stages()
+    usual = iter(made)
+    return tuple(_BY_NAME[next(usual)] if stage.NAME in made else stage for stage in STAGES)
 
 
 def _surroundings(stage: Stage, recipe: Recipe, emit: Emit) -> Surroundings:

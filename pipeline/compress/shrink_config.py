@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.fit.config import FineTuning
+from pipeline.fit.config import Compressing
 from pipeline.measuring.layer_times_config import LatencyTarget
 
 # what may be the target -> what it is called
 TARGETS = {"macs": "the MACs", "parameters": "the parameters", "latency": "the time by the table of layer times"}
 
 
-class Config(FineTuning):
+class Config(Compressing):
     """How much of the model may stay, which channels go, and how the rest learns on. Exactly one target."""
 
     macs: float | None = Field(

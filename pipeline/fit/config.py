@@ -235,3 +235,19 @@ class FineTuning(FitConfig):
     def decisive(self) -> dict[str, Any]:
         """Return what the weights depend on: of `on_regression` only whether the best epoch's are kept."""
         return super().decisive() | {"keeps_best": self.on_regression == "keep_best"}
+
+
+class Compressing(FineTuning):
+    """How a technique that works layer by layer is applied, and where it is not."""
+
+    exclude: tuple[str, ...] | Literal["auto"] = Field(
+        default=(),
+        description="layers that are left as they are, by name or pattern (conv_*); auto: the most sensitive ones, as "
+        "the stage sensitivity finds them",
+    )
+    exclude_budget: float = Field(
+        default=0.01,
+        ge=0,
+        description="exclude auto: what all layers that are not left out may cost together, each by itself, on the "
+        "validation split; 0.01 is one point",
+    )

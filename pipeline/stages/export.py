@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pipeline.report.model import Model
 
 NAME = "export"
-INPUTS = ("import", "train", "distill", "shrink", "prune", "quantize")
+INPUTS = ("import", "train", "distill", "shrink", "prune", "cluster", "quantize")
 CODE = (
     "pipeline/attempt.py",
     "pipeline/compress/__init__.py",
@@ -87,7 +87,9 @@ class Config(Frozen):
     quantize, or by post-training quantization of the last float stage where the recipe has no such section.
     """
 
-    stages: tuple[Literal["train", "distill", "shrink", "prune", "quantize"], ...] | Literal["all"] | None = Field(
+    stages: (
+        tuple[Literal["train", "distill", "shrink", "prune", "cluster", "quantize"], ...] | Literal["all"] | None
+    ) = Field(
         default=None,
         description="whose models are exported besides the first one's: a list, or all of the recipe's; null: the last "
         "float stage's and quantize's",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from serving.target.interface import Target
 
 NAME = "measure"
-INPUTS = ("import", "train", "distill", "shrink", "prune", "quantize", "export")
+INPUTS = ("import", "train", "distill", "shrink", "prune", "cluster", "quantize", "export")
 CODE = (
     "pipeline/attempt.py",
     "pipeline/compress/__init__.py",

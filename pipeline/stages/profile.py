@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.predictor import Spec
 
 NAME = "profile"
-INPUTS = ("import", "train", "distill")
+INPUTS = ("import", "train", "distill", "prune", "cluster")
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/channel_counts.py",

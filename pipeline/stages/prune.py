@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pipeline.config import Frozen
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
-from pipeline.fit.config import FineTuning
+from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
 NAME = "prune"
@@ -78,7 +78,7 @@ class Constant(_Ramp):
     name: Literal["constant"] = "constant"
 
 
-class Config(FineTuning):
+class Config(Compressing):
     """How much becomes zero, where and when."""
 
     final_sparsity: float = Field(default=0.8, gt=0, lt=1, description="share of zeros in each kernel at the end")

@@ -9,11 +9,11 @@ from pydantic import Field, model_validator
 
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
-from pipeline.fit.config import FineTuning
+from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
 NAME = "quantize"
-INPUTS = ("import", "train", "distill", "shrink", "prune")
+INPUTS = ("import", "train", "distill", "shrink", "prune", "cluster")
 CODE = (
     "pipeline/compress",
     "pipeline/data",
@@ -50,7 +50,7 @@ CODE = (
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
 
 
-class Config(FineTuning):
+class Config(Compressing):
     """How the model learns to be int8."""
 
     freeze_ranges_epochs: int = Field(

@@ -25,7 +25,7 @@ __all__ = ["CODE", "INPUTS", "LIBRARIES", "NAME", "Config", "assess", "check", "
 
 NAME = "shrink"
 PROFILE = "profile"
-INPUTS = ("import", "train", "distill", PROFILE)
+INPUTS = ("import", "train", "distill", PROFILE, "prune", "cluster")
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/channel_counts.py",

@@ -1,0 +1,96 @@
+"""cluster: each kernel is left with a few distinct weights, which learn on as shared ones; zeros stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field, model_validator
+
+from pipeline.data import DataConfig
+from pipeline.events import Emit
+from pipeline.fit.config import Compressing
+from pipeline.stage import Job, Result
+
+NAME = "cluster"
+INPUTS = ("import", "train", "distill", "shrink", "prune")
+CODE = (
+    "pipeline/compress/__init__.py",
+    "pipeline/compress/clustering.py",
+    "pipeline/compress/distillation.py",
+    "pipeline/compress/keeping.py",
+    "pipeline/compress/kernels.py",
+    "pipeline/compress/support.py",
+    "pipeline/data",
+    "pipeline/fine_tune.py",
+    "pipeline/fit",
+    "pipeline/formats/__init__.py",
+    "pipeline/formats/custom_code.py",
+    "pipeline/formats/endings.py",
+    "pipeline/formats/ends.py",
+    "pipeline/formats/keras_config.py",
+    "pipeline/formats/keras_file.py",
+    "pipeline/formats/plain/__init__.py",
+    "pipeline/formats/plain/model.py",
+    "pipeline/legacy_keras.py",
+    "pipeline/machine.py",
+    "pipeline/measuring/anatomy.py",
+    "pipeline/measuring/footprint.py",
+    "pipeline/measuring/macs.py",
+    "pipeline/metric.py",
+    "pipeline/own_code/__init__.py",
+    "pipeline/own_code/config.py",
+    "pipeline/own_code/objective.py",
+    "pipeline/own_code/package.py",
+    "pipeline/own_code/source.py",
+    "pipeline/predictor.py",
+    "pipeline/quality.py",
+    "pipeline/report/model.py",
+    "pipeline/rows.py",
+    "pipeline/scoring",
+    "pipeline/stages/cluster.py",
+    "pipeline/vectorizer.py",
+)
+LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
+
+
+class Config(Compressing):
+    """How few distinct weights a kernel keeps, and where."""
+
+    clusters: int = Field(
+        default=16, ge=2, le=256, description="most distinct weights in each kernel; where it has zeros, zero is one"
+    )
+    per_channel: bool = Field(
+        default=False, description="each output channel of a kernel has clusters of its own: more exact, less small"
+    )
+    layers: dict[str, int | None] = Field(
+        default={},
+        description="numbers of their own, by a layer's name or a pattern (conv_*): at least 2, or null: not clustered",
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Config:
+        wrong = {name: some for name, some in self.layers.items() if some is not None and not 2 <= some <= 256}
+        if wrong:
+            raise ValueError(f"layers wants numbers from 2 to 256, or null, but has {wrong}")
+        return self
+
+
+def run(job: Job, *, data: DataConfig, cluster: Config, seed: int) -> Result:
+    """Cluster a copy of the model that comes in, fine-tune its centroids, and assert them on the result.
+
+    The folder gets the model (`formats/keras_file.py`) and models.json, which says of each layer how many distinct
+    weights it was to have, or why it was left out.
+
+    Raises:
+        DivergedError: a loss is not finite.
+        InputError: `layers` or `exclude` names what is not there or cannot be clustered, or nothing is left.
+        PromiseError: more distinct weights than asked, or zeros are gone.
+    """
+    raise NotImplementedError
+
+
+def assess(metrics: Mapping[str, float], emit: Emit, *, cluster: Config) -> None:
+    """Hold the result to the accuracy that it may lose; see `fine_tune.require_accuracy`."""
+    from pipeline import fine_tune
+
+    fine_tune.require_accuracy(metrics, cluster, stage=NAME, emit=emit)

@@ -5,6 +5,7 @@ The only place that turns errors into exit codes. Imports no TensorFlow: `--help
 
 from __future__ import annotations
 
+import gc as collector
 import json
 import sys
 from collections.abc import Callable
@@ -349,6 +350,8 @@ def _options(
 
 def main() -> None:
     """Run the command; every error of ours is one message on stderr and an exit code."""
+    # the modules stay for good: collections that walk through them are a good part of the time that an answer takes
+    collector.freeze()
     try:
         app()
     except ModelmillError as error:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard
 
 from pipeline import metric as metrics
 from pipeline.errors import InputError, RunError
-from pipeline.rows import Rows
 from pipeline.vectorizer import Rules, Vectorizer
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from pipeline.rows import Rows
 
 LOGITS = "logits"
 PROBABILITIES = "probabilities"
@@ -251,6 +252,8 @@ def rows(samples: Stored, index: Any) -> Samples:
 
 def in_memory(samples: Stored) -> TypeGuard[Samples]:
     """Return whether nothing of some samples is on the disk."""
+    from pipeline.rows import Rows  # a recipe is checked without it
+
     every = samples.values() if isinstance(samples, Mapping) else [samples]
     return not any(isinstance(one, Rows) for one in every)
 

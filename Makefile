@@ -35,13 +35,18 @@ $(VENV)/bin/python:
 	  choose another: make PYTHON=python3.11 ..." % v)'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
+# compiled, as pip does with what it copies: where Python is told to write no byte code, every start would do it again
+COMPILE := $(BIN)/python -m compileall -q models pipeline serving
+
 # a stamp is newer than pyproject.toml as long as nothing has to be installed
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable .
+	$(COMPILE)
 	@touch $@
 
 $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(COMPILE)
 	@touch $@ $(VENV)/installed
 
 clean:

@@ -97,7 +97,7 @@ def test_container_of_a_killed_run_is_removed_by_the_next_which_goes_on(cwd: Pat
     assert containers(cwd) == []
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("by", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_container_is_removed_when_the_run_is_stopped(cwd: Path, by: signal.Signals) -> None:
     arguments = [*LONG, "--set", "measure.latency.blocks=6", "--out", "runs/stopped"]
     code, _, errors = interrupted(arguments, cwd, when=during_latency, by=by, **ENGINE)

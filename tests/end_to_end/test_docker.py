@@ -68,6 +68,7 @@ def test_auto_takes_the_engine_when_it_has_the_image(cwd: Path) -> None:
     assert statuses(cwd) == ["reused"] * 3
 
 
+@pytest.mark.long
 def test_container_killed_during_a_measurement_is_told_removed_and_not_stored(cwd: Path) -> None:
     def kill() -> None:
         time.sleep(1)

@@ -95,6 +95,7 @@ export: {saved_model: [float32], tflite: [int8], onnx: []}
 """
 
 
+@pytest.mark.long
 def test_layers_of_a_model_inside_are_pruned_and_quantized(cwd: Path) -> None:
     keras = legacy_keras.load()
     base = keras.models.load_model(cwd / "tiny.keras", compile=False)

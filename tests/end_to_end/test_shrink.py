@@ -31,6 +31,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return report(cwd)
 
 
+@pytest.mark.long
 def test_residual_model_loses_half_of_its_macs_and_the_report_says_of_which_layers(line: dict[str, Any]) -> None:
     models = {model["stage"]: model for model in line["models"]}
     assert list(models) == ["train", "shrink", "prune", "quantize"]
@@ -46,6 +47,7 @@ def test_residual_model_loses_half_of_its_macs_and_the_report_says_of_which_laye
     assert len(models["shrink"]["training"]["loss"]) == 2
 
 
+@pytest.mark.long
 def test_model_that_shrank_is_pruned_and_quantized_and_runs_in_every_format_with_parity(line: dict[str, Any]) -> None:
     found = {artifact["id"]: artifact for artifact in line["artifacts"]}
     assert {name for name in found if not name.startswith("train.")} == {

@@ -169,7 +169,7 @@ def test_student_learns_from_the_file_and_is_a_keras_file(cwd: Path) -> None:
     assert gain["low"] <= gain["value"] <= gain["high"]
 
 
-@pytest.mark.parametrize("verb", ["export", "validate"])
+@pytest.mark.parametrize("verb", [pytest.param("export", marks=pytest.mark.long), "validate"])
 def test_file_is_exported_and_validated_as_it_is(verb: str, cwd: Path) -> None:
     sets = ["export={tflite: [float32], onnx: []}"] + ([*BRIEFLY, "serving=null"] if verb == "validate" else [])
     done = modelmill(verb, "--model", "tiny.keras", "--data", "digits", "--out", verb, *options(sets), cwd=cwd)

@@ -141,6 +141,7 @@ def test_signal_while_the_command_is_still_being_loaded_is_one_message_and_exit_
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 def test_two_runs_at_once_make_each_result_once_and_both_end_well(tmp_path: Path) -> None:
     command = [*ARGUMENTS, "--store", "store", "--json"]
     one = kills.begin([*command, "--out", "one"], tmp_path / "one.err", tmp_path)

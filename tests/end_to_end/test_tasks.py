@@ -107,6 +107,7 @@ measure: {}
 """
 
 
+@pytest.mark.long
 def test_autoencoder_gives_samples_back_in_every_runtime_and_scores_what_is_unlike_them(cwd: Path) -> None:
     done = run(cwd, AUTOENCODER)
     assert done.returncode == 0, done.stdout + done.stderr

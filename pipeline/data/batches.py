@@ -89,9 +89,12 @@ def training(
 def _prefetched(batches: Any, config: DataConfig) -> Any:
     import tensorflow as tf
 
-    if config.prefetch == 0:
-        return batches
-    return batches.prefetch(tf.data.AUTOTUNE if config.prefetch is None else config.prefetch)
+    if config.prefetch != 0:
+        batches = batches.prefetch(tf.data.AUTOTUNE if config.prefetch is None else config.prefetch)
+    options = tf.data.Options()
+    # the thread that tunes parallelism sleeps longer and longer, and the end of a fit would wait until it wakes
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def arrays(samples: Stored) -> Any:

@@ -68,6 +68,7 @@ def test_auto_takes_the_engine_when_it_has_the_image(cwd: Path) -> None:
     assert statuses(cwd) == ["reused"] * 3
 
 
+@pytest.mark.long
 def test_container_killed_during_a_measurement_is_told_removed_and_not_stored(cwd: Path) -> None:
     def kill() -> None:
         time.sleep(1)
@@ -97,7 +98,7 @@ def test_container_of_a_killed_run_is_removed_by_the_next_which_goes_on(cwd: Pat
     assert containers(cwd) == []
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("by", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_container_is_removed_when_the_run_is_stopped(cwd: Path, by: signal.Signals) -> None:
     arguments = [*LONG, "--set", "measure.latency.blocks=6", "--out", "runs/stopped"]
     code, _, errors = interrupted(arguments, cwd, when=during_latency, by=by, **ENGINE)

@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from pipeline import legacy_keras
-from tests.end_to_end.command import modelmill, options
+from tests.end_to_end.command import BRIEFLY, modelmill, options
 
-QUICK = ("measure.resamples=100", "measure.latency.min_block_ms=10", "measure.latency.batch_min_block_ms=10",
-         "measure.latency.percentile=0.99", "serving=null", "judge={gates: {max_accuracy_drop: 0.2}}")  # fmt: skip
+QUICK = (*BRIEFLY, "serving=null", "judge={gates: {max_accuracy_drop: 0.2}}")
 COLOURS = {"blue": (60, 60, 200), "green": (60, 200, 60), "red": (200, 60, 60)}
 
 
@@ -87,7 +86,7 @@ def test_three_flags_take_a_model_and_a_folder_through_the_whole_line(cwd: Path)
 
 @pytest.mark.long
 def test_single_step_takes_a_folder_of_images(cwd: Path) -> None:
-    sets = options([*QUICK[:5], "quantize.epochs=2", "quantize.max_accuracy_loss=0.5"])
+    sets = options([*BRIEFLY, "serving=null", "quantize.epochs=2", "quantize.max_accuracy_loss=0.5"])
     done = modelmill("quantize", "--model", "own.keras", "--data", "photos", "--out", "small", *sets, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (cwd / "small" / "artifacts" / "quantize.tflite.int8.tflite").is_file()

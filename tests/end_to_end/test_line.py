@@ -24,7 +24,7 @@ ALL = [
     "train.tflite.int8", "train.onnx.float32", "train.onnx.int8",
 ]  # fmt: skip
 EVERY = "export.tflite=[float32, float16, dynamic-int8, int8]"
-ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, EVERY, *FAST])]
+ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, EVERY, *FAST, "measure.latency.percentile=0.99"])]
 
 
 @pytest.fixture(scope="module")

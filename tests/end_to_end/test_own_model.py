@@ -12,10 +12,9 @@ import pytest
 from pipeline import legacy_keras
 from pipeline.formats import keras_file
 from tests.end_to_end import model_files
-from tests.end_to_end.command import modelmill, options
+from tests.end_to_end.command import BRIEFLY, modelmill, options
 
-FLOAT = ["export={tflite: [float32], onnx: []}", "measure.resamples=100", "measure.latency.min_block_ms=10",
-         "measure.latency.batch_min_block_ms=10", "serving=null"]  # fmt: skip
+FLOAT = ["export={tflite: [float32], onnx: []}", *BRIEFLY, "serving=null"]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,8 @@ prune: {epochs: 2, final_sparsity: 0.3, max_accuracy_loss: 0.5, tensorboard: fal
 
 def test_recipe_fine_tunes_the_file_and_compares_everything_with_it(cwd: Path) -> None:
     (cwd / "mine.yaml").write_text(RECIPE, encoding="utf-8")
-    done = modelmill("run", "mine.yaml", "--out", "mine", *options(["export={tflite: [], onnx: []}"]), cwd=cwd)
+    sets = options(["export={tflite: [], onnx: []}", *BRIEFLY])
+    done = modelmill("run", "mine.yaml", "--out", "mine", *sets, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     proof = "import: 9 of 9 weights equal the file's, read by h5py; answers to 64 validation samples, each model in a "
     assert proof + "fresh process: all equal" in done.stderr
@@ -95,6 +95,7 @@ export: {saved_model: [float32], tflite: [int8], onnx: []}
 """
 
 
+@pytest.mark.long
 def test_layers_of_a_model_inside_are_pruned_and_quantized(cwd: Path) -> None:
     keras = legacy_keras.load()
     base = keras.models.load_model(cwd / "tiny.keras", compile=False)
@@ -104,7 +105,7 @@ def test_layers_of_a_model_inside_are_pruned_and_quantized(cwd: Path) -> None:
     model.get_layer("answers").set_weights(base.layers[-1].get_weights())
     model.save(cwd / "inside.keras", save_format="keras")
     (cwd / "inside.yaml").write_text(INSIDE, encoding="utf-8")
-    done = modelmill("run", "inside.yaml", "--out", "inside", cwd=cwd)
+    done = modelmill("run", "inside.yaml", "--out", "inside", *options(BRIEFLY), cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     text = "models inside the model are written out layer by layer, with the same weights and answers: body (7 layers)"
     assert f"import: {text}" in done.stderr

@@ -19,7 +19,7 @@ from tests.end_to_end.command import FAST, ONLY_TRAIN, interrupted, modelmill, o
 
 SAVED_MODEL = "train.saved_model.float32"
 SMALL = ["model={architecture: mlp, dense: [16]}", "data.augment=null", "export={tflite: [], onnx: []}",
-         "judge={gates: {min_parity: 1.0}}"]  # fmt: skip
+         "judge={gates: {min_parity: 1.0}}", "measure.latency.percentile=0.99"]  # fmt: skip
 ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, *FAST, *SMALL])]
 
 
@@ -161,7 +161,9 @@ def test_server_that_dies_during_a_measurement_is_told_and_not_stored_and_the_ne
 
 
 @pytest.mark.usefixtures("first")
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "by", [*(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGINT, signal.SIGTERM)), signal.SIGKILL]
+)
 def test_no_server_is_left_when_the_run_is_stopped_or_killed(cwd: Path, by: signal.Signals) -> None:
     arguments = [*ARGUMENTS, "--set", "measure.latency.min_block_ms=2000", "--out", "runs/stopped"]
     code, _, _ = interrupted(arguments, cwd, when=during_latency, by=by)

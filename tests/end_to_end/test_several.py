@@ -41,6 +41,7 @@ def several(found: dict[str, Any]) -> dict[str, Any]:
     return one
 
 
+@pytest.mark.long
 def test_run_that_is_killed_in_the_third_candidate_trains_the_first_two_no_further(cwd: Path) -> None:
     path = cwd / "selection.yaml"
     path.write_text(SELECTION, encoding="utf-8")

@@ -17,8 +17,8 @@ LINE = options([
     *FAST, "model={architecture: resnet}", "data.augment=null", "distill=null", "train.epochs=4",
     "shrink={macs: 0.5, importance: taylor, steps: 2, teach: {}}", "prune.layers={logits: null}",
     *(f"{stage}.{key}" for stage in ("shrink", "prune", "quantize") for key in BRIEF),
-    "quantize.freeze_ranges_epochs=0", "export.stages=all", "measure.latency.percentile=0.8",
-    "serving.protocols=[grpc]", "export.tflite=[float32, float16, dynamic-int8, int8]",
+    "quantize.freeze_ranges_epochs=0", "export.stages=all", "serving.protocols=[grpc]",
+    "export.tflite=[float32, float16, dynamic-int8, int8]",
     "judge={gates: {min_parity: 0.9}}",
 ])  # fmt: skip
 
@@ -31,6 +31,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return report(cwd)
 
 
+@pytest.mark.long
 def test_residual_model_loses_half_of_its_macs_and_the_report_says_of_which_layers(line: dict[str, Any]) -> None:
     models = {model["stage"]: model for model in line["models"]}
     assert list(models) == ["train", "shrink", "prune", "quantize"]
@@ -46,6 +47,7 @@ def test_residual_model_loses_half_of_its_macs_and_the_report_says_of_which_laye
     assert len(models["shrink"]["training"]["loss"]) == 2
 
 
+@pytest.mark.long
 def test_model_that_shrank_is_pruned_and_quantized_and_runs_in_every_format_with_parity(line: dict[str, Any]) -> None:
     found = {artifact["id"]: artifact for artifact in line["artifacts"]}
     assert {name for name in found if not name.startswith("train.")} == {
@@ -90,12 +92,18 @@ def test_file_becomes_a_smaller_keras_file(cwd: Path) -> None:
     assert [group["name"] for group in left["channels"]] == ["conv", "hidden", "ends"]
 
 
+# asked for without a process in tests/pipeline/stages/test_shrink.py
+KNOWN = [
+    (["shrink.layers={'*': null}"], ["shrink: all channels are to stay"]),
+    (["shrink.macs=0.0001"], ["shrink: 0.01% of the MACs cannot be reached", "expected: at least "]),
+]
+
+
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
         (["shrink.layers={hiden: 0.5}"], ["shrink.layers names layers that the model does not have", "hidden"]),
-        (["shrink.layers={'*': null}"], ["shrink: all channels are to stay"]),
-        (["shrink.macs=0.0001"], ["shrink: 0.01% of the MACs cannot be reached", "expected: at least "]),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in KNOWN),
         (["shrink.parameters=0.5", "shrink.macs=0.5"], ["exactly one of macs, parameters, latency"]),
     ],
 )

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline import legacy_keras
-from tests.end_to_end.command import modelmill, options
+from tests.end_to_end.command import BRIEFLY, modelmill, options
 
-QUICK = ["measure.resamples=100", "measure.latency.min_block_ms=10", "measure.latency.batch_min_block_ms=10",
-         "measure.latency.percentile=0.9", "serving.target=embedded"]  # fmt: skip
+QUICK = [*BRIEFLY, "serving.target=embedded"]
 FILES = ["saved_model.float32", "tflite.float32", "tflite.int8", "onnx.float32", "onnx.int8"]
 
 
@@ -108,6 +107,7 @@ measure: {}
 """
 
 
+@pytest.mark.long
 def test_autoencoder_gives_samples_back_in_every_runtime_and_scores_what_is_unlike_them(cwd: Path) -> None:
     done = run(cwd, AUTOENCODER)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from tests import texts
-from tests.end_to_end.command import modelmill, options
+from tests.end_to_end.command import BRIEFLY, modelmill, options
 
-QUICK = ["measure.resamples=100", "measure.latency.min_block_ms=10", "measure.latency.batch_min_block_ms=10",
-         "measure.latency.percentile=0.9", "serving.target=embedded"]  # fmt: skip
+QUICK = [*BRIEFLY, "serving.target=embedded"]
 RECIPE = f"""
 name: texts
 data:

@@ -36,7 +36,6 @@ from tests.models.line import Case
 
 CASES = {
     "resnet-8": Case(resnet.Config(depth=8, width_multiplier=0.5)),
-    "mobilenet-v2-short": Case(mobilenet.Config(version=2, width_multiplier=0.1, blocks=3)),
     "efficientnet-short": Case(efficientnet.Config(width_multiplier=0.1, blocks=3)),
     "ds_cnn": Case(ds_cnn.Config(filters=16, blocks=2)),
     "rnn-gru": Case(rnn.Config(cell="gru", units=(8,)), quantize=False),
@@ -55,6 +54,7 @@ LONG = {
     "resnet-18": Case(resnet.Config(depth=18, width_multiplier=0.125, stem="small"), epochs=6),
     "mobilenet-v1": Case(mobilenet.Config(version=1, width_multiplier=0.25), epochs=12),
     "mobilenet-v1-plain": Case(mobilenet.Config(version=1, width_multiplier=0.25, blocks=3, batch_norm=False)),
+    "mobilenet-v2-short": Case(mobilenet.Config(version=2, width_multiplier=0.1, blocks=3)),
     "mobilenet-v2": Case(mobilenet.Config(version=2, width_multiplier=0.25), epochs=12),
     "mobilenet-v2-reduction-1": Case(mobilenet.Config(version=2, width_multiplier=0.25, blocks=3, reduction=1)),
     "efficientnet": Case(efficientnet.Config(width_multiplier=0.25, blocks=6), epochs=8),

@@ -26,5 +26,23 @@ assert keras.__version__.startswith("3."), "and who wants Keras 3 still gets it"
 """
 
 
+COLLECTOR = """
+import gc
+from pipeline.legacy_keras import load
+load()
+assert gc.isenabled()
+frozen = gc.get_freeze_count()
+assert frozen > 100_000, frozen
+gc.disable()
+load()
+assert not gc.isenabled(), "that is the caller's to decide"
+assert gc.get_freeze_count() == frozen, "only an import is frozen, once"
+"""
+
+
 def test_tfmot_works_on_keras_2_imports_no_keras_3_and_is_not_converted() -> None:
     subprocess.run([sys.executable, "-c", CODE], check=True, timeout=300)
+
+
+def test_what_an_import_makes_is_kept_from_the_garbage_collector_which_goes_on() -> None:
+    subprocess.run([sys.executable, "-c", COLLECTOR], check=True, timeout=300)

@@ -74,3 +74,10 @@ def test_evaluation_is_in_order_and_never_augmented() -> None:
     found = list(batches.evaluation(PART, SPEC, DataConfig(augment=AUGMENT), batch_size=4).as_numpy_iterator())
     assert np.array_equal(np.concatenate([x for x, _ in found]), PART.x)
     assert _labels(found) == list(range(10))
+
+
+def test_nothing_tunes_a_dataset_beside_the_training_that_would_have_to_wait_for_it() -> None:
+    config = DataConfig(augment=AUGMENT)
+    training = batches.training(PART, SPEC, config, batch_size=4, seed=0, first_epoch=0, last_epoch=3)
+    for dataset in (training, batches.evaluation(PART, SPEC, config, batch_size=4)):
+        assert dataset.options().autotune.enabled is False

@@ -15,7 +15,8 @@ from pipeline.stages import export, measure
 from serving.config import ServingConfig
 
 DATA = data.DataConfig()
-MEASURE = measure.Config(resamples=100, latency=LatencyConfig(min_block_ms=10, batch_min_block_ms=10))
+BRIEF = LatencyConfig(min_block_ms=10, batch_min_block_ms=10, percentile=0.5, batch_percentile=0.5, warmup_queries=10)
+MEASURE = measure.Config(resamples=100, latency=BRIEF)
 SMALL = export.Config(tflite=("float32", "float16", "int8"), onnx=("float32",))
 
 

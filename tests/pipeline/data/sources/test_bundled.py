@@ -34,6 +34,17 @@ def test_digits_have_raw_pixels_ten_classes_and_default_sizes(splits: Splits) ->
     assert (splits.train.x.min(), splits.train.x.max()) == (0, 16)
 
 
+def test_digits_are_those_that_scikit_learn_gives() -> None:
+    from sklearn.datasets import load_digits
+
+    found, wanted = bundled.load(DataConfig(), no_need), load_digits()
+    target = found.targets[""]
+    assert np.array_equal(found.x["image"], wanted.images[..., None])
+    assert np.array_equal(target.y, wanted.target)
+    assert target.y.dtype == wanted.target.dtype
+    assert target.classes == tuple(map(str, wanted.target_names))
+
+
 def test_no_digit_is_in_two_splits() -> None:
     from pipeline.data.split import split
 

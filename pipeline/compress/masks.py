@@ -59,13 +59,14 @@ def mask(values: Any, pattern: Structured, share: Any) -> Any:
         grouped = tf.reshape(magnitude, [*places, inputs // pattern.of, pattern.of, outputs])
         candidate = _ranks(grouped, axis=-2) < pattern.zeros
         cost = tf.reshape(tf.where(candidate, grouped, np.inf), [-1])
-        # all candidates at the end, whatever was lost to rounding: what costs infinity stays
-        zero = (_ranks(cost, axis=0) < _number(share + _ROUNDING, values)) & tf.reshape(candidate, [-1])
+        # all candidates at the end, however many weights a rounding may cost: what costs infinity stays
+        enough = tf.where(share > pattern.share - 10 * _ROUNDING, 1.0, share)
+        zero = (_ranks(cost, axis=0) < _number(enough, values)) & tf.reshape(candidate, [-1])
         return tf.cast(tf.reshape(~zero, values.shape), values.dtype)
     high, wide = pattern.size
     blocks = tf.reshape(magnitude, [*places, inputs // high, high, outputs // wide, wide])
     pooled = (tf.reduce_mean if pattern.pooling == "average" else tf.reduce_max)(blocks, axis=[-3, -1], keepdims=True)
-    zero = _ranks(tf.reshape(pooled, [-1]), axis=0) < _number(share - _ROUNDING, pooled)
+    zero = _ranks(tf.reshape(pooled, [-1]), axis=0) < _number(share, pooled)
     stays = tf.broadcast_to(tf.reshape(~zero, pooled.shape), blocks.shape)
     return tf.cast(tf.reshape(stays, values.shape), values.dtype)
 
@@ -73,7 +74,7 @@ def mask(values: Any, pattern: Structured, share: Any) -> Any:
 def _number(share: Any, values: Any) -> Any:
     import tensorflow as tf
 
-    count = tf.math.ceil(tf.cast(share, tf.float64) * int(np.prod(values.shape)))
+    count = tf.math.ceil((tf.cast(share, tf.float64) - _ROUNDING) * int(np.prod(values.shape)))
     return tf.cast(count, tf.int32)
 
 

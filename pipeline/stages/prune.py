@@ -90,7 +90,7 @@ class Config(Compressing):
         default=0.8,
         gt=0,
         lt=1,
-        description="share of zeros in each kernel at the end; with the pattern n-of-m what that makes of itself",
+        description="share of zeros in each kernel at the end; with the pattern n-of-m it is zeros / of",
     )
     pattern: Annotated[Unstructured | NOfM | Block, Field(discriminator="name")] = Field(
         default=Unstructured(),
@@ -109,17 +109,6 @@ class Config(Compressing):
     pruning_schedule: Annotated[Polynomial | Constant, Field(discriminator="name")] = Field(
         default=Polynomial(), description="one of polynomial constant"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _pattern_says_how_much(cls, found: Any) -> Any:
-        pattern = found.get("pattern") if isinstance(found, dict) else None
-        if "final_sparsity" in (found or {}) or not isinstance(pattern, dict) or pattern.get("name") != "n-of-m":
-            return found
-        try:
-            return {**found, "final_sparsity": NOfM.model_validate(pattern).share}
-        except ValueError:
-            return found  # it is told of the pattern itself
 
     @model_validator(mode="after")
     def _pattern_fits(self) -> Config:

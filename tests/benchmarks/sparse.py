@@ -94,7 +94,7 @@ def main(shares: list[float]) -> None:
         if avx():
             subprocess.run(["cc", "-O1", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
         context = multiprocessing.get_context("spawn")
-        for version, share, pattern in ((v, s, p) for v in VERSIONS for s in shares for p in PATTERNS):
+        for share, version, pattern in ((s, v, p) for s in shares for v in VERSIONS for p in PATTERNS):
             folder = Path(temporary) / f"{version}-{share}-{label(pattern) if pattern else 'any'}"
             folder.mkdir()
             with ProcessPoolExecutor(1, context) as process:

@@ -127,7 +127,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_of_four_are_zero_in_the_model_after_quantize_and_in_the_files(network: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     pruned, quantized, exported = (tmp_path / name for name in ("prune", "quantize", "export"))
-    config = prune.Config.model_validate(FAST | {"pattern": {"name": "n-of-m"}})
+    config = prune.Config.model_validate(FAST | {"pattern": {"name": "n-of-m"}, "final_sparsity": 0.5})
     prune.run(job(pruned, events, train=network), data=DATA, prune=config, seed=0)
     (dense,) = [event.text for event in events if isinstance(event, Note) and "stays dense" in event.text]
     assert dense.endswith("stays dense: its 1 inputs are no multiple of 4, of which 2 are to be zero")

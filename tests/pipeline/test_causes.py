@@ -130,7 +130,7 @@ def test_zeros_that_are_stored_sparsely_are_told_where_they_make_a_file_faster()
         pairs=5,
     )
     assert causes(3.0, 1.0, [one], [pair]) == [
-        "LiteRT: 80 % zeros, stored sparsely: XNNPACK has sparse kernels for ARM, and for x86 without AVX alone, and "
+        "LiteRT: 80.0 % zeros, stored sparsely: XNNPACK has sparse kernels for ARM, and for x86 without AVX alone, and "
         "takes them only for models that prune.policy xnnpack lets pass; elsewhere it unpacks the zeros and multiplies "
         "them"
     ]

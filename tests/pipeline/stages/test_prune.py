@@ -74,7 +74,7 @@ def test_sparse_files_are_refused_when_nothing_makes_zeros() -> None:
     text = refused("export.tflite=[float32, sparse-float32, int8]")
     assert "export.tflite asks for sparse-float32, but nothing makes zeros: add a section prune, or drop it" in text
     assert recipe.load("digits", ["export.tflite=[float32, sparse-float32, int8]"]).export is not None
-    planned = export.plan(export.Config(tflite=("float32", "sparse-float32")), ["train", "prune", "cluster"])
+    planned = export.plan(export.Config(tflite=("float32", "sparse-float32"), onnx=()), ["train", "prune", "cluster"])
     assert [item.id for item in planned if item.precision == "sparse-float32"] == ["cluster.tflite.sparse-float32"]
 
 

@@ -57,12 +57,17 @@ def require_image(input_shape: tuple[int, ...], architecture: str) -> None:
 
 def convolution(
     x: Any, config: layers.LayerConfig, filters: int, kernel_size: Sides, name: str, seed_of: Iterator[int],
-    *, strides: Sides = 1, activation: Activation = "relu",
+    *, strides: Sides = 1, activation: Activation = "relu", explicit: bool = False,
 ) -> Any:  # fmt: skip
-    """Conv2D `name`, BatchNormalization `name_bn`, `activate`; the map's sides are divided by the strides."""
+    """Conv2D `name`, BatchNormalization `name_bn`, `activate`; the map's sides are divided by the strides.
+
+    Args:
+        explicit: a ZeroPadding2D `name_pad` pads where there are strides; the sides of kernels are odd.
+    """
     keras = load_keras()
+    x, padding = _padded(x, kernel_size, strides, name) if explicit else (x, "same")
     x = keras.layers.Conv2D(
-        filters, kernel_size, strides=strides, padding="same", use_bias=not config.batch_norm, name=name,
+        filters, kernel_size, strides=strides, padding=padding, use_bias=not config.batch_norm, name=name,
         **layers.kernel(config, next(seed_of)),
     )(x)  # fmt: skip
     return _finish(x, config, name, activation)
@@ -70,19 +75,29 @@ def convolution(
 
 def depthwise(
     x: Any, config: layers.LayerConfig, name: str, seed_of: Iterator[int], *, strides: int = 1,
-    kernel_size: int = 3, activation: Activation = "relu",
+    kernel_size: int = 3, activation: Activation = "relu", explicit: bool = False,
 ) -> Any:  # fmt: skip
-    """DepthwiseConv2D `name`, BatchNormalization `name_bn`, `activate`."""
+    """DepthwiseConv2D `name`, BatchNormalization `name_bn`, `activate`; `explicit` as in `convolution`."""
     keras = load_keras()
+    x, padding = _padded(x, kernel_size, strides, name) if explicit else (x, "same")
     options = layers.kernel(config, next(seed_of))
     start = options["kernel_initializer"]
     # each output sees one channel's numbers, but Keras takes a depthwise kernel's fan-in for those of all channels
     start = keras.initializers.VarianceScaling(start.scale, "fan_out", start.distribution, start.seed)
     x = keras.layers.DepthwiseConv2D(
-        kernel_size, strides=strides, padding="same", use_bias=not config.batch_norm, name=name,
+        kernel_size, strides=strides, padding=padding, use_bias=not config.batch_norm, name=name,
         depthwise_initializer=start, depthwise_regularizer=options["kernel_regularizer"],
     )(x)  # fmt: skip
     return _finish(x, config, name, activation)
+
+
+def _padded(x: Any, kernel_size: Sides, strides: Sides, name: str) -> tuple[Any, str]:
+    """Return the map as the convolution is to get it, and that one's padding."""
+    if strides in (1, (1, 1)):
+        return x, "same"
+    keras = load_keras()
+    sides = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    return keras.layers.ZeroPadding2D(tuple((side // 2, side // 2) for side in sides), name=f"{name}_pad")(x), "valid"
 
 
 def average(x: Any, config: layers.LayerConfig, seed_of: Iterator[int]) -> Any:

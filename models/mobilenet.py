@@ -46,6 +46,11 @@ class Config(convolution.WidthConfig):
         default=None, ge=1, description="only the first so many blocks; null: all, 13 in version 1, 17 in version 2"
     )
     reduction: strides.Reduction | None = Field(default=None, description=strides.REDUCTION)
+    explicit_padding: bool = Field(
+        default=False,
+        description="where the map is halved, a layer of its own pads it by 1 on each side, as XNNPACK's sparse "
+        "kernels want it (prune.policy)",
+    )
 
     @model_validator(mode="after")
     def _blocks_are_there(self) -> Config:
@@ -82,20 +87,22 @@ def _paper_strides(config: Config) -> list[int]:
 
 
 def _version_1(x: Any, config: Config, steps: list[int], seed_of: Iterator[int]) -> Any:
-    width = config.width_multiplier
+    width, explicit = config.width_multiplier, config.explicit_padding
     stem = convolution.channels(_STEM[0], width)
-    x = convolution.convolution(x, config, stem, 3, "stem", seed_of, strides=steps[0])
+    x = convolution.convolution(x, config, stem, 3, "stem", seed_of, strides=steps[0], explicit=explicit)
     for block, ((filters, _), stride) in enumerate(zip(_SEPARABLE, steps[1:], strict=False), start=1):
-        x = convolution.depthwise(x, config, f"block_{block}_depthwise", seed_of, strides=stride)
+        x = convolution.depthwise(x, config, f"block_{block}_depthwise", seed_of, strides=stride, explicit=explicit)
         filters = convolution.channels(filters, width)
         x = convolution.convolution(x, config, filters, 1, f"block_{block}_pointwise", seed_of)
     return x
 
 
 def _version_2(x: Any, config: Config, steps: list[int], seed_of: Iterator[int]) -> Any:
-    width = config.width_multiplier
+    width, explicit = config.width_multiplier, config.explicit_padding
     stem = convolution.channels(_STEM[0], width)
-    x = convolution.convolution(x, config, stem, 3, "stem", seed_of, strides=steps[0], activation="relu6")
+    x = convolution.convolution(
+        x, config, stem, 3, "stem", seed_of, strides=steps[0], activation="relu6", explicit=explicit
+    )
     for block, ((expansion, filters, _), stride) in enumerate(zip(_INVERTED, steps[1:], strict=False), start=1):
         x = _inverted(x, config, expansion, convolution.channels(filters, width), stride, f"block_{block}", seed_of)
     # a narrower network keeps the last layer's width, as the paper has it
@@ -111,7 +118,10 @@ def _inverted(
     if expansion > 1:
         wide = expansion * incoming
         inside = convolution.convolution(inside, config, wide, 1, f"{name}_expand", seed_of, activation="relu6")
-    inside = convolution.depthwise(inside, config, f"{name}_depthwise", seed_of, strides=stride, activation="relu6")
+    inside = convolution.depthwise(
+        inside, config, f"{name}_depthwise", seed_of, strides=stride, activation="relu6",
+        explicit=config.explicit_padding,
+    )  # fmt: skip
     inside = convolution.convolution(inside, config, filters, 1, f"{name}_project", seed_of, activation="linear")
     if stride == 1 and incoming == filters:
         # a layer and not `+`: quantization-aware training knows it

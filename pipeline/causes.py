@@ -48,6 +48,12 @@ def _facts(before: Artifact, after: Artifact) -> list[str]:
     sentences = []
     if after.precision == "float32" and (after.sparsity or 0) > (before.sparsity or 0) + 0.005:
         sentences.append(_zeros(after.sparsity or 0, graph))
+    if after.precision == "sparse-float32":
+        sentences.append(
+            f"{percent(after.sparsity or 0)} % zeros, stored sparsely: XNNPACK has sparse kernels for ARM, and for x86 "
+            "without AVX alone, and takes them only for models that prune.policy xnnpack lets pass; elsewhere it "
+            "unpacks the zeros and multiplies them"
+        )
     if graph.fake_quant:
         sentences.append(
             f"{graph.fake_quant} fake-quant operations in the graph compute in float what int8 kernels would do"

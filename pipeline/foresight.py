@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.several import Ensemble, Selection
+from pipeline.compress.pattern_config import Unstructured
 from pipeline.own_code.config import Builder
-from pipeline.stages import import_model, shrink
+from pipeline.stages import import_model, prune, shrink
 
 if TYPE_CHECKING:
     from pipeline.artifact import Artifact
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check(recipe: Recipe, done: Mapping[str, Artifact], store: Path) -> None:
-    """Hold the section shrink against the model that it is going to get, as it is before it is trained.
+    """Hold the sections shrink and prune against the model that they are going to get, as it is before it is trained.
 
     Not told here is what depends on a training: what the user's code builds, and which of several candidates is best.
 
@@ -25,10 +26,10 @@ def check(recipe: Recipe, done: Mapping[str, Artifact], store: Path) -> None:
         store: where decoded data lies.
 
     Raises:
-        InputError: shrink would refuse the model; see `shrink.run`.
+        InputError: shrink or prune would refuse the model; see `shrink.run`, `prune.run`.
     """
     config = recipe.distill.student if recipe.distill else recipe.model
-    if recipe.shrink is None or isinstance(config, (Builder, Selection, Ensemble)):
+    if not (recipe.shrink or recipe.prune) or isinstance(config, (Builder, Selection, Ensemble)):
         return
     if isinstance(config, import_model.Config):
         from pipeline.formats import keras_file
@@ -40,4 +41,9 @@ def check(recipe: Recipe, done: Mapping[str, Artifact], store: Path) -> None:
         from pipeline import data
 
         model = models.build(config, data.load(recipe.data, store).spec, recipe.seed)
-    shrink.check(model, recipe.shrink)
+    if recipe.shrink is not None:
+        shrink.check(model, recipe.shrink)
+    if recipe.prune is not None:
+        # fewer channels may no longer be the multiples that a pattern wants, but layers stay what they are
+        widths = recipe.shrink is not None
+        prune.check(model, recipe.prune.model_copy(update={"pattern": Unstructured()}) if widths else recipe.prune)

@@ -1,4 +1,4 @@
-"""What a recipe leaves unsaid of its data, and something else tells: the values of its source, or the model file."""
+"""What a recipe leaves unsaid, and something else tells: the values of its source, the model file, or a pattern."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from pipeline.compress.pattern_config import NOfM
 from pipeline.data.sources import NUMBERS
 
 
 def written_out(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a recipe's mapping with what its data implies, so that checks, fingerprints and dumped recipes have it.
+    """Return a recipe's mapping with what it implies, so that checks, fingerprints and dumped recipes have it.
 
-    The task where a source's values are no classes; and of images the size and colours that the model file takes.
+    The task where a source's values are no classes; of images the size and colours that the model file takes; and how
+    much becomes zero where the pattern of prune says that.
     """
+    document = {**document, "prune": _as_the_pattern_has_it(document["prune"])} if "prune" in document else document
     data = document.get("data")
     if not isinstance(data, dict):
         return document
@@ -42,3 +47,13 @@ def _as_the_model_has_them(data: dict[str, Any], model: Any) -> dict[str, Any]:
     size = {} if height is None or width is None else {"size": [height, width]}
     given = {key: value for key, value in wanted.items() if value is not None}
     return {**data, "image_folder": {**size, **found, **given}}
+
+
+def _as_the_pattern_has_it(prune: Any) -> Any:
+    pattern = prune.get("pattern") if isinstance(prune, dict) else None
+    if not isinstance(pattern, dict) or pattern.get("name") != "n-of-m" or "final_sparsity" in prune:
+        return prune
+    try:
+        return {**prune, "final_sparsity": NOfM.model_validate(pattern).share}
+    except ValidationError:
+        return prune  # it is told of the pattern itself

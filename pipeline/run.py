@@ -249,9 +249,10 @@ def _reuse_or_run(
 
 
 def _foresee(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
-    """Tell what shrink would refuse before a stage trains for it, once in a run."""
-    if stage.NAME in (train.NAME, distill.NAME) and shrink.NAME in walk.around and not walk.foreseen:
-        walk.at = shrink.NAME
+    """Tell what shrink or prune would refuse before a stage trains for it, once in a run."""
+    coming = [name for name in (shrink.NAME, prune.NAME) if name in walk.around]
+    if stage.NAME in (train.NAME, distill.NAME) and coming and not walk.foreseen:
+        walk.at = coming[0]
         foresight.check(recipe, walk.done, walk.store.root)
         walk.at, walk.foreseen = stage.NAME, True
 

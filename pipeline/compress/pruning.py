@@ -1,4 +1,7 @@
-"""Magnitude pruning (Zhu and Gupta, 2017) with TF-MOT: wrap a copy of a model, fine-tune it, strip the wrappers."""
+"""Magnitude pruning (Zhu and Gupta, 2017) with TF-MOT: wrap a copy of a model, fine-tune it, strip the wrappers.
+
+Where zeros are to stand in a pattern, the wrappers take their masks from `masks`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compress import kernels, support
+from pipeline.compress import kernels, masks, support
+from pipeline.compress.pattern_config import Structured, labelled
 from pipeline.errors import InputError, PromiseError
 from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
@@ -54,17 +58,31 @@ def schedule(
     return Schedule(initial_sparsity if span else None, begin, begin + span // every * every, power, every)
 
 
-def targets(model: Any, final_sparsity: float, by_layer: Mapping[str, float | None]) -> dict[str, float]:
+def left(model: Any, pattern: Structured | None) -> dict[str, str]:
+    """Return layer name -> why it stays dense, for layers that could be pruned but for the pattern."""
+    if pattern is None:
+        return {}
+    reasons = {
+        layer.name: masks.misfit(layer, names, pattern) for layer in model.layers if (names := support.prunable(layer))
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def targets(
+    model: Any, final_sparsity: float, by_layer: Mapping[str, float | None], left: Mapping[str, str] | None = None
+) -> dict[str, float]:
     """Return layer name -> final sparsity for every layer that is pruned.
 
     Args:
         final_sparsity: for all layers that nothing else is said of.
         by_layer: a layer's name, or a pattern of names (`conv_*`), -> its own target; None leaves it dense. The last
             pattern that fits decides.
+        left: layer name -> why it is not pruned though it could be.
 
     Raises:
         InputError: a name that fits no layer, or a target for a layer that cannot be pruned.
     """
+    left = left or {}
     names = [layer.name for layer in model.layers]
     unknown = [pattern for pattern in by_layer if not fnmatch.filter(names, pattern)]
     if unknown:
@@ -73,9 +91,12 @@ def targets(model: Any, final_sparsity: float, by_layer: Mapping[str, float | No
             found=", ".join(unknown), todo="correct the name",
         )  # fmt: skip
     asked = [layer for layer in model.layers if by_layer.get(layer.name)]
-    cannot = [layer.name for layer in asked if not support.prunable(layer)]
-    if cannot:
-        why = {layer.name: support.dense(layer) or "it has no kernel" for layer in asked if layer.name in cannot}
+    why = {
+        layer.name: support.dense(layer) or left.get(layer.name) or "it has no kernel"
+        for layer in asked
+        if not support.prunable(layer) or layer.name in left
+    }
+    if why:
         raise InputError(
             "prune.layers asks for zeros in layers that cannot be pruned",
             found="; ".join(f"{name}: {reason}" for name, reason in why.items()), todo="leave them out",
@@ -86,20 +107,25 @@ def targets(model: Any, final_sparsity: float, by_layer: Mapping[str, float | No
         for pattern, own in by_layer.items():
             if fnmatch.fnmatchcase(layer.name, pattern):
                 target = own
-        if target and support.prunable(layer):
+        if target and support.prunable(layer) and layer.name not in left:
             found[layer.name] = target
     if not found:
         raise InputError(
             "there is nothing to prune in the model", expected="a layer with a kernel that is not excluded",
-            found=f"{len(names)} layers, each dense: {', '.join(names)}", todo="leave the section prune out",
+            found=f"{len(names)} layers, each dense: "
+            + ", ".join(f"{name} ({left[name]})" if name in left else name for name in names),
+            todo="leave the section prune out" + ", or its pattern" * bool(left),
         )  # fmt: skip
     return found
 
 
-def wrap(model: Any, aims: Mapping[str, float], when: Schedule) -> Any:
+def wrap(model: Any, aims: Mapping[str, float], when: Schedule, pattern: Structured | None = None) -> Any:
     """Return a copy of a model, weights included, whose layers in `aims` are wrapped by TF-MOT.
 
     The model itself stays as it is: TF-MOT's wrapper would train the very layers that it is given.
+
+    Args:
+        pattern: in which the zeros stand; None: anywhere.
     """
     keras = load_keras()
     tfmot = load_tfmot()
@@ -120,7 +146,19 @@ def wrap(model: Any, aims: Mapping[str, float], when: Schedule) -> Any:
     wrapped = keras.models.clone_model(model, clone_function=prune)
     for before, after in zip(model.layers, wrapped.layers, strict=True):
         (after.layer if before.name in aims else after).set_weights(before.get_weights())
+        if before.name in aims and pattern is not None:
+            _mask_by(after.pruning_obj, pattern)
     return wrapped
+
+
+def _mask_by(wrapper: Any, pattern: Structured) -> None:
+    """Let the masks that a TF-MOT wrapper chooses, whenever its schedule says, have a pattern."""
+
+    def renewed(weight: Any) -> tuple[Any, Any]:
+        share = wrapper._pruning_schedule(wrapper._step_fn())[1]
+        return 0.0, masks.mask(weight, pattern, share)  # the threshold is for TF-MOT's own summaries
+
+    wrapper._maybe_update_block_mask = renewed
 
 
 def callback() -> Any:
@@ -209,6 +247,32 @@ def require_in_file(
         )  # fmt: skip
 
 
+def require_patterns_in_file(
+    found: Mapping[str, np.ndarray], model: Any, patterns: Mapping[str, str], *, name: str
+) -> None:
+    """Assert on an exported file that the kernels with a pattern have their zeros where the model has them.
+
+    Args:
+        found: kernels as they are stored, by name.
+        model: plain, with the pattern; see `require`.
+        patterns: layer name -> label of its pattern.
+        name: of the file, for the message.
+
+    Raises:
+        PromiseError: with every kernel of which that is not so.
+    """
+    missing = [
+        f"{layer.name}/{kernel}"
+        for layer, kernel, values in kernels.named(model)
+        if layer.name in patterns and kernel in support.prunable(layer) and not masks.among(found, values)
+    ]
+    if missing:
+        raise PromiseError(
+            f"{name}: no kernel of the file has its zeros in the pattern that the model has", found=", ".join(missing),
+            todo="leave that precision out of the recipe's export section",
+        )  # fmt: skip
+
+
 def _zeros(array: np.ndarray) -> int:
     return int(array.size - np.count_nonzero(array))
 
@@ -227,11 +291,14 @@ def pruned_kernels(model: Any, aims: Mapping[str, float]) -> dict[str, tuple[np.
     }
 
 
-def require(model: Any, aims: Mapping[str, float], *, stage: str) -> None:
+def require(model: Any, aims: Mapping[str, float], *, stage: str, patterns: Mapping[str, str] | None = None) -> None:
     """Assert the promise of pruning on a plain model: zeros in each kernel, at least the target minus one weight.
 
+    Args:
+        patterns: layer name -> label of the pattern that its zeros have, where they have one.
+
     Raises:
-        PromiseError: with every kernel that has fewer.
+        PromiseError: with every kernel that has fewer, or not in the pattern.
     """
     missing = [
         f"{name} has {_zeros(values)} of {values.size} and was to have {target:.0%}"
@@ -242,4 +309,16 @@ def require(model: Any, aims: Mapping[str, float], *, stage: str) -> None:
         raise PromiseError(
             f"{stage}: kernels have fewer zeros than were promised", found="; ".join(missing),
             todo="train longer after the last pruning step (prune.schedule.end_epoch), or prune again after it",
+        )  # fmt: skip
+    broken = [
+        f"{layer.name}/{name}: {why}"
+        for layer, name, values in kernels.named(model)
+        if layer.name in (patterns or {})
+        and name in support.prunable(layer)
+        and (why := masks.broken(values, labelled((patterns or {})[layer.name]), aims[layer.name]))
+    ]
+    if broken:
+        raise PromiseError(
+            f"{stage}: zeros do not stand in the pattern that was promised", found="; ".join(broken),
+            todo="train longer after the last pruning step (prune.pruning_schedule.end_epoch)",
         )  # fmt: skip

@@ -10,12 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import columns_ahead, converting, recurrent, saved_model, tflite_metadata
+from pipeline.formats import ConversionError, columns_ahead, converting, recurrent, saved_model, tflite_metadata
 from pipeline.formats import operators as counting
+from pipeline.formats import tflite_sparse as sparse
 from pipeline.formats.operators import Operators, Way
 from pipeline.predictor import FormatError, Samples, Spec, count, require_ends, rows
 
-Precision = Literal["float32", "float16", "dynamic-int8", "int8"]
+Precision = Literal["float32", "sparse-float32", "float16", "dynamic-int8", "int8"]
 
 
 def write(
@@ -29,15 +30,16 @@ def write(
             columns (`columns_ahead`), the folder of a SavedModel that holds `1/` (several precisions then share it).
         path: the file to write.
         spec: names and shapes.
-        precision: `float32`; `float16` (weights); `dynamic-int8` (weights int8, activations quantized while it runs);
-            `int8` (weights per channel, activations, every operator).
+        precision: `float32`; `sparse-float32` (kernels with many zeros are stored without them); `float16` (weights);
+            `dynamic-int8` (weights int8, activations quantized while it runs); `int8` (weights per channel,
+            activations, every operator).
         calibration: raw samples, n >= 1, texts as token ids, that fix the ranges of activations; `int8` only.
         fake_quant: the source brings its ranges along, from quantization-aware training; what it computes in float
             stays float.
         unrolled_steps: see `recurrent.way`.
 
     Raises:
-        ConversionError: the converter refuses the model.
+        ConversionError: the converter refuses the model, or stores no kernel of a `sparse-float32` file sparsely.
         InputError: `int8` without calibration samples.
     """
     if precision == "int8" and not fake_quant and (calibration is None or count(calibration) == 0):
@@ -78,7 +80,9 @@ def _write(
     with converting(f"tflite {precision}"):
         folder_1 = str(source / saved_model.VERSION)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder_1, signature_keys=[saved_model.SIGNATURE])
-        if precision != "float32":
+        if precision == "sparse-float32":
+            converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+        elif precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
@@ -95,6 +99,12 @@ def _write(
         model = _parsed(bytes(converter.convert()))
         if ahead is not None:
             columns_ahead.prepend(model, ahead)
+        if precision == "sparse-float32" and not any(one.sparsity for one in model.subgraphs[0].tensors):
+            raise ConversionError(
+                "no kernel has zeros enough for the converter to store it sparsely",
+                expected="kernels with many zeros, as prune makes them", found="too few in each",
+                todo="raise prune.final_sparsity, or take sparse-float32 out of export.tflite",
+            )  # fmt: skip
         content = tflite_metadata.add(model, spec, *_ends(model))
     path.write_bytes(content)
 
@@ -220,6 +230,7 @@ def tensor_names(path: Path) -> list[str]:
 def kernels(path: Path) -> dict[str, np.ndarray]:
     """Return the weight constants of rank 2 and more in the file, by tensor name, as they are stored (float or int).
 
+    Those that are stored sparsely have their zeros again.
     Where the integer that means 0 is another one (an Embedding's, quantized after training), it is subtracted: int16.
     """
     from ai_edge_litert.schema_py_generated import TensorType
@@ -242,7 +253,11 @@ def kernels(path: Path) -> dict[str, np.ndarray]:
         seen.add(tensor.buffer)
         name = tensor.name.decode()
         name = name if name not in found else f"{name}#{tensor.buffer}"
-        values = np.frombuffer(data.tobytes(), dtypes[tensor.type]).reshape(tensor.shape)
+        values = np.frombuffer(data.tobytes(), dtypes[tensor.type])
+        if tensor.sparsity is None:
+            values = values.reshape(tensor.shape)
+        else:
+            values = sparse.dense(values, tuple(int(side) for side in tensor.shape), tensor.sparsity)
         zero = tensor.quantization.zeroPoint if tensor.quantization is not None else None
         if values.dtype == np.int8 and zero is not None and len(zero) == 1 and zero[0] != 0:
             values = values.astype(np.int16) - np.int16(zero[0])
@@ -270,7 +285,7 @@ def operators(path: Path) -> Operators:
                 kind = code.customCode.decode()
             inputs = [graph.tensors[index] for index in operator.inputs if index >= 0]
             outputs = [graph.tensors[index] for index in operator.outputs if index >= 0]
-            if kind in _CONVERSIONS:
+            if kind in (*_CONVERSIONS, _DENSIFY):
                 made_from[operator.outputs[0]] = operator.inputs[0]
             if kind in _CHANNEL_AXES:
                 index = operator.inputs[1]
@@ -287,6 +302,7 @@ def operators(path: Path) -> Operators:
 
 
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+_DENSIFY = "DENSIFY"  # unpacks a constant that is stored sparsely, once, before the first answer
 # OHWI, IHWO for depthwise (I is 1), DHWIO, [out, in]
 _CHANNEL_AXES = {
     "CONV_2D": (0,),
@@ -312,7 +328,7 @@ def _way(kind: str, types: set[int]) -> Way | None:
         return "conversion"
     if kind == "FAKE_QUANT":
         return "fake_quant"
-    if kind == "SHAPE":
+    if kind in ("SHAPE", _DENSIFY):
         return None
     if floats:
         return "floating"

@@ -17,7 +17,8 @@ BINS = 40
 
 def describe(
     model: Any, stage: str, *, variant: str = "", targets: Mapping[str, float] | None = None,
-    precisions: Mapping[str, str] | None = None, reasons: Mapping[str, str] | None = None,
+    patterns: Mapping[str, str] | None = None, precisions: Mapping[str, str] | None = None,
+    reasons: Mapping[str, str] | None = None,
     training: Mapping[str, Sequence[float]] | None = None,
 ) -> Model:  # fmt: skip
     """Return a model's entry of the report, without what is measured on samples.
@@ -27,6 +28,7 @@ def describe(
         stage: that made it.
         variant: "" or "alone".
         targets: layer name -> sparsity that pruning aimed at.
+        patterns: layer name -> label of the pattern of its zeros.
         precisions: layer name -> how it computes, where that is not float32.
         reasons: layer name -> why a technique left it out.
         training: metric -> one value per epoch.
@@ -49,6 +51,7 @@ def describe(
                 macs=by_layer.get(layer.name),
                 sparsity=kernels.sparsity(found) if found else None,
                 target=(targets or {}).get(layer.name),
+                pattern=(patterns or {}).get(layer.name),
                 precision=(precisions or {}).get(layer.name, "float32"),
                 reason=(reasons or {}).get(layer.name, ""),
                 histogram=histogram(found) if found else None,

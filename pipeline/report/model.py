@@ -38,10 +38,11 @@ class Layer(Frozen):
     """One layer of a stage's Keras model.
 
     `sparsity` is the share of exact zeros in its kernels and `histogram` their values, both null where it has none.
-    `target` is the sparsity that pruning aimed at, null where it was not to be pruned. `precision` is how it computes
-    ("float32", "int8", "int8 per-channel"). `clusters` is how many distinct weights cluster allowed in each kernel, or,
-    where `clustered` is "channel", in each output channel; null where it was not to be clustered. `reason` says why a
-    technique of the recipe left it out.
+    `target` is the sparsity that pruning aimed at, null where it was not to be pruned. `pattern` is how its zeros are
+    placed: "2:4" is 2 in each 4 weights along the inputs, "1x4" in blocks of 1 input and 4 outputs, null anywhere.
+    `precision` is how it computes ("float32", "int8", "int8 per-channel"). `clusters` is how many distinct weights
+    cluster allowed in each kernel, or, where `clustered` is "channel", in each output channel; null where it was not to
+    be clustered. `reason` says why a technique of the recipe left it out.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Layer(Frozen):
     macs: int | None
     sparsity: float | None = None
     target: float | None = None
+    pattern: str | None = None
     precision: str = "float32"
     clusters: int | None = None
     clustered: Literal["tensor", "channel"] | None = None

@@ -43,6 +43,8 @@ CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/fake_quant.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/masks.py",
+    "pipeline/compress/pattern_config.py",
     "pipeline/compress/pruning.py",
     "pipeline/compress/support.py",
     "pipeline/data",
@@ -99,10 +101,11 @@ class Config(Frozen):
         description="precisions of the SavedModel; fake-quant: quantize's, which is only measured, to show what "
         "it costs, and is never what is served as the result",
     )
-    tflite: tuple[Literal["float32", "float16", "dynamic-int8", "int8"], ...] = Field(
+    tflite: tuple[Literal["float32", "sparse-float32", "float16", "dynamic-int8", "int8"], ...] = Field(
         default=("float32", "float16", "dynamic-int8", "int8"),
         description="precisions of the .tflite; int8 without a section quantize: quantized after training with the "
-        "calibration split",
+        "calibration split; sparse-float32: kernels with many zeros are stored without them, and XNNPACK may compute "
+        "by its sparse kernels (prune.policy)",
     )
     onnx: tuple[Literal["float32", "int8"], ...] = Field(
         default=("float32", "int8"), description="precisions of the .onnx; int8 (QDQ) is made from the int8 .tflite"
@@ -179,6 +182,8 @@ def conflicts(config: Config, models: Sequence[str]) -> Iterator[str]:
         return
     if QUANTIZE in models and QUANTIZE not in listed and "int8" in (*config.tflite, *config.onnx):
         yield "export asks for int8, which quantize makes, but export.stages leaves quantize out: add it, or drop int8"
+    if "sparse-float32" in config.tflite and not {"prune", "import"} & set(models):
+        yield "export.tflite asks for sparse-float32, but nothing makes zeros: add a section prune, or drop it"
     ids = [item.id for item in plan(config, models)]
     unknown = [name for name in config.optional if name not in ids]
     if unknown:
@@ -332,6 +337,8 @@ def _require_promises(
 
         plain, _ = keras_file.read(folder)
         pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
+        patterns = {layer.name: layer.pattern for layer in model.layers if layer.pattern is not None}
+        pruning.require_patterns_in_file(kernels, plain, patterns, name=item.id)
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
     added = any(head.task in GIVING_BACK for head in spec.heads)
     whole = all(layer.precision != "float32" for layer in model.layers) and not added

@@ -51,6 +51,7 @@ CODE = (
     "pipeline/formats/text_graph.py",
     "pipeline/formats/tflite.py",
     "pipeline/formats/tflite_metadata.py",
+    "pipeline/formats/tflite_sparse.py",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
     "pipeline/machine.py",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.compress import xnnpack
+from pipeline.compress.pattern_config import Block, NOfM, Structured, Unstructured, label
 from pipeline.config import Frozen
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
@@ -19,8 +21,11 @@ CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/masks.py",
+    "pipeline/compress/pattern_config.py",
     "pipeline/compress/pruning.py",
     "pipeline/compress/support.py",
+    "pipeline/compress/xnnpack.py",
     "pipeline/data",
     "pipeline/fine_tune.py",
     "pipeline/fit",
@@ -81,7 +86,22 @@ class Constant(_Ramp):
 class Config(Compressing):
     """How much becomes zero, where and when."""
 
-    final_sparsity: float = Field(default=0.8, gt=0, lt=1, description="share of zeros in each kernel at the end")
+    final_sparsity: float = Field(
+        default=0.8,
+        gt=0,
+        lt=1,
+        description="share of zeros in each kernel at the end; with the pattern n-of-m it is zeros / of",
+    )
+    pattern: Annotated[Unstructured | NOfM | Block, Field(discriminator="name")] = Field(
+        default=Unstructured(),
+        description="where the zeros may stand, one of unstructured n-of-m block; layers that it does not fit stay "
+        "dense",
+    )
+    policy: Literal["xnnpack"] | None = Field(
+        default=None,
+        description="xnnpack: only the 1x1 convolutions that XNNPACK can compute by sparse kernels, from a model that "
+        "it can work through channel by channel (Elsen et al., 2020), to be exported as sparse-float32; null: all",
+    )
     layers: dict[str, float | None] = Field(
         default={},
         description="targets of their own, by a layer's name or a pattern (conv_*): a share, or null to leave it dense",
@@ -89,6 +109,25 @@ class Config(Compressing):
     pruning_schedule: Annotated[Polynomial | Constant, Field(discriminator="name")] = Field(
         default=Polynomial(), description="one of polynomial constant"
     )
+
+    @model_validator(mode="after")
+    def _pattern_fits(self) -> Config:
+        if isinstance(self.pattern, NOfM):
+            zeros, of, share = self.pattern.zeros, self.pattern.of, self.pattern.share
+            asked: dict[str, float | None] = {"final_sparsity": self.final_sparsity}
+            asked |= {f"layers.{name}": own for name, own in self.layers.items()}
+            other = [f"{key} is {own:g}" for key, own in asked.items() if own and abs(own - share) > 1e-6]
+            if other:
+                raise ValueError(
+                    f"pattern n-of-m makes {zeros} of {of} weights zero, a share of {share:g}, but {'; '.join(other)}: "
+                    "leave that out, or take the pattern block or unstructured"
+                )
+        if self.policy == "xnnpack" and self.final_sparsity <= xnnpack.LEAST:
+            raise ValueError(
+                f"policy xnnpack wants a final_sparsity above two thirds, but has {self.final_sparsity:g}: with fewer "
+                "zeros XNNPACK computes densely"
+            )
+        return self
 
     @model_validator(mode="after")
     def _possible(self) -> Config:
@@ -109,6 +148,10 @@ class Config(Compressing):
             )
         return self
 
+    def structured(self) -> Structured | None:
+        """Return the pattern of the zeros; None where they may stand anywhere."""
+        return None if isinstance(self.pattern, Unstructured) else self.pattern
+
     def end_epoch(self) -> float:
         """Return the number of epochs after which the zeros stay where they are."""
         end = self.pruning_schedule.end_epoch
@@ -123,8 +166,9 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
 
     Raises:
         DivergedError: a loss is not finite.
-        InputError: `layers` names what is not there or cannot be pruned, or nothing is left to prune.
-        PromiseError: too few zeros.
+        InputError: `layers` names what is not there or cannot be pruned, nothing is left to prune, or the model does
+            not fit the policy.
+        PromiseError: too few zeros, or not in the pattern.
     """
     import math
 
@@ -138,9 +182,12 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     splits = sources.load(data, job.store)
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     before = fine_tune.quality(model, splits)
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers)
+    left = _left(model, prune)
+    pattern = prune.structured()
+    aims = pruning.targets(model, prune.final_sparsity, prune.layers, left)
+    patterns = {name: label(pattern) for name in aims} if pattern else {}
     dense = {
-        layer.name: support.dense(layer) or "the recipe leaves it out (prune.layers)"
+        layer.name: support.dense(layer) or left.get(layer.name) or "the recipe leaves it out (prune.layers)"
         for layer in model.layers
         if layer.name not in aims and (support.dense(layer) or support.prunable(layer))
     }
@@ -154,16 +201,18 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
         power=ramp.power if isinstance(ramp, Polynomial) else 1.0,
         frequency=ramp.frequency, steps=steps, epochs=prune.epochs,
     )  # fmt: skip
-    wrapped = pruning.wrap(model, aims, when)
+    wrapped = pruning.wrap(model, aims, when, pattern)
     tuned = fine_tune.tune(
         job, wrapped, splits, prune, data=data, seed=seed, stage=NAME, work=job.work,
         teaching=fine_tune.teaching(job.inputs, prune), callbacks=[pruning.callback()],
         from_epoch=math.ceil(when.end_step / steps),
     )  # fmt: skip
     pruned = pruning.strip(wrapped)
-    pruning.require(pruned, aims, stage=NAME)
+    pruning.require(pruned, aims, stage=NAME, patterns=patterns)
     keras_file.write(pruned, splits.spec, job.folder)
-    described = anatomy.describe(pruned, NAME, targets=aims, reasons=dense, training=tuned.history.epochs)
+    described = anatomy.describe(
+        pruned, NAME, targets=aims, patterns=patterns, reasons=dense, training=tuned.history.epochs
+    )
     write_models([described], job.folder)
     return Result(
         {
@@ -171,6 +220,39 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
             "epoch": tuned.epoch, **fine_tune.metrics(splits, fine_tune.quality(pruned, splits), before),
         }
     )  # fmt: skip
+
+
+def check(model: Any, prune: Config) -> None:
+    """Hold a recipe against the model that it is going to get, whatever that one's weights are.
+
+    Raises:
+        InputError: as `run` would.
+    """
+    from pipeline.compress import pruning
+
+    pruning.targets(model, prune.final_sparsity, prune.layers, _left(model, prune))
+
+
+def _left(model: Any, prune: Config) -> dict[str, str]:
+    """Return layer name -> why it stays dense by the policy or the pattern.
+
+    Raises:
+        InputError: the model does not fit the policy.
+    """
+    from pipeline.compress import pruning
+    from pipeline.errors import InputError
+
+    found = pruning.left(model, prune.structured())
+    if prune.policy is None:
+        return found
+    if misfits := xnnpack.misfits(model):
+        raise InputError(
+            "prune.policy xnnpack: XNNPACK would compute this model densely, zeros or not",
+            expected="layers that all work channel by channel, from a padded first convolution to a global average",
+            found="; ".join(misfits),
+            todo="change these layers (of ours, mobilenet fits with model.explicit_padding), or leave the policy out",
+        )
+    return found | xnnpack.left(model)
 
 
 def assess(metrics: Mapping[str, float], emit: Emit, *, prune: Config) -> None:

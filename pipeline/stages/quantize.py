@@ -89,7 +89,9 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     splits = sources.load(data, job.store)
     came = fine_tune.last(job.inputs).folder
     model, _ = keras_file.read(came)
-    aims = {layer.name: layer.target for layer in read_models(came)[0].layers if layer.target is not None}
+    had = read_models(came)[0].layers
+    aims = {layer.name: layer.target for layer in had if layer.target is not None}
+    patterns = {layer.name: layer.pattern for layer in had if layer.pattern is not None}
     # zeros that an imported model brings along are to be kept as well as those of a stage before
     aims = pruning.found_zeros(model) | aims
     before = fine_tune.quality(model, splits)
@@ -113,7 +115,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     )  # fmt: skip
     fake_quant.settle(built)
     plain = fake_quant.plain(built, model)
-    pruning.require(plain, aims, stage=NAME)
+    pruning.require(plain, aims, stage=NAME, patterns=patterns)
     pruning.require_kept(model, plain, stage=NAME)
     keras_file.write(plain, splits.spec, job.folder)
     fake_quant_file.write(built, job.folder)
@@ -124,7 +126,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
         if layer.name not in left
     }
     described = anatomy.describe(
-        plain, NAME, targets=aims, precisions=precisions, reasons=left, training=tuned.history.epochs
+        plain, NAME, targets=aims, patterns=patterns, precisions=precisions, reasons=left, training=tuned.history.epochs
     )
     write_models([described], job.folder)
     return Result(

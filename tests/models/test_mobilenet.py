@@ -79,3 +79,17 @@ def test_mobilenet_is_refused_when_it_has_not_so_many_blocks() -> None:
 def test_mobilenet_is_refused_when_inputs_are_no_images() -> None:
     with pytest.raises(InputError, match="'mobilenet' takes images"):
         models.check(mobilenet.Config(), (30,))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_explicit_padding_changes_no_shape_and_pads_where_the_map_is_halved(version: int) -> None:
+    options = {"version": version, **THIN}
+    plain = mobilenet.Config.model_validate(options)
+    padded = mobilenet.Config.model_validate(options | {"explicit_padding": True})
+    assert _sides(padded, 96) == _sides(plain, 96)
+    model = models.build(padded, _spec(96), 0)
+    pads = [layer.name for layer in model.layers if type(layer).__name__ == "ZeroPadding2D"]
+    halving = [layer.name for layer in model.layers if getattr(layer, "strides", None) == (2, 2)]
+    assert pads == [f"{name}_pad" for name in halving]
+    assert len(pads) == 5
+    assert all(model.get_layer(name).padding == "valid" for name in halving)

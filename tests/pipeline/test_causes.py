@@ -115,3 +115,22 @@ def test_no_cause_is_made_up_when_neither_macs_nor_widths_changed() -> None:
     assert said(ROUND, macs_ratio=1.0, operators=graph(floating=8)) == [
         "LiteRT: the files show no cause: as many MACs as before, 9 operators before and 8 now, in float"
     ]
+
+
+def test_zeros_that_are_stored_sparsely_are_told_where_they_make_a_file_faster() -> None:
+    pair = artifact("prune", "tflite"), artifact("prune", "tflite", precision="sparse-float32", sparsity=0.8)
+    one = Faster(
+        runtime="litert",
+        protocol=None,
+        artifact=pair[1].id,
+        against=pair[0].id,
+        value=1.0,
+        low=0.98,
+        high=1.01,
+        pairs=5,
+    )
+    assert causes(3.0, 1.0, [one], [pair]) == [
+        "LiteRT: 80.0 % zeros, stored sparsely: XNNPACK has sparse kernels for ARM, and for x86 without AVX alone, and "
+        "takes them only for models that prune.policy xnnpack lets pass; elsewhere it unpacks the zeros and multiplies "
+        "them"
+    ]

@@ -101,7 +101,7 @@ def test_unknown_choice_is_refused_with_the_choices_and_the_nearest() -> None:
     text = message("digits", "prune.on_regression=keep_bets")
     assert "prune.on_regression: expected one of stop, keep_best, continue, found 'keep_bets'" in text
     text = message("digits", "export.tflite=[float8]")
-    assert "export.tflite.0: expected one of float32, float16, dynamic-int8, int8, found 'float8'" in text
+    assert "export.tflite.0: expected one of float32, sparse-float32, float16, dynamic-int8, int8, found" in text
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -24,12 +24,13 @@ from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
 
 
-def build(model: Any) -> Any:
+def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
     """Return a copy of a float model, weights included, that imitates int8 wherever `support` says it can.
 
     Args:
         model: plain layers, two-step layers split and batch normalizations behind dense layers folded
             (`splitting.split`, `folding.fold`).
+        out: layer name -> why it stays float, though it need not.
 
     Raises:
         InputError: no layer with a kernel can be quantized.
@@ -40,7 +41,7 @@ def build(model: Any) -> Any:
         Default8BitOutputQuantizeConfig,
     )
 
-    left = floating(model)
+    left = floating(model, out)
     if not any(kernels.of(layer) for layer in model.layers if layer.name not in left):
         raise InputError(
             "there is nothing to quantize in the model", expected="a layer with a kernel that TF-MOT can quantize",
@@ -71,12 +72,16 @@ def build(model: Any) -> Any:
     return built
 
 
-def floating(model: Any) -> dict[str, str]:
-    """Return layer name -> why it stays float, for every layer that quantization-aware training leaves alone."""
+def floating(model: Any, out: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return layer name -> why it stays float, for every layer that quantization-aware training leaves alone.
+
+    Args:
+        out: those that it leaves alone though it need not.
+    """
     return {
         layer.name: reason
         for layer in model.layers
-        if type(layer).__name__ != "InputLayer" and (reason := support.floating(layer))
+        if type(layer).__name__ != "InputLayer" and (reason := (out or {}).get(layer.name) or support.floating(layer))
     }
 
 

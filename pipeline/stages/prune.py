@@ -14,12 +14,14 @@ from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
 NAME = "prune"
-INPUTS = ("import", "train", "distill", "shrink")
+INPUTS = ("import", "train", "distill", "sensitivity", "shrink")
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
+    "pipeline/compress/excluding.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/pruning.py",
+    "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/fine_tune.py",
@@ -123,14 +125,14 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
 
     Raises:
         DivergedError: a loss is not finite.
-        InputError: `layers` names what is not there or cannot be pruned, or nothing is left to prune.
+        InputError: `layers` or `exclude` names what is not there or cannot be pruned, or nothing is left to prune.
         PromiseError: too few zeros.
     """
     import math
 
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import pruning, support
+    from pipeline.compress import excluding, pruning, support
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import write_models
@@ -138,9 +140,10 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     splits = sources.load(data, job.store)
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     before = fine_tune.quality(model, splits)
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers)
+    left = excluding.of(job, model, prune, "prune", prune.final_sparsity)
+    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(left))
     dense = {
-        layer.name: support.dense(layer) or "the recipe leaves it out (prune.layers)"
+        layer.name: support.dense(layer) or left.get(layer.name) or "the recipe leaves it out (prune.layers)"
         for layer in model.layers
         if layer.name not in aims and (support.dense(layer) or support.prunable(layer))
     }

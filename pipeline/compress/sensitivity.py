@@ -169,6 +169,7 @@ def shrinkings(
         shares: of channels that stay, in (0, 1); one stays at least, and where all would nothing is yielded.
     """
     whole, every = graph.parameters({}), graph.macs({})
+    layers = tuple(name for name in group.layers if kernels.of(model.get_layer(name))) or (group.name,)
     ranked = np.argsort(-scores[group.name], kind="stable")
     for share in shares:
         width = max(1, round(share * group.size))
@@ -177,7 +178,7 @@ def shrinkings(
         kept = {group.name: np.sort(ranked[:width])}
         fewer = {group.name: width}
         change = Change(
-            share, group.layers or (group.name,), parameters=whole - graph.parameters(fewer),
+            share, layers, parameters=whole - graph.parameters(fewer),
             macs=every - graph.macs(fewer),
         )  # fmt: skip
         if _mixes(model, group):

@@ -33,7 +33,6 @@ from pipeline.options import (
     Until,
 )
 from pipeline.recipes import DEFAULT
-from pipeline.single_step import EVERY_TECHNIQUE
 from pipeline.stages import NAMES
 
 if TYPE_CHECKING:
@@ -123,6 +122,8 @@ def _recipe(
 
         found = recipes.load(source, assignments or (), trusted=trust)
         if until == "sensitivity" and found.sensitivity is None:
+            from pipeline.single_step import EVERY_TECHNIQUE
+
             return recipes.load(source, [*(assignments or ()), EVERY_TECHNIQUE], trusted=trust)
         return found
 

@@ -44,6 +44,7 @@ CODE = (
     "pipeline/compress/fake_quant.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/pruning.py",
+    "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/ending.py",
@@ -78,6 +79,10 @@ LIBRARIES = (
 
 
 QUANTIZE = "quantize"
+# precision of quantize's kernels -> what to do where the file has others
+_KEPT = {
+    "int8": "without the section quantize it is quantized after training", "float16": "quantize.float_layers=float32"
+}  # fmt: skip
 
 
 class Config(Frozen):
@@ -296,7 +301,8 @@ def convert(
             apart = recurrent.loops(network) or spec.takes_text or columns_ahead.scales(network, spec)
             tflite.write(
                 source if source.exists() and not apart else network, path, spec, precision,  # type: ignore[arg-type]
-                calibration, fake_quant=item.stage == QUANTIZE, unrolled_steps=unrolled_steps,
+                calibration, fake_quant=item.stage == QUANTIZE, half_weights=_held(described, "float16") > 0,
+                unrolled_steps=unrolled_steps,
             )  # fmt: skip
         case "onnx", "int8":
             source = folder / Planned(item.stage, "tflite", "int8").filename
@@ -334,16 +340,16 @@ def _require_promises(
         pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
     added = any(head.task in GIVING_BACK for head in spec.heads)
-    whole = all(layer.precision != "float32" for layer in model.layers) and not added
+    whole = all(layer.precision.startswith("int8") for layer in model.layers) and not added
     if item.stage == QUANTIZE and item.format == "tflite":
-        wanted = sum(layer.precision != "float32" and layer.histogram is not None for layer in model.layers)
-        held = sum(array.dtype == "int8" for array in kernels.values())
-        if held < wanted:
-            raise PromiseError(
-                f"{item.id}: kernels that were trained for int8 are float in the file",
-                expected=f"{wanted} int8 kernels", found=f"{held}",
-                todo="report this model; without the section quantize it is quantized after training",
-            )  # fmt: skip
+        for precision, todo in _KEPT.items():
+            wanted = _held(model, precision)
+            held = sum(array.dtype == precision for array in kernels.values())
+            if held < wanted:
+                raise PromiseError(
+                    f"{item.id}: kernels that were to be {precision} are not in the file",
+                    expected=f"{wanted} {precision} kernels", found=f"{held}", todo=f"report this model; {todo}",
+                )  # fmt: skip
     # what an .onnx computes in integers is the runtime's decision; its operators say what ONNX Runtime can fuse
     trained = item.stage == QUANTIZE and item.format == "tflite"
     if trained and whole and (graph.floating or not graph.first_integer):
@@ -353,6 +359,11 @@ def _require_promises(
             expected="integer operators alone", found=kinds or f"{graph.first} comes first",
             todo="report this model; without the section quantize it is quantized after training",
         )  # fmt: skip
+
+
+def _held(model: Model, precision: str) -> int:
+    """Return how many layers have kernels of a precision."""
+    return sum(layer.precision.startswith(precision) and layer.histogram is not None for layer in model.layers)
 
 
 @lru_cache(maxsize=1)

@@ -64,6 +64,8 @@ def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
         wrapper._weight_vars = [
             (weight, _ZeroKeeping(quantizer, weight), ranges) for weight, quantizer, ranges in wrapper._weight_vars
         ]
+        if wrapper.layer.name in (out or {}):
+            wrapper._output_quantizers = [_Apart(quantizer) for quantizer in wrapper._output_quantizers]
     for layer in map(_inner, built.layers):
         if layer.name in left:
             _keep_zeros(layer)
@@ -221,6 +223,22 @@ class _Frozen:
 
     def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         return self.quantizer(inputs, False, weights, **kwargs)
+
+
+class _Apart:
+    """A quantizer of what a float layer hands on, behind a detour through float64 that changes no value.
+
+    TensorFlow's converter makes an int8 operator of every float one that has ranges on both sides, asked or not; it
+    leaves alone what such a cast follows. `formats/detours.py` takes the casts out of the file.
+    """
+
+    def __init__(self, quantizer: Any) -> None:
+        self._quantizer = quantizer
+
+    def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:
+        import tensorflow as tf
+
+        return self._quantizer(tf.cast(tf.cast(inputs, tf.float64), tf.float32), training, weights, **kwargs)
 
 
 class _ZeroKeeping:

@@ -31,13 +31,34 @@ def behind(layer: Any) -> list[Any]:
 
 
 def with_operators(model: Any, out: Mapping[str, str]) -> dict[str, str]:
-    """Return what is left out of a model, name -> why, with the layers that are one operator with one of these."""
+    """Return what is left out of a model, name -> why, with the layers that have to stay float for it.
+
+    They are one operator with one of these, or take several inputs of which one comes from these and has no range.
+
+    Args:
+        model: functional; its layers are in the order in which they compute.
+    """
     found = {name: reason for name, reason in out.items() if name in {layer.name for layer in model.layers}}
     for layer in model.layers:
-        if layer.name in out:
+        before = _before(layer)
+        float_before = [one.name for one in before if one.name in found and not _has_range(one, found)]
+        if len(before) > 1 and float_before:
+            found.setdefault(layer.name, f"it takes what {float_before[0]} gives, which is left out")
+        if layer.name in found:
             for follower in behind(layer):
                 found.setdefault(follower.name, f"it is one operator with {layer.name}, which is left out")
     return found
+
+
+def _before(layer: Any) -> list[Any]:
+    found = [node.inbound_layers for node in layer._inbound_nodes]
+    return [one for some in found for one in (some if isinstance(some, list) else [some])]
+
+
+def _has_range(layer: Any, found: Mapping[str, str]) -> bool:
+    """Return whether what a float layer gives is rounded: where a layer with this one input is int8."""
+    followers = [node.layer for node in layer._outbound_nodes]
+    return any(len(_before(one)) == 1 and one.name not in found for one in followers)
 
 
 def _applies_relu(layer: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import columns_ahead, converting, recurrent, saved_model, tflite_metadata
+from pipeline.formats import columns_ahead, converting, detours, recurrent, saved_model, tflite_metadata
 from pipeline.formats import half_weights as halving
 from pipeline.formats import operators as counting
 from pipeline.formats.operators import Operators, Way
@@ -98,6 +98,8 @@ def _write(
         model = _parsed(bytes(converter.convert()))
         if ahead is not None:
             columns_ahead.prepend(model, ahead)
+        if fake_quant:
+            detours.remove(model)
         if half_weights:
             halving.halve(model)
         content = tflite_metadata.add(model, spec, *_ends(model))

@@ -79,10 +79,6 @@ LIBRARIES = (
 
 
 QUANTIZE = "quantize"
-# precision of quantize's kernels -> what to do where the file has others
-_KEPT = {
-    "int8": "without the section quantize it is quantized after training", "float16": "quantize.float_layers=float32"
-}  # fmt: skip
 
 
 class Config(Frozen):
@@ -342,14 +338,13 @@ def _require_promises(
     added = any(head.task in GIVING_BACK for head in spec.heads)
     whole = all(layer.precision.startswith("int8") for layer in model.layers) and not added
     if item.stage == QUANTIZE and item.format == "tflite":
-        for precision, todo in _KEPT.items():
-            wanted = _held(model, precision)
-            held = sum(array.dtype == precision for array in kernels.values())
-            if held < wanted:
-                raise PromiseError(
-                    f"{item.id}: kernels that were to be {precision} are not in the file",
-                    expected=f"{wanted} {precision} kernels", found=f"{held}", todo=f"report this model; {todo}",
-                )  # fmt: skip
+        wanted, held = _held(model, "int8"), sum(array.dtype == "int8" for array in kernels.values())
+        if held < wanted:
+            raise PromiseError(
+                f"{item.id}: kernels that were trained for int8 are float in the file",
+                expected=f"{wanted} int8 kernels", found=f"{held}",
+                todo="report this model; without the section quantize it is quantized after training",
+            )  # fmt: skip
     # what an .onnx computes in integers is the runtime's decision; its operators say what ONNX Runtime can fuse
     trained = item.stage == QUANTIZE and item.format == "tflite"
     if trained and whole and (graph.floating or not graph.first_integer):

@@ -57,10 +57,10 @@ def halve(model: Any) -> None:
 
 def _half(data: np.ndarray, name: str) -> np.ndarray:
     values = np.frombuffer(data.tobytes(), np.float32)
-    largest = float(np.abs(values).max(initial=0))
-    if largest > np.finfo(np.float16).max:
+    largest, most = float(np.abs(values).max(initial=0)), float(np.finfo(np.float16).max)
+    if largest > most:
         raise ConversionError(
-            f"{name} cannot be float16", expected=f"weights of at most {np.finfo(np.float16).max:g}",
+            f"{name} cannot be float16", expected=f"weights of at most {most:g}",
             found=f"{largest:g}", todo="quantize.float_layers=float32",
         )  # fmt: skip
     return values.astype(np.float16)

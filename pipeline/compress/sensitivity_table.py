@@ -84,7 +84,7 @@ def said(technique: Technique, amount: float) -> str:
     """Return an amount in words."""
     match technique:
         case "shrink":
-            return f"{amount:.4g} of its channels"
+            return f"{100 * amount:.4g} % of its channels"
         case "prune":
             return f"{100 * amount:.4g} % zeros"
         case "cluster":

@@ -39,9 +39,9 @@ class Layer(Frozen):
 
     `sparsity` is the share of exact zeros in its kernels and `histogram` their values, both null where it has none.
     `target` is the sparsity that pruning aimed at, null where it was not to be pruned. `precision` is how it computes
-    ("float32", "int8", "int8 per-channel"). `clusters` is how many distinct weights cluster allowed in each kernel, or,
-    where `clustered` is "channel", in each output channel; null where it was not to be clustered. `reason` says why a
-    technique of the recipe left it out.
+    ("float32", "int8", "int8 per-channel"; "float16": in float32, of weights that the int8 file has as float16).
+    `clusters` is how many distinct weights cluster allowed in each kernel, or, where `clustered` is "channel", in each
+    output channel; null where it was not to be clustered. `reason` says why a technique of the recipe left it out.
     """
 
     name: str

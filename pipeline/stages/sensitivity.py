@@ -102,7 +102,7 @@ class Config(Frozen):
     )
     shrink: tuple[Share, ...] = Field(default=(0.75, 0.5), min_length=1, description="shares of channels that stay")
     prune: tuple[Share, ...] = Field(
-        default=(0.5, 0.7, 0.9), min_length=1, description="shares of weights that are zero"
+        default=(0.5, 0.8, 0.9), min_length=1, description="shares of weights that are zero"
     )
     cluster: tuple[Clusters, ...] = Field(
         default=(16, 4), min_length=1, description="numbers of distinct weights in a kernel"
@@ -174,14 +174,6 @@ def run(job: Job, *, data: DataConfig, seed: int) -> Result:
     stage, came = list(job.inputs.items())[-1]
     model, _ = keras_file.read(came.folder)
     tries, untouched = _tries(model, splits, wanted, seed)
-    if not tries:
-        raise InputError(
-            "sensitivity: none of its techniques can do anything to this model",
-            expected="a layer with a kernel that can be shrunk, pruned, clustered or quantized",
-            found="; ".join(f"{name}: {why}" for some in untouched.values() for name, why in some.items())
-            or "no layer with a kernel",
-            todo="leave the section sensitivity and exclude: auto out",
-        )  # fmt: skip
     judge = _Judge(splits, wanted.samples, seed)
     probe = sensitivity.Probe(model, [name for one in tries for name in one.rounded])
     whole, parts, trials = judge.answers(model), Parts(job.work), list[Trial]()
@@ -200,6 +192,14 @@ def run(job: Job, *, data: DataConfig, seed: int) -> Result:
                 found.append(trial.model_dump(mode="json"))
             parts.keep(f"{done:05d}", found)
         trials += [Trial.model_validate(trial) for trial in found]
+    if not trials:
+        raise InputError(
+            "sensitivity: none of its techniques can do anything to this model",
+            expected="a layer with a kernel that can be shrunk, pruned, clustered or quantized",
+            found="; ".join(f"{name}: {why}" for some in untouched.values() for name, why in some.items())
+            or "no layer with a kernel",
+            todo="leave the section sensitivity and exclude: auto out",
+        )  # fmt: skip
     table = Sensitivity(
         stage=stage, metric=splits.spec.head.metric, quality=judge.quality(whole), samples=len(judge.split),
         trials=trials, untouched=untouched,

@@ -124,7 +124,7 @@ def test_layers_that_are_left_out_stay_whole_with_the_reason(came: Path, tmp_pat
     first, second, _ = read_models(tmp_path / "entry")[0].channels
     assert (first.after, second.after < 32) == (16, True)
     assert first.reason == "by itself it loses 20.0 points at 75 % of its channels (exclude: auto)"
-    assert f"all channels stay in conv_1, conv_1_bn, conv_1_relu: {first.reason}" in notes(events)
+    assert f"all channels stay in conv_1, bn_1: {first.reason}" in notes(events)
 
 
 def test_names_to_leave_out_are_checked_before_anything_is_trained(came: Path) -> None:

@@ -196,7 +196,8 @@ _verb_on_a_file(
     "Show what each layer loses by itself when it alone is shrunk, pruned, clustered or quantized.\n\n"
     "Nothing is trained for it. A table, the worst layer first; report.html has it as a heat map, and "
     "[bold]exclude: auto[/] in shrink, prune, cluster and quantize leaves the worst layers out by it. All four are "
-    "tried where the recipe has no section sensitivity (--set 'sensitivity={techniques: \\[prune], prune: [0.6, 0.8]}').",
+    "tried where the recipe has no section sensitivity "
+    "(--set 'sensitivity={techniques: \\[prune], prune: [0.6, 0.8]}').",
 )
 _verb_on_a_file(
     "shrink",

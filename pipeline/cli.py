@@ -115,11 +115,18 @@ def run(
     _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
 
 
-def _recipe(source: str | None, assignments: list[str] | None, trust: bool) -> Callable[[], Recipe]:
+def _recipe(
+    source: str | None, assignments: list[str] | None, trust: bool, until: str | None = None
+) -> Callable[[], Recipe]:  # fmt: skip
     def load() -> Recipe:
         from pipeline import recipe as recipes
 
-        return recipes.load(source, assignments or (), trusted=trust)
+        found = recipes.load(source, assignments or (), trusted=trust)
+        if until == "sensitivity" and found.sensitivity is None:
+            from pipeline.single_step import EVERY_TECHNIQUE
+
+            return recipes.load(source, [*(assignments or ()), EVERY_TECHNIQUE], trusted=trust)
+        return found
 
     return load
 
@@ -168,7 +175,7 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
                 todo="in a recipe it is the key model.allow_custom_code",
             )  # fmt: skip
         if model is None and data is None:
-            found, last = _recipe(recipe, set_, trust), until
+            found, last = _recipe(recipe, set_, trust, until), until
         elif recipe is not None:
             raise InputError(
                 f"{name} takes a recipe, or --model and --data", found=f"both, the recipe being {recipe}",
@@ -184,6 +191,15 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
 
 _verb("train", "train", "Train the recipe's model; nothing else.")
 _verb_on_a_file("distill", "distill", "Let a smaller student learn from the teacher; what it needs is reused or made.")
+_verb_on_a_file(
+    "sensitivity",
+    "sensitivity",
+    "Show what each layer loses by itself when it alone is shrunk, pruned, clustered or quantized.\n\n"
+    "Nothing is trained for it. A table, the worst layer first; report.html has it as a heat map, and "
+    "[bold]exclude: auto[/] in shrink, prune, cluster and quantize leaves the worst layers out by it. All four are "
+    "tried where the recipe has no section sensitivity "
+    "(--set 'sensitivity={techniques: \\[prune], prune: [0.6, 0.8]}').",
+)
 _verb_on_a_file(
     "shrink",
     "shrink",

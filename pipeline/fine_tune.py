@@ -19,6 +19,7 @@ from pipeline.formats import keras_file
 from pipeline.metric import Metric, of_key
 from pipeline.own_code import objective as objectives
 from pipeline.quality import of_model
+from pipeline.stages import TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ class Tuned:
 
 def last(inputs: Mapping[str, Artifact]) -> Artifact:
     """Return the model that comes in: the last one made."""
-    return list(inputs.values())[-1]
+    return [made for name, made in inputs.items() if name not in TABLES][-1]
 
 
 def teaching(inputs: Mapping[str, Artifact], config: FineTuning, more: Sequence[Any] = ()) -> Teaching | None:

@@ -23,7 +23,7 @@ from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
 from pipeline.fit import problems as fit_problems
-from pipeline.fit.config import FitConfig
+from pipeline.fit.config import Compressing, FitConfig
 from pipeline.metric import DEFAULTS, find
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
@@ -42,6 +42,7 @@ from pipeline.stages.judge import conflicts
 from pipeline.stages.measure import Config as MeasureConfig
 from pipeline.stages.prune import Config as PruneConfig
 from pipeline.stages.quantize import Config as QuantizeConfig
+from pipeline.stages.sensitivity import Config as SensitivityConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
@@ -61,6 +62,10 @@ class Recipe(Frozen):
     ]  # fmt: skip
     train: FitConfig | None = None
     distill: DistillConfig | None = None
+    sensitivity: SensitivityConfig | None = Field(
+        default=None,
+        description="what each layer loses by itself, as a table; null: only where some exclude is auto",
+    )
     shrink: ShrinkConfig | None = Field(
         default=None, description="how much of the model may stay, and which channels go; null: all stay"
     )
@@ -87,8 +92,18 @@ class Recipe(Frozen):
     def _asked(self) -> tuple[str, ...]:
         """Return the names of the stages that the recipe asks for, in their usual order."""
         timed = self.shrink is not None and self.shrink.latency is not None
-        asked = {"import": isinstance(self.model, ModelFile), "profile": timed}  # they have no section of their own
+        asked = {
+            "import": isinstance(self.model, ModelFile), "profile": timed,  # they have no section of their own
+            "sensitivity": self.sensitivity is not None or bool(self.excluding()),
+        }  # fmt: skip
         return tuple(name for name in NAMES if asked.get(name, getattr(self, name, None) is not None))
+
+    def excluding(self) -> tuple[str, ...]:
+        """Return the names of the stages that leave out what sensitivity finds."""
+        techniques: dict[str, Compressing | None] = {
+            "shrink": self.shrink, "prune": self.prune, "cluster": self.cluster, "quantize": self.quantize
+        }  # fmt: skip
+        return tuple(name for name, one in techniques.items() if one is not None and one.exclude == "auto")
 
     def models(self) -> tuple[str, ...]:
         """Return the names of those stages that make a Keras model."""
@@ -131,6 +146,10 @@ class Recipe(Frozen):
         if not isinstance(self.model, ModelFile) and not self.train:
             yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
         yield from self._fit_problems()
+        tried = self.sensitivity.techniques if self.sensitivity else None
+        for name in self.excluding():
+            if tried is not None and name not in tried:
+                yield f"{name}.exclude is auto, but sensitivity.techniques leaves {name} out: add it"
         wrong = list(order.problems(self._asked(), self.order))
         yield from wrong
         if wrong:

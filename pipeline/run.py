@@ -18,6 +18,7 @@ from pipeline import data, foresight, machine
 from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Manifest, Store
 from pipeline.bought import bought, explained
+from pipeline.compress import sensitivity_table
 from pipeline.config import Frozen
 from pipeline.data import prepared
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
@@ -46,6 +47,7 @@ from pipeline.stages import (
     prune,
     quantize,
     report,
+    sensitivity,
     shrink,
     train,
 )
@@ -53,7 +55,9 @@ from pipeline.stages import (
 if TYPE_CHECKING:
     from pipeline.isolate import Child
 
-STAGES: tuple[Stage, ...] = (import_model, train, distill, profile, shrink, prune, cluster, quantize, export, measure)
+STAGES: tuple[Stage, ...] = (
+    import_model, train, distill, sensitivity, profile, shrink, prune, cluster, quantize, export, measure
+)  # fmt: skip
 _BY_NAME = {stage.NAME: stage for stage in STAGES}
 
 # how a recipe gets the stages that have no section of their own
@@ -190,6 +194,8 @@ def _reuse_or_run(
     name, store, again = stage.NAME, walk.store, walk.again
     # in the order in which they were made: the last model is the one that comes in
     inputs = {made: found for made, found in walk.done.items() if made in stage.INPUTS}
+    if name not in recipe.excluding():
+        inputs.pop(sensitivity.NAME, None)  # it is not asked, and another table trains nothing again
     chosen = _sections(recipe, stage.run)
     around = walk.around[name]
     basis = _basis(stage, chosen, inputs, around)
@@ -383,6 +389,9 @@ def _report(
             "data": next((known for item in walk.done.values() if (known := read_data(item.folder))), None),
             "baseline": read_baseline(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "layer_times": layer_times.read(walk.done[profile.NAME].folder) if profile.NAME in walk.done else None,
+            "sensitivity": sensitivity_table.read(walk.done[sensitivity.NAME].folder)
+            if sensitivity.NAME in walk.done
+            else None,
             "folder": str(folder.path),
             "store": str(store.relative_to(here) if store.is_relative_to(here) else store),
             "settings": (settings := recipe.model_dump(mode="json")),

@@ -15,6 +15,7 @@ from pipeline.recipes import DEFAULT, OWN_MODEL
 # besides the step itself: what shows its result, on the test split or in files
 _SECTIONS: dict[str, dict[str, Any]] = {
     "distill": {"distill": {}, "measure": {}},
+    "sensitivity": {"sensitivity": {}},
     "shrink": {"shrink": {"macs": 0.5}, "measure": {}},
     "prune": {"prune": {}, "measure": {}},
     # what it is there for is the int8 file
@@ -22,6 +23,8 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "export": {"export": {}},
     "validate": {"export": {}, "measure": {}},
 }
+# what the verb sensitivity adds to a recipe without such a section
+EVERY_TECHNIQUE = "sensitivity={techniques: [shrink, prune, cluster, quantize]}"
 VERBS = tuple(_SECTIONS)
 # of shrink, which has one
 _TARGET = re.compile(r"\s*shrink\.(parameters|latency)\b")

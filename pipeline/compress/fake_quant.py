@@ -24,12 +24,13 @@ from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
 
 
-def build(model: Any) -> Any:
+def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
     """Return a copy of a float model, weights included, that imitates int8 wherever `support` says it can.
 
     Args:
         model: plain layers, two-step layers split and batch normalizations behind dense layers folded
             (`splitting.split`, `folding.fold`).
+        out: layer name -> why it stays float, though it need not.
 
     Raises:
         InputError: no layer with a kernel can be quantized.
@@ -40,7 +41,7 @@ def build(model: Any) -> Any:
         Default8BitOutputQuantizeConfig,
     )
 
-    left = floating(model)
+    left = floating(model, out)
     if not any(kernels.of(layer) for layer in model.layers if layer.name not in left):
         raise InputError(
             "there is nothing to quantize in the model", expected="a layer with a kernel that TF-MOT can quantize",
@@ -63,6 +64,8 @@ def build(model: Any) -> Any:
         wrapper._weight_vars = [
             (weight, _ZeroKeeping(quantizer, weight), ranges) for weight, quantizer, ranges in wrapper._weight_vars
         ]
+        if wrapper.layer.name in (out or {}):
+            wrapper._output_quantizers = [_Apart(quantizer) for quantizer in wrapper._output_quantizers]
     for layer in map(_inner, built.layers):
         if layer.name in left:
             _keep_zeros(layer)
@@ -71,12 +74,16 @@ def build(model: Any) -> Any:
     return built
 
 
-def floating(model: Any) -> dict[str, str]:
-    """Return layer name -> why it stays float, for every layer that quantization-aware training leaves alone."""
+def floating(model: Any, out: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return layer name -> why it stays float, for every layer that quantization-aware training leaves alone.
+
+    Args:
+        out: those that it leaves alone though it need not.
+    """
     return {
         layer.name: reason
         for layer in model.layers
-        if type(layer).__name__ != "InputLayer" and (reason := support.floating(layer))
+        if type(layer).__name__ != "InputLayer" and (reason := (out or {}).get(layer.name) or support.floating(layer))
     }
 
 
@@ -216,6 +223,22 @@ class _Frozen:
 
     def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         return self.quantizer(inputs, False, weights, **kwargs)
+
+
+class _Apart:
+    """A quantizer of what a float layer hands on, behind a detour through float64 that changes no value.
+
+    TensorFlow's converter makes an int8 operator of every float one that has ranges on both sides, asked or not; it
+    leaves alone what such a cast follows. `formats/detours.py` takes the casts out of the file.
+    """
+
+    def __init__(self, quantizer: Any) -> None:
+        self._quantizer = quantizer
+
+    def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:
+        import tensorflow as tf
+
+        return self._quantizer(tf.cast(tf.cast(inputs, tf.float64), tf.float32), training, weights, **kwargs)
 
 
 class _ZeroKeeping:

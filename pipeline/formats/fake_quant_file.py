@@ -6,20 +6,28 @@ an int8 file rounds, and what the model is with its wrappers is built of them ag
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.compress import fake_quant
+from pipeline.files import write_json
 from pipeline.formats import keras_file
 from pipeline.predictor import Spec
 
-WEIGHTS = "fake_quant.npz"
+WEIGHTS, OUT = "fake_quant.npz", "left_out.json"
 
 
-def write(built: Any, folder: Path) -> None:
-    """Write what `compress.fake_quant.build` made of the folder's model, after training."""
+def write(built: Any, folder: Path, out: Mapping[str, str] | None = None) -> None:
+    """Write what `compress.fake_quant.build` made of the folder's model, after training.
+
+    Args:
+        out: what it was given of layers that are left out.
+    """
+    write_json(folder / OUT, dict(out or {}))
     arrays = {f"{place:05d}": values for place, values in enumerate(built.get_weights())}
     np.savez(folder / WEIGHTS, allow_pickle=False, **arrays)
 
@@ -29,7 +37,7 @@ def read(folder: Path) -> tuple[Any, Spec]:
     model, spec = keras_file.read(folder)
     if not (folder / WEIGHTS).exists():
         return model, spec
-    built = fake_quant.build(model)
+    built = fake_quant.build(model, json.loads((folder / OUT).read_text(encoding="utf-8")))
     with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
         built.set_weights([stored[name] for name in sorted(stored.files)])
     return built, spec

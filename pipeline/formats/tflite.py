@@ -10,7 +10,16 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.formats import ConversionError, columns_ahead, converting, recurrent, saved_model, tflite_metadata
+from pipeline.formats import (
+    ConversionError,
+    columns_ahead,
+    converting,
+    detours,
+    recurrent,
+    saved_model,
+    tflite_metadata,
+)
+from pipeline.formats import half_weights as halving
 from pipeline.formats import operators as counting
 from pipeline.formats import tflite_sparse as sparse
 from pipeline.formats.operators import Operators, Way
@@ -21,7 +30,7 @@ Precision = Literal["float32", "sparse-float32", "float16", "dynamic-int8", "int
 
 def write(
     source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None = None, *,
-    fake_quant: bool = False, unrolled_steps: int = recurrent.UNROLLED_STEPS,
+    fake_quant: bool = False, half_weights: bool = False, unrolled_steps: int = recurrent.UNROLLED_STEPS,
 ) -> None:  # fmt: skip
     """Write one .tflite file with the signature `serving_default` and float32 ends; texts go in as int32 token ids.
 
@@ -36,6 +45,7 @@ def write(
         calibration: raw samples, n >= 1, texts as token ids, that fix the ranges of activations; `int8` only.
         fake_quant: the source brings its ranges along, from quantization-aware training; what it computes in float
             stays float.
+        half_weights: what computes in float32 has its kernels as float16 (`half_weights.py`).
         unrolled_steps: see `recurrent.way`.
 
     Raises:
@@ -53,14 +63,14 @@ def write(
     if integer and not isinstance(source, Path) and columns_ahead.scales(source, spec):
         ahead = columns_ahead.of(source, spec)
         scaled = None if calibration is None else ahead.scaled(calibration)
-        _write(ahead.rest, path, spec, precision, scaled, fake_quant, unrolled_steps, ahead)
+        _write(ahead.rest, path, spec, precision, scaled, fake_quant, half_weights, unrolled_steps, ahead)
     else:
-        _write(source, path, spec, precision, calibration, fake_quant, unrolled_steps)
+        _write(source, path, spec, precision, calibration, fake_quant, half_weights, unrolled_steps)
 
 
 def _write(
     source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None, fake_quant: bool,
-    unrolled_steps: int, ahead: columns_ahead.Ahead | None = None,
+    half_weights: bool, unrolled_steps: int, ahead: columns_ahead.Ahead | None = None,
 ) -> None:  # fmt: skip
     if not isinstance(source, Path):
         post_training = precision == "int8" and not fake_quant
@@ -69,7 +79,8 @@ def _write(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saved_model-") as folder:
             with recurrent.written(source, way, fused=not fake_quant):
                 saved_model.write(source, Path(folder), spec, batch=1 if way == "single" else None, strings=False)
-            _write(Path(folder), path, spec, precision, calibration, fake_quant, unrolled_steps, ahead)
+            given = Path(folder)
+            _write(given, path, spec, precision, calibration, fake_quant, half_weights, unrolled_steps, ahead)
         return
 
     from pipeline import legacy_keras
@@ -105,6 +116,10 @@ def _write(
                 expected="kernels with many zeros, as prune makes them", found="too few in each",
                 todo="raise prune.final_sparsity, or take sparse-float32 out of export.tflite",
             )  # fmt: skip
+        if fake_quant:
+            detours.remove(model)
+        if half_weights:
+            halving.halve(model)
         content = tflite_metadata.add(model, spec, *_ends(model))
     path.write_bytes(content)
 

@@ -69,13 +69,15 @@ def describe(
 
 
 def _stored(layer: Any, precision: str) -> bytes:
-    """Return a layer's weights as a file holds them: float32, but kernels as int8 where it computes in int8."""
+    """Return a layer's weights as a file holds them: float32, but kernels as int8 or float16 where it has them."""
     held = []
     for values in (weight.numpy() for weight in layer.weights):
         if precision.startswith("int8") and values.ndim >= 2:
             axes = tuple(range(values.ndim - 1)) if precision == "int8 per-channel" else None
             largest = np.abs(values).max(axis=axes, keepdims=True)
             values = np.rint(values / np.where(largest > 0, largest, 1) * 127).astype(np.int8)
+        elif precision == "float16" and values.ndim >= 2:
+            values = values.astype(np.float16)
         held.append(np.ascontiguousarray(values).tobytes())
     return b"".join(held)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from pipeline.compress.sensitivity_table import Sensitivity
 from pipeline.config import Frozen
 from pipeline.files import write_json
 from pipeline.measuring.layer_times import LayerTimes
@@ -302,6 +303,7 @@ class Report(Frozen):
     data: Data | None = None
     baseline: Baseline | None = None
     layer_times: LayerTimes | None = None
+    sensitivity: Sensitivity | None = None
     folder: str | None = None
     store: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)

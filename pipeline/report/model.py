@@ -40,9 +40,10 @@ class Layer(Frozen):
     `sparsity` is the share of exact zeros in its kernels and `histogram` their values, both null where it has none.
     `target` is the sparsity that pruning aimed at, null where it was not to be pruned. `pattern` is how its zeros are
     placed: "2:4" is 2 in each 4 weights along the inputs, "1x4" in blocks of 1 input and 4 outputs, null anywhere.
-    `precision` is how it computes ("float32", "int8", "int8 per-channel"). `clusters` is how many distinct weights
-    cluster allowed in each kernel, or, where `clustered` is "channel", in each output channel; null where it was not to
-    be clustered. `reason` says why a technique of the recipe left it out.
+    `precision` is how it computes ("float32", "int8", "int8 per-channel"; "float16": in float32, of weights that the
+    int8 file has as float16). `clusters` is how many distinct weights cluster allowed in each kernel, or, where
+    `clustered` is "channel", in each output channel; null where it was not to be clustered. `reason` says why a
+    technique of the recipe left it out.
     """
 
     name: str

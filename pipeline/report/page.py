@@ -24,6 +24,7 @@ from pipeline.report import (
     layer_times,
     layers,
     metrics,
+    sensitivity,
     several,
     tradeoff,
     words,
@@ -51,6 +52,7 @@ SECTIONS = (
     Section("bought", "What each stage bought", lambda report: bool(report.bought)),
     Section("channels", "Channels removed", lambda report: bool(channels.shrunk(report))),
     Section("layer_times", "Layer times by width", lambda report: report.layer_times is not None),
+    Section("sensitivity", "What each layer loses by itself", lambda report: report.sensitivity is not None),
     Section("model", "The model", lambda report: bool(report.models) and not report.bought),
     Section("baseline", "Against a simple model", lambda report: bool(beside.rows(report))),
     Section("tradeoffs", "{judged} against size and latency", lambda report: bool(tradeoff.tradeoffs(report))),
@@ -70,7 +72,7 @@ ROOMS = {
     "beside": beside, "channels": channels, "channels_or_zeros": channels_or_zeros, "commands": commands,
     "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge, "headline": headline,
     "layer_times": layer_times, "layers": layers,
-    "metrics": metrics, "several": several, "tradeoff": tradeoff, "waterfall": waterfall,
+    "metrics": metrics, "sensitivity": sensitivity, "several": several, "tradeoff": tradeoff, "waterfall": waterfall,
     "words": words,
 }  # fmt: skip
 

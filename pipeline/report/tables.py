@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import beside, channels, channels_or_zeros, headline, layers, several, words
+from pipeline.compress.sensitivity_table import Sensitivity
+from pipeline.report import beside, channels, channels_or_zeros, headline, layers, sensitivity, several, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
 from pipeline.report.quality import Judged, change, qualities
@@ -159,6 +160,17 @@ def _left_out(report: Report) -> list[Text]:
     ]
 
 
+def sensitive(table: Sensitivity) -> RenderableType:
+    """Return the table of what each layer loses by itself."""
+    heads = [f"{technique}\n{amount.replace(' ', chr(10))}" for technique, amount in sensitivity.columns(table)]
+    grid = _grid("What each layer loses by itself", "layer", *heads)
+    for row in sensitivity.rows(table):
+        cells = [Text("-") if one is None else Text(one.text, "bold" if one.sure else "") for one in row.cells]
+        grid.add_row(row.name, *cells)
+    notes = (sensitivity.sentence(table), "Bold: the whole 95 % interval is a loss.", *sensitivity.untouched(table))
+    return Group(grid, *(Text(line, "dim") for line in notes))
+
+
 def stages(report: Report) -> RenderableType:
     """Return the table of stages."""
     table = _grid("Stages", "stage", "status", "seconds", "metrics")
@@ -180,6 +192,8 @@ def gates(report: Report) -> RenderableType:
 def show(report: Report, console: Console) -> None:
     """Print the whole report."""
     console.print(stages(report))
+    if report.sensitivity:
+        console.print(sensitive(report.sensitivity))
     if report.models:
         console.print(bought(report))
     if report.artifacts:

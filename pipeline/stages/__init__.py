@@ -2,6 +2,11 @@
 
 # of those whose results are stored, in their usual order (see `pipeline.order`); here, so that `--help` need not import
 # them
-NAMES = ("import", "train", "distill", "profile", "shrink", "prune", "cluster", "quantize", "export", "measure")
+NAMES = (
+    "import", "train", "distill", "sensitivity", "profile", "shrink", "prune", "cluster", "quantize", "export",
+    "measure",
+)  # fmt: skip
 # of those that make a Keras model
 MODELS = ("import", "train", "distill", "shrink", "prune", "cluster", "quantize")
+# of those that measure a model for the stages after them
+TABLES = ("sensitivity", "profile")

@@ -46,6 +46,7 @@ CODE = (
     "pipeline/compress/masks.py",
     "pipeline/compress/pattern_config.py",
     "pipeline/compress/pruning.py",
+    "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/ending.py",
@@ -301,7 +302,8 @@ def convert(
             apart = recurrent.loops(network) or spec.takes_text or columns_ahead.scales(network, spec)
             tflite.write(
                 source if source.exists() and not apart else network, path, spec, precision,  # type: ignore[arg-type]
-                calibration, fake_quant=item.stage == QUANTIZE, unrolled_steps=unrolled_steps,
+                calibration, fake_quant=item.stage == QUANTIZE, half_weights=_held(described, "float16") > 0,
+                unrolled_steps=unrolled_steps,
             )  # fmt: skip
         case "onnx", "int8":
             source = folder / Planned(item.stage, "tflite", "int8").filename
@@ -341,10 +343,9 @@ def _require_promises(
         pruning.require_patterns_in_file(kernels, plain, patterns, name=item.id)
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
     added = any(head.task in GIVING_BACK for head in spec.heads)
-    whole = all(layer.precision != "float32" for layer in model.layers) and not added
+    whole = all(layer.precision.startswith("int8") for layer in model.layers) and not added
     if item.stage == QUANTIZE and item.format == "tflite":
-        wanted = sum(layer.precision != "float32" and layer.histogram is not None for layer in model.layers)
-        held = sum(array.dtype == "int8" for array in kernels.values())
+        wanted, held = _held(model, "int8"), sum(array.dtype == "int8" for array in kernels.values())
         if held < wanted:
             raise PromiseError(
                 f"{item.id}: kernels that were trained for int8 are float in the file",
@@ -360,6 +361,11 @@ def _require_promises(
             expected="integer operators alone", found=kinds or f"{graph.first} comes first",
             todo="report this model; without the section quantize it is quantized after training",
         )  # fmt: skip
+
+
+def _held(model: Model, precision: str) -> int:
+    """Return how many layers have kernels of a precision."""
+    return sum(layer.precision.startswith(precision) and layer.histogram is not None for layer in model.layers)
 
 
 @lru_cache(maxsize=1)

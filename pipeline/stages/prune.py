@@ -16,14 +16,16 @@ from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
 NAME = "prune"
-INPUTS = ("import", "train", "distill", "shrink")
+INPUTS = ("import", "train", "distill", "sensitivity", "shrink")
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
+    "pipeline/compress/excluding.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/masks.py",
     "pipeline/compress/pattern_config.py",
     "pipeline/compress/pruning.py",
+    "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/support.py",
     "pipeline/compress/xnnpack.py",
     "pipeline/data",
@@ -166,15 +168,15 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
 
     Raises:
         DivergedError: a loss is not finite.
-        InputError: `layers` names what is not there or cannot be pruned, nothing is left to prune, or the model does
-            not fit the policy.
+        InputError: `layers` or `exclude` names what is not there or cannot be pruned, nothing is left to prune, or the
+            model does not fit the policy.
         PromiseError: too few zeros, or not in the pattern.
     """
     import math
 
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import pruning, support
+    from pipeline.compress import excluding, pruning, support
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import write_models
@@ -182,10 +184,11 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     splits = sources.load(data, job.store)
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     before = fine_tune.quality(model, splits)
-    left = _left(model, prune)
-    pattern = prune.structured()
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers, left)
+    left, pattern = _left(model, prune), prune.structured()
+    excluded = excluding.of(job, model, prune, "prune", prune.final_sparsity)
+    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(excluded), left)
     patterns = {name: label(pattern) for name in aims} if pattern else {}
+    left |= excluded
     dense = {
         layer.name: support.dense(layer) or left.get(layer.name) or "the recipe leaves it out (prune.layers)"
         for layer in model.layers

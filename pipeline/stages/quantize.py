@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
 NAME = "quantize"
-INPUTS = ("import", "train", "distill", "shrink", "prune", "cluster")
+INPUTS = ("import", "train", "distill", "sensitivity", "shrink", "prune", "cluster")
 CODE = (
     "pipeline/compress",
     "pipeline/data",
@@ -47,6 +47,7 @@ CODE = (
     "pipeline/stages/quantize.py",
     "pipeline/vectorizer.py",
 )
+BITS = 8
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
 
 
@@ -55,6 +56,11 @@ class Config(Compressing):
 
     freeze_ranges_epochs: int = Field(
         default=0, ge=0, description="last epochs in which the ranges of activations stay where they are"
+    )
+    float_layers: Literal["float32", "float16"] = Field(
+        default="float32",
+        description="how the int8 .tflite holds the weights of layers that stay float; float16: half as large, "
+        "computed in float32",
     )
 
     @model_validator(mode="after")
@@ -75,12 +81,12 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
 
     Raises:
         DivergedError: a loss is not finite.
-        InputError: no layer with weights can be quantized.
+        InputError: `exclude` names what is not there, or no layer with weights can be quantized.
         PromiseError: zeros are gone.
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import fake_quant, folding, pruning, splitting
+    from pipeline.compress import excluding, fake_quant, folding, fusing, kernels, pruning, splitting
     from pipeline.data.batches import arrays
     from pipeline.formats import fake_quant_file, keras_file
     from pipeline.measuring import anatomy
@@ -95,16 +101,19 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     # zeros that an imported model brings along are to be kept as well as those of a stage before
     aims = pruning.found_zeros(model) | aims
     before = fine_tune.quality(model, splits)
+    out = excluding.of(job, model, quantize, "quantize", BITS)
     model, halves = splitting.split(model)
+    out |= {halves[name]: reason for name, reason in out.items() if name in halves}
     model, into = folding.fold(model)
-    left = fake_quant.floating(model)
+    out = fusing.with_operators(model, out)
+    left = fake_quant.floating(model, out)
     for name, first in halves.items():
         job.emit(Note(NAME, f"{name} computes in two steps, and becomes {first} and {name}"))
     for name, dense in into.items():
         job.emit(Note(NAME, f"{name} is folded into {dense}"))
     for name, reason in left.items():
         job.emit(Note(NAME, f"{name} stays float: {reason}"))
-    built = fake_quant.build(model)
+    built = fake_quant.build(model, out)
     for name in fake_quant.calibrate(built, model, arrays(splits.calibration.x)):
         job.emit(Note(NAME, f"the range inside {name} is not calibrated: it starts at -6..6 and follows the training"))
     frozen = quantize.freeze_ranges_epochs
@@ -118,13 +127,13 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     pruning.require(plain, aims, stage=NAME, patterns=patterns)
     pruning.require_kept(model, plain, stage=NAME)
     keras_file.write(plain, splits.spec, job.folder)
-    fake_quant_file.write(built, job.folder)
+    fake_quant_file.write(built, job.folder, out)
     wide = fake_quant.per_channel(built)
     precisions = {
         layer.name: "int8 per-channel" if wide.get(layer.name) else "int8"
         for layer in plain.layers
         if layer.name not in left
-    }
+    } | {layer.name: quantize.float_layers for layer in plain.layers if layer.name in left and kernels.of(layer)}
     described = anatomy.describe(
         plain, NAME, targets=aims, patterns=patterns, precisions=precisions, reasons=left, training=tuned.history.epochs
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ __all__ = ["CODE", "INPUTS", "LIBRARIES", "NAME", "Config", "assess", "check", "
 
 NAME = "shrink"
 PROFILE = "profile"
-INPUTS = ("import", "train", "distill", PROFILE, "prune", "cluster")
+INPUTS = ("import", "train", "distill", "sensitivity", PROFILE, "prune", "cluster")
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/channel_counts.py",
@@ -34,10 +34,12 @@ CODE = (
     "pipeline/compress/channel_rules",
     "pipeline/compress/channel_walk.py",
     "pipeline/compress/distillation.py",
+    "pipeline/compress/excluding.py",
     "pipeline/compress/importance.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/removal.py",
     "pipeline/compress/removal_promise.py",
+    "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/shrink_config.py",
     "pipeline/compress/support.py",
     "pipeline/compress/taylor.py",
@@ -134,25 +136,26 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
 
     Raises:
         DivergedError: a loss is not finite.
-        InputError: `layers` names what is not there, nothing can be removed, or the target cannot be reached.
+        InputError: `layers` or `exclude` names what is not there, nothing can be removed, or the target cannot be
+            reached.
         PromiseError: more is left than the target, other channels than were chosen, or the model has other ends than
             the one that came in.
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import channel_graph, removal_promise
+    from pipeline.compress import channel_graph, excluding, removal_promise
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import Channels, write_models
 
     splits = sources.load(data, job.store)
-    # the last of its inputs is the model that comes in
-    models = {name: made for name, made in job.inputs.items() if name != PROFILE}
-    times, job = _times(job, shrink), dataclasses.replace(job, inputs=models)
+    times = _times(job, shrink)
     came, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     whole = channel_graph.follow(came)
-    allowed = _allowed(came, whole, shrink)
-    reasons = _reasons(whole, allowed)
+    # a share of the MACs goes with about its square root of the channels: a layer has fewer on both sides
+    left = excluding.of(job, came, shrink, "shrink", math.sqrt(shrink.share))
+    allowed = _allowed(came, whole, shrink, left)
+    reasons = _reasons(whole, allowed, left)
     allowed = _faster(whole, allowed, times)
     reasons |= {name: _FLAT for name, some in allowed.items() if len(some) == 1 and name not in reasons}
     _tell_what_stays(whole, reasons, shrink, job.emit)
@@ -198,10 +201,12 @@ def check(model: Any, shrink: Config) -> None:
     Raises:
         InputError: as `run`.
     """
-    from pipeline.compress import channel_graph
+    from pipeline.compress import channel_graph, excluding
 
     graph = channel_graph.follow(model)
-    allowed = _allowed(model, graph, shrink)
+    allowed = _allowed(
+        model, graph, shrink, excluding.named(shrink.exclude, [one.name for one in model.layers], "shrink")
+    )
     if shrink.latency is None:
         _require_reachable(graph, allowed, shrink, _amounts(model, graph, None), None)
 
@@ -270,12 +275,13 @@ def assess(metrics: Mapping[str, float], emit: Emit, *, shrink: Config) -> None:
     fine_tune.require_accuracy(metrics, shrink, stage=NAME, emit=emit)
 
 
-def _allowed(model: Any, graph: ChannelGraph, shrink: Config) -> Allowed:
+def _allowed(model: Any, graph: ChannelGraph, shrink: Config, left: Iterable[str]) -> Allowed:
     from pipeline.compress import widths
 
     names = [layer.name for layer in model.layers]
     return widths.allowed(
-        graph, names, multiple=shrink.multiple, min_share=shrink.min_share, layers=shrink.layers
+        graph, names, multiple=shrink.multiple, min_share=shrink.min_share,
+        layers=shrink.layers | dict.fromkeys(left),
     )  # fmt: skip
 
 
@@ -299,12 +305,17 @@ def _require_reachable(
     )  # fmt: skip
 
 
-def _reasons(graph: ChannelGraph, allowed: Allowed) -> dict[str, str]:
+def _reasons(graph: ChannelGraph, allowed: Allowed, left: Mapping[str, str]) -> dict[str, str]:
     """Return group -> why it keeps all its channels, for each that does so whatever the target is."""
     from pipeline.compress import widths
 
     found = {name: reason for reason, names in widths.whole(graph).items() for name in names}
-    return found | {name: _HELD for name, some in allowed.items() if len(some) == 1}
+    through = {group.name: (*group.through, *group.layers, group.name) for group in graph.groups}
+    return found | {
+        name: next((left[one] for one in through[name] if one in left), _HELD)
+        for name, some in allowed.items()
+        if len(some) == 1
+    }
 
 
 def _tell_what_stays(graph: ChannelGraph, reasons: Mapping[str, str], shrink: Config, emit: Emit) -> None:

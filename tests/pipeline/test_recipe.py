@@ -297,6 +297,7 @@ def test_single_step_is_a_recipe_of_the_file_and_that_step(verb: str, tmp_path: 
     assert recipe.model == ModelFile(path="my model.keras")
     wanted = {
         "distill": ("import", "distill", "measure"),
+        "sensitivity": ("import", "sensitivity"),
         "shrink": ("import", "shrink", "measure"),
         "prune": ("import", "prune", "measure"),
         "quantize": ("import", "quantize", "export", "measure"),

@@ -12,7 +12,8 @@ import pytest
 
 import models
 from pipeline import data
-from pipeline.compress import importance, removal, removal_promise, widths
+from pipeline.compress import importance, removal, removal_promise, sensitivity_table, widths
+from pipeline.compress.sensitivity_table import Sensitivity, Trial
 from pipeline.errors import InputError, PromiseError
 from pipeline.events import Event, Note, Progress
 from pipeline.files import hashes
@@ -20,7 +21,7 @@ from pipeline.formats import keras_file
 from pipeline.legacy_keras import load as load_keras
 from pipeline.measuring import footprint, layer_times
 from pipeline.measuring.layer_times import Entry, LayerTimes
-from pipeline.report.model import read_models
+from pipeline.report.model import Interval, read_models
 from pipeline.stage import Result
 from pipeline.stages import shrink
 from tests.pipeline.stages.small import DATA, job
@@ -103,6 +104,35 @@ def test_model_that_shrank_is_an_ordinary_one_and_takes_no_more_than_its_share(
         r"every group as narrow as it may be would leave (.+)% of the .+, (.+)% may stay", told[1]
     ).groups()  # type: ignore[union-attr]
     assert float(least) < float(asked) == pytest.approx(100 * options[target])
+
+
+def test_layers_that_are_left_out_stay_whole_with_the_reason(came: Path, tmp_path: Path) -> None:
+    table = Sensitivity(
+        stage="train", metric="accuracy", quality=0.9, samples=270,
+        trials=[
+            Trial(technique="shrink", amount=0.75, layers=[name], lost=Interval(value=lost, low=lost, high=lost))
+            for name, lost in (("conv_1", 0.2), ("conv_2", 0.005))
+        ],
+    )  # fmt: skip
+    measured = tmp_path / "sensitivity"
+    measured.mkdir()
+    sensitivity_table.write(table, measured)
+    events: list[Event] = []
+    config = shrink.Config.model_validate(BRIEF | {"macs": 0.6, "exclude": "auto", "exclude_budget": 0.01})
+    todo = job(tmp_path / "entry", events, train=came, sensitivity=measured)
+    shrink.run(todo, data=DATA, shrink=config, seed=0)
+    first, second, _ = read_models(tmp_path / "entry")[0].channels
+    assert (first.after, second.after < 32) == (16, True)
+    assert first.reason == "by itself it loses 20.0 points at 75 % of its channels (exclude: auto)"
+    assert f"all channels stay in conv_1, bn_1: {first.reason}" in notes(events)
+
+
+def test_names_to_leave_out_are_checked_before_anything_is_trained(came: Path) -> None:
+    model, _ = keras_file.read(came)
+    with pytest.raises(InputError, match=r"shrink\.exclude names what is no layer of the model(.|\n)*found: conv_9"):
+        shrink.check(model, shrink.Config.model_validate({"macs": 0.5, "exclude": ["conv_9"]}))
+    with pytest.raises(InputError, match="shrink: all channels are to stay"):
+        shrink.check(model, shrink.Config.model_validate({"macs": 0.5, "exclude": ["conv_*"]}))
 
 
 def test_time_is_that_of_the_table_and_the_table_is_not_taken_for_the_model(came: Path, tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Which layers a technique leaves as they are: those that the recipe names, or the most sensitive ones."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.compress import sensitivity_table
+from pipeline.compress.sensitivity_table import Sensitivity, Technique, said
+from pipeline.errors import InputError
+from pipeline.metric import of_key
+
+if TYPE_CHECKING:
+    from pipeline.fit.config import Compressing
+    from pipeline.stage import Job
+
+# the stage whose artifact `auto` reads
+STAGE = "sensitivity"
+
+
+def of(job: Job, model: Any, config: Compressing, technique: Technique, asked: float) -> dict[str, str]:
+    """Return layer name -> why the recipe leaves it out, for the layers of the model that comes to a stage.
+
+    Args:
+        job: whose inputs hold the table, where `config.exclude` is auto.
+        technique: the stage's name.
+        asked: how much the stage does, as `Trial.amount`.
+
+    Raises:
+        InputError: as `named` and `worst`.
+    """
+    names = [layer.name for layer in model.layers]
+    if config.exclude != "auto":
+        return named(config.exclude, names, technique)
+    table = sensitivity_table.read(job.inputs[STAGE].folder)
+    return {
+        name: reason
+        for name, reason in worst(table, technique, asked=asked, budget=config.exclude_budget).items()
+        if name in names
+    }
+
+
+def named(exclude: Sequence[str] | Literal["auto"], names: Sequence[str], technique: Technique) -> dict[str, str]:
+    """Return layer name -> why it is left out, for names and patterns; nothing of those that are found by "auto".
+
+    Raises:
+        InputError: a name or pattern fits no layer.
+    """
+    if exclude == "auto":
+        return {}
+    unknown = [pattern for pattern in exclude if not fnmatch.filter(names, pattern)]
+    if unknown:
+        near = [close for pattern in unknown for close in difflib.get_close_matches(pattern, names, 1)]
+        raise InputError(
+            f"{technique}.exclude names what is no layer of the model",
+            expected=f"names or patterns of {', '.join(names)}", found=", ".join(unknown),
+            todo=f"did you mean {', '.join(near)}?" if near else "correct the name",
+        )  # fmt: skip
+    reason = f"the recipe leaves it out ({technique}.exclude)"
+    return {name: reason for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)}
+
+
+def worst(table: Sensitivity, technique: Technique, *, asked: float, budget: float) -> dict[str, str]:
+    """Return layer name -> why it is left out: the fewest of the worst such that the others lose little enough.
+
+    What layers lose by themselves is added up, at the amount nearest to what is asked; what a layer gains is no loss,
+    and pays for none.
+
+    Args:
+        budget: most that the sum may be, in the metric's own unit; 0.01 is one point.
+
+    Raises:
+        InputError: none would be left.
+    """
+    trials = sorted(table.at(technique, asked), key=lambda one: -one.lost.value)
+    losses = [max(0.0, one.lost.value) for one in trials]
+    out = next(count for count in range(len(trials) + 1) if sum(losses[count:]) <= budget + 1e-9)
+    _, metric = of_key(table.metric)
+    if trials and out == len(trials):
+        raise InputError(
+            f"{technique}.exclude auto would leave every layer out",
+            expected=f"a layer that loses at most {metric.difference(budget)}{metric.step} by itself",
+            found=f"{', '.join(trials[-1].layers)} loses {metric.difference(losses[-1])}{metric.step} at "
+            f"{said(technique, trials[-1].amount)}, the least of all",
+            todo=f"a higher {technique}.exclude_budget, a milder {technique}, or leave the section {technique} out",
+        )  # fmt: skip
+    return {
+        name: f"by itself it loses {metric.difference(one.lost.value)}{metric.step} at "
+        f"{said(technique, one.amount)} (exclude: auto)"
+        for one in trials[:out]
+        for name in one.layers
+    }

@@ -24,6 +24,7 @@ from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, 
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
 from pipeline.files import sha256
 from pipeline.measuring import layer_times
+from pipeline.order import REORDERED
 from pipeline.plan import final, reference, to_serve
 from pipeline.reason import reason
 from pipeline.recipe import Recipe, dump, risks
@@ -35,6 +36,7 @@ from pipeline.report.model import Model, read_models
 from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
 from pipeline.stages import (
+    MODELS,
     NAMES,
     cluster,
     distill,
@@ -52,6 +54,7 @@ from pipeline.stages import (
 
 if TYPE_CHECKING:
     from pipeline.isolate import Child
+    from pipeline.report.forecast import Forecast
 
 STAGES: tuple[Stage, ...] = (import_model, train, distill, profile, shrink, prune, cluster, quantize, export, measure)
 _BY_NAME = {stage.NAME: stage for stage in STAGES}
@@ -71,7 +74,7 @@ class _Walk:
     done: dict[str, Artifact] = field(default_factory=dict)
     around: dict[str, Surroundings] = field(default_factory=dict)
     at: str | None = None
-    foreseen: bool = False
+    forecast: Forecast | None = None
     held: ExitStack = field(default_factory=ExitStack)
     children: dict[str, Child] = field(default_factory=dict)
 
@@ -216,7 +219,7 @@ def _reuse_or_run(
         emit(StageReused(name, why))
         walk.tell(name, "reused", why, found.manifest)
         return found
-    _foresee(stage, recipe, walk)
+    _foresee(stage, recipe, emit, walk)
     why = "asked for by --from" if anew else reason(before, basis, found)
     afresh = anew and entry.name not in again.begun
     if not afresh and store.unfinished(name, key):
@@ -248,12 +251,17 @@ def _reuse_or_run(
     return stored
 
 
-def _foresee(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
-    """Tell what shrink would refuse before a stage trains for it, once in a run."""
-    if stage.NAME in (train.NAME, distill.NAME) and shrink.NAME in walk.around and not walk.foreseen:
-        walk.at = shrink.NAME
-        foresight.check(recipe, walk.done, walk.store.root)
-        walk.at, walk.foreseen = stage.NAME, True
+def _foresee(stage: Stage, recipe: Recipe, emit: Emit, walk: _Walk) -> None:
+    """Ask doctor, before the first stage that makes something of a model, once in a run."""
+    # what is trained and not made smaller has nothing to fear
+    if walk.forecast is not None or stage.NAME not in MODELS or stage.NAME == import_model.NAME:
+        return
+    if any(name in walk.around for name in REORDERED):
+        walk.forecast = foresight.foresee(recipe, walk.done, walk.store.root, walk.around)
+        for problem in walk.forecast.problems[:1]:
+            walk.at = problem.stage
+        foresight.require_possible(walk.forecast, emit)
+        walk.at = stage.NAME
 
 
 def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
@@ -345,6 +353,18 @@ def _artifacts(recipe: Recipe, walk: _Walk) -> list[document.Artifact]:
     ]
 
 
+def _foreseen(
+    walk: _Walk, folder: RunFolder, made: list[Model], found: list[document.Artifact]
+) -> dict[str, Any]:  # fmt: skip
+    """Return what was foreseen of these results, in this run or in the one that made them, and what came otherwise."""
+    results = {name: item.manifest.fingerprint for name, item in walk.done.items()}
+    forecast = walk.forecast or foresight.remembered(folder.path, results)
+    if forecast is None:
+        return {}
+    foresight.remember(folder.path, results, forecast)
+    return {"forecast": forecast, "unforeseen": foresight.differences(forecast, made, found)}
+
+
 def _models(walk: _Walk) -> list[Model]:
     """Return what is known of the stages' models, from measure where it has looked at them."""
     if measure.NAME in walk.done:
@@ -381,6 +401,7 @@ def _report(
             "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "data": next((known for item in walk.done.values() if (known := read_data(item.folder))), None),
             "baseline": read_baseline(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
+            **_foreseen(walk, folder, made, found),
             "layer_times": layer_times.read(walk.done[profile.NAME].folder) if profile.NAME in walk.done else None,
             "folder": str(folder.path),
             "store": str(store.relative_to(here) if store.is_relative_to(here) else store),

@@ -1,0 +1,101 @@
+"""About how many bytes a file will have, before and after gzip.
+
+Weights are counted; what a graph costs is in proportion to its layers and channels, as measured on every architecture
+of `models/`. The test holds it to a factor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.compress import kernels
+from pipeline.measuring.footprint import Size
+from pipeline.plan import Planned
+
+# what gzip leaves of weights that learned, which are nearly random numbers
+_FLOAT_BITS, _INT8_BITS = 29.6, 7.2
+# what gzip leaves of a graph
+_GRAPH = 0.3
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What a format adds to the weights: bytes in all, for each layer and for each output channel of a kernel."""
+
+    fixed: int
+    layer: int
+    channel: int
+
+
+_GRAPHS = {
+    ("saved_model", "float32"): _Graph(8000, 2700, 0),
+    ("saved_model", "fake-quant"): _Graph(12000, 6800, 12),
+    ("tflite", "float32"): _Graph(1800, 200, 0),
+    ("tflite", "float16"): _Graph(1800, 280, 0),
+    ("tflite", "dynamic-int8"): _Graph(1800, 220, 4),
+    ("tflite", "int8"): _Graph(2500, 200, 24),
+    ("onnx", "float32"): _Graph(600, 120, 0),
+    ("onnx", "int8"): _Graph(1500, 350, 9),
+}
+# of a .tflite, for each step of a recurrent layer that is written out
+_STEP = 2500
+# kernels with fewer weights stay float in a dynamic-int8 .tflite
+_DYNAMIC = 1024
+
+
+def expected(
+    item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, int], *, steps: int, single: bool
+) -> Size:
+    """Return about what a file of a model will take.
+
+    Args:
+        zeros: layer name -> share of zeros in its kernels, in [0, 1).
+        clusters: layer name -> most distinct weights in each of its kernels.
+        steps: time steps of recurrent layers that are written out in it.
+        single: whether it takes one sample at a time, its loops over time being loops in the graph.
+    """
+    whole = packed = 0.0
+    layers = channels = 0
+    for layer in getattr(model, "layers", ()):
+        layers += type(layer).__name__ != "InputLayer"
+        for values in kernels.of(layer).values():
+            channels += values.shape[-1]
+            bits = _bits(item, values.size)
+            whole += values.size * bits / 8
+            packed += values.size * _packed_bits(bits, zeros.get(layer.name, 0), clusters.get(layer.name)) / 8
+    vectors = 4 * channels
+    graph = _GRAPHS[item.format, item.precision]
+    around = (
+        graph.fixed
+        + graph.layer * layers
+        + graph.channel * channels
+        + (_STEP * steps if item.format == "tflite" else 0)
+    )
+    return Size(round(whole + vectors + around), round(packed + 0.9 * vectors + _GRAPH * around))
+
+
+def _bits(item: Planned, weights: int) -> int:
+    match item.precision:
+        case "float16":
+            return 16
+        case "int8":
+            return 8
+        case "dynamic-int8" if weights >= _DYNAMIC:
+            return 8
+    return 32
+
+
+def _packed_bits(bits: int, zeros: float, clusters: int | None) -> float:
+    """Return the bits that gzip leaves of a weight: its entropy, which nothing can go below, and a little."""
+    one = {32: _FLOAT_BITS, 16: 14.5, 8: _INT8_BITS}[bits]
+    if clusters is not None:
+        one = min(one, math.log2(clusters) * (1.0 if bits == 8 else 1.3))
+    return _entropy(zeros) * 1.2 + (1 - zeros) * one
+
+
+def _entropy(share: float) -> float:
+    """Return the bits of knowing whether a weight is zero."""
+    return -sum(p * math.log2(p) for p in (share, 1 - share) if p > 0)

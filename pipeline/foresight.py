@@ -27,18 +27,18 @@ def check(recipe: Recipe, done: Mapping[str, Artifact], store: Path) -> Forecast
 
     Args and Raises: as `foresee` and `require_possible`.
     """
-    foreseen = foresee(recipe, done, store)
+    foreseen = foresee(recipe, {name: made.folder for name, made in done.items()}, store)
     require_possible(foreseen)
     return foreseen
 
 
 def foresee(
-    recipe: Recipe, done: Mapping[str, Artifact], store: Path | None, stages: Collection[str] | None = None
+    recipe: Recipe, made: Mapping[str, Path], store: Path | None, stages: Collection[str] | None = None
 ) -> Forecast:
     """Return what becomes of the recipe's models, each as it is before it is trained.
 
     Args:
-        done: the stages' results so far, an imported file's among them.
+        made: stage -> folder of its result, for those that are there, an imported file's among them.
         store: where decoded data lies; None: it is decoded for this call.
         stages: those that will be made; None: all of the recipe's.
 
@@ -49,7 +49,6 @@ def foresee(
     from pipeline.report.forecast import Forecast
 
     asked = subjects.asked(recipe, stages)
-    made = {name: item.folder for name, item in done.items()}
     # notes of a model that is built here come once more from the stage that trains it
     found, spec = subjects.of(recipe, made, store, lambda _: None)
     return Forecast(lines=[forecast.foresee(one, spec, asked) for one in found])

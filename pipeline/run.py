@@ -257,7 +257,8 @@ def _foresee(stage: Stage, recipe: Recipe, emit: Emit, walk: _Walk) -> None:
     if walk.forecast is not None or stage.NAME not in MODELS or stage.NAME == import_model.NAME:
         return
     if any(name in walk.around for name in REORDERED):
-        walk.forecast = foresight.foresee(recipe, walk.done, walk.store.root, walk.around)
+        made = {name: item.folder for name, item in walk.done.items()}
+        walk.forecast = foresight.foresee(recipe, made, walk.store.root, walk.around)
         for problem in walk.forecast.problems[:1]:
             walk.at = problem.stage
         foresight.require_possible(walk.forecast, emit)

@@ -21,6 +21,8 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "quantize": {"quantize": {}, "export": {"tflite": ["float32", "int8"], "onnx": []}, "measure": {}},
     "export": {"export": {}},
     "validate": {"export": {}, "measure": {}},
+    # what each stage would do with it, which makes none
+    "doctor": {"shrink": {"macs": 0.5}, "prune": {}, "quantize": {}, "export": {}},
 }
 VERBS = tuple(_SECTIONS)
 # of shrink, which has one

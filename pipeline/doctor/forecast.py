@@ -133,7 +133,7 @@ def _file(item: Planned, made: _Made, spec: Spec, asked: Asked) -> File:
     optional = item.id in asked.optional or item.precision == "fake-quant"
     if way.refused:
         return File(id=item.id, refused=way.refused, optional=optional)
-    size = sizes.expected(item, made.model, made.zeros, made.clusters, steps=way.steps, single=way.batch is not None)
+    size = sizes.expected(item, made.model, made.zeros, made.clusters, way.steps)
     return File(
         id=item.id, optional=optional, batch=way.batch, bytes=size.bytes, gzip_bytes=size.gzip_bytes,
         floating=_floating(made, spec, trained=trained) if item.precision == "int8" else [],

@@ -29,8 +29,8 @@ def _reasons(stages: Sequence[Foreseen], files: Sequence[File], asked: Asked) ->
         yield f"prune: zeros make files smaller once they are compressed, and no faster: {DENSE_KERNELS}"
     if "cluster" in by_name:
         yield (
-            "cluster: few distinct weights make files smaller once they are compressed, and no faster: kernels multiply "
-            "as often as before"
+            "cluster: few distinct weights make files smaller once they are compressed, and no faster: kernels "
+            "multiply as often as before"
         )
     for name in made:
         if name.endswith("saved_model.fake-quant"):
@@ -43,12 +43,12 @@ def _reasons(stages: Sequence[Foreseen], files: Sequence[File], asked: Asked) ->
             more = f" and {len(one.floating) - _MOST_NAMES} more" if len(one.floating) > _MOST_NAMES else ""
             yield f"{one.id}: float fallback in {some}{more}, with conversions before and behind"
         if one.batch is not None:
-            yield f"{one.id}: it takes {one.batch} sample at a time, so that a batch takes as many calls as it has samples"
+            yield f"{one.id}: it takes {one.batch} sample at a time: a batch takes as many calls as it has samples"
     shrink = asked.sections.get("shrink")
     if shrink is not None and shrink.multiple is None:
         yield (
-            f"shrink: with multiple null, widths may be no multiple of {VECTOR}: kernels that compute {VECTOR} channels "
-            "at once may take as long as for the next multiple"
+            f"shrink: with multiple null, widths may be no multiple of {VECTOR}: kernels that compute {VECTOR} at once "
+            "may take as long as for the next multiple"
         )
     last = stages[-1]
     if last.macs is not None and last.macs < _FEW and not last.unknown_macs:

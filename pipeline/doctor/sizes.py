@@ -11,70 +11,76 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.compress import kernels
+from pipeline.formats import recurrent
 from pipeline.measuring.footprint import Size
 from pipeline.plan import Planned
 
 # what gzip leaves of weights that learned, which are nearly random numbers
 _FLOAT_BITS, _INT8_BITS = 29.6, 7.2
-# what gzip leaves of a graph
-_GRAPH = 0.3
 
 
 @dataclass(frozen=True)
 class _Graph:
-    """What a format adds to the weights: bytes in all, for each layer and for each output channel of a kernel."""
+    """What a format adds to the weights.
+
+    Attributes:
+        fixed, layer, channel, loop: bytes in all, for each layer, for each output channel of a kernel, and for each
+            loop over time.
+        packed: the share of it that gzip leaves.
+    """
 
     fixed: int
     layer: int
     channel: int
+    loop: int
+    packed: float
 
 
 _GRAPHS = {
-    ("saved_model", "float32"): _Graph(8000, 2700, 0),
-    ("saved_model", "fake-quant"): _Graph(12000, 6800, 12),
-    ("tflite", "float32"): _Graph(1800, 200, 0),
-    ("tflite", "float16"): _Graph(1800, 280, 0),
-    ("tflite", "dynamic-int8"): _Graph(1800, 220, 4),
-    ("tflite", "int8"): _Graph(2500, 200, 24),
-    ("onnx", "float32"): _Graph(600, 120, 0),
-    ("onnx", "int8"): _Graph(1500, 350, 9),
+    ("saved_model", "float32"): _Graph(2000, 4700, 0, 55_000, 0.16),
+    ("saved_model", "fake-quant"): _Graph(5000, 10_500, 0, 55_000, 0.16),
+    ("tflite", "float32"): _Graph(2200, 130, 0, 5000, 0.65),
+    ("tflite", "float16"): _Graph(2200, 170, 0, 5000, 0.65),
+    ("tflite", "dynamic-int8"): _Graph(2200, 150, 4, 5000, 0.6),
+    ("tflite", "int8"): _Graph(2500, 200, 24, 8000, 0.5),
+    ("onnx", "float32"): _Graph(600, 120, 0, 1500, 0.8),
+    ("onnx", "int8"): _Graph(1500, 350, 10, 1500, 0.45),
 }
-# of a .tflite, for each step of a recurrent layer that is written out
-_STEP = 2500
+# of a .tflite and what is made from it, for each step of a recurrent layer that is written out
+_STEP, _STEP_PACKED = 2700, 0.2
 # kernels with fewer weights stay float in a dynamic-int8 .tflite
 _DYNAMIC = 1024
 
 
-def expected(
-    item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, int], *, steps: int, single: bool
-) -> Size:
+def expected(item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, int], steps: int) -> Size:
     """Return about what a file of a model will take.
 
     Args:
         zeros: layer name -> share of zeros in its kernels, in [0, 1).
         clusters: layer name -> most distinct weights in each of its kernels.
-        steps: time steps of recurrent layers that are written out in it.
-        single: whether it takes one sample at a time, its loops over time being loops in the graph.
+        steps: time steps of recurrent layers that are written out in it; 0: their loops are loops in the graph.
     """
     whole = packed = 0.0
     layers = channels = 0
     for layer in getattr(model, "layers", ()):
         layers += type(layer).__name__ != "InputLayer"
-        for values in kernels.of(layer).values():
-            channels += values.shape[-1]
-            bits = _bits(item, values.size)
-            whole += values.size * bits / 8
-            packed += values.size * _packed_bits(bits, zeros.get(layer.name, 0), clusters.get(layer.name)) / 8
-    vectors = 4 * channels
+        for weight in layer.weights:
+            if len(weight.shape) < 2:
+                continue
+            count = math.prod(weight.shape)
+            channels += weight.shape[-1]
+            bits = _bits(item, count)
+            whole += count * bits / 8
+            packed += count * _packed_bits(bits, zeros.get(layer.name, 0), clusters.get(layer.name)) / 8
+    biases = 4 * channels
     graph = _GRAPHS[item.format, item.precision]
-    around = (
-        graph.fixed
-        + graph.layer * layers
-        + graph.channel * channels
-        + (_STEP * steps if item.format == "tflite" else 0)
+    loops = 0 if steps else len(recurrent.loops(model))
+    around = graph.fixed + graph.layer * layers + graph.channel * channels + graph.loop * loops
+    written = _STEP * steps
+    return Size(
+        round(whole + biases + around + written),
+        round(packed + 0.9 * biases + graph.packed * around + _STEP_PACKED * written),
     )
-    return Size(round(whole + vectors + around), round(packed + 0.9 * vectors + _GRAPH * around))
 
 
 def _bits(item: Planned, weights: int) -> int:

@@ -43,18 +43,9 @@ def way(model: Any, item: Planned, unrolled_steps: int, *, trained: bool) -> Way
             model, unrolled_steps, item.precision, post_training=item.precision == "int8" and not trained
         )
         if item.format == "onnx" and written == "single":
-            raise one_at_a_time(f"the int8 .tflite of {item.stage}")
+            raise recurrent.one_at_a_time(f"the int8 .tflite of {item.stage}")
     except ConversionError as error:
         return Way(refused=f"{error.what}; {error.todo}" if error.todo else error.what)
     if written == "unrolled":
         return Way(steps=sum(loop.steps or 0 for loop in recurrent.loops(model)))
     return Way(batch=1 if written == "single" else None)
-
-
-def one_at_a_time(source: str) -> ConversionError:
-    """Return the error of an int8 ONNX file from a .tflite whose loops over time take one sample at a time."""
-    return ConversionError(
-        f"the model cannot be converted to onnx int8: {source}, which it is made from, is for one sample"
-        " at a time, with loops over time that tf2onnx cannot read",
-        todo="remove int8 from export.onnx, or shorten the sequences",
-    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.formats import converting, known, labels
+from pipeline.formats import converting, labels, recurrent
 from pipeline.formats.operators import Operators, Way, count
 from pipeline.predictor import Samples, Spec, require_ends
 
@@ -65,7 +65,7 @@ def write_from_tflite(tflite_path: Path, onnx_path: Path, spec: Spec) -> None:
         outputs=signature["outputs"],
     )
     if tflite.batch(tflite_path) is not None:
-        raise known.one_at_a_time(tflite_path.name)
+        raise recurrent.one_at_a_time(tflite_path.name)
     names = {tensors[index]: name for ends in signature.values() for name, index in ends.items()}
     with converting("onnx int8"):
         import tf2onnx

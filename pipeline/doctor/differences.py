@@ -70,7 +70,8 @@ def _of_layer(stage: str, fate: Fate, layer: Layer) -> Iterator[str]:
     if worked is None:
         return
     if worked != (fate.how == "yes"):
-        yield f"{layer.name} was {'' if worked else 'not '}worked on, foreseen was {fate.how} ({fate.reason})"
+        why = f" ({fate.reason})" if fate.reason else ""
+        yield f"{layer.name} was {'' if worked else 'not '}worked on, foreseen was {fate.how}{why}"
     elif layer.reason != fate.reason:
         yield f"{layer.name} was left for another reason: {layer.reason}; foreseen was: {fate.reason}"
     elif stage == "quantize" and worked and layer.precision != fate.made and layer.histogram is not None:

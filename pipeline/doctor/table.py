@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
@@ -26,7 +27,9 @@ def show(forecast: Forecast, console: Console) -> None:
         if line.files:
             _files(line.files, console)
         _listed("what will get no faster", line.no_faster, console)
-    problems = [f"{one.stage}: {one.message}" for one in forecast.problems]
+    problems = [
+        one.message if one.message.startswith(one.stage) else f"{one.stage}: {one.message}" for one in forecast.problems
+    ]
     problems += [f"{name}: {reason}" for name, reason in forecast.refused().items()]
     _listed("what cannot work", problems, console, style="bold red")
     if not problems:
@@ -113,5 +116,5 @@ def _listed(title: str, texts: Iterable[str], console: Console, style: str = "bo
     if listed:
         console.print(f"[{style}]{title}[/]")
         for text in listed:
-            console.print(f"  {escape(text)}", soft_wrap=True)
+            console.print(escape(textwrap.indent(text, "  ")), soft_wrap=True)
         console.print()

@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from pipeline.report.forecast import Forecast
 
 STAGES: tuple[Stage, ...] = (import_model, train, distill, profile, shrink, prune, cluster, quantize, export, measure)
-_BY_NAME = {stage.NAME: stage for stage in STAGES}
 
 # how a recipe gets the stages that have no section of their own
 _SWITCHES = {"import": "set model.path", "profile": "set shrink.latency"}
@@ -148,7 +147,7 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
                 todo=_SWITCHES.get(name, f"add a section {name} to the recipe"),
             )  # fmt: skip
     line = _line(recipe)
-    for stage in line[: line.index(_BY_NAME[until]) + 1 if until else None]:
+    for stage in line[: [stage.NAME for stage in line].index(until) + 1 if until else None]:
         if stage.NAME in absent:
             continue
         # before anything is trained: a target that is not there is told at once
@@ -278,9 +277,9 @@ def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
 
 def _line(recipe: Recipe) -> tuple[Stage, ...]:
     """Return all stages in the order in which the recipe has them made."""
-    made = recipe.stages()
-    usual = iter(made)
-    return tuple(_BY_NAME[next(usual)] if stage.NAME in made else stage for stage in STAGES)
+    made, by_name = recipe.stages(), {stage.NAME: stage for stage in STAGES}
+    usual = iter([name for name in made if name in by_name])
+    return tuple(by_name[next(usual)] if stage.NAME in made else stage for stage in STAGES)
 
 
 def _surroundings(stage: Stage, recipe: Recipe, emit: Emit) -> Surroundings:

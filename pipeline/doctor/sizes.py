@@ -48,6 +48,9 @@ _GRAPHS = {
 }
 # of a .tflite and what is made from it, for each step of a recurrent layer that is written out
 _STEP, _STEP_PACKED = 2700, 0.2
+# an attention becomes dozens of operators
+_ATTENTION = {"saved_model": 10_000, "tflite": 22_000, "onnx": 10_000}
+_ATTENTION_PACKED = 0.3
 # kernels with fewer weights stay float in a dynamic-int8 .tflite
 _DYNAMIC = 1024
 
@@ -77,9 +80,12 @@ def expected(item: Planned, model: Any, zeros: Mapping[str, float], clusters: Ma
     loops = 0 if steps else len(recurrent.loops(model))
     around = graph.fixed + graph.layer * layers + graph.channel * channels + graph.loop * loops
     written = _STEP * steps
+    attention = _ATTENTION[item.format] * sum(
+        type(layer).__name__ == "MultiHeadAttention" for layer in getattr(model, "layers", ())
+    )
     return Size(
-        round(whole + biases + around + written),
-        round(packed + 0.9 * biases + graph.packed * around + _STEP_PACKED * written),
+        round(whole + biases + around + written + attention),
+        round(packed + 0.9 * biases + graph.packed * around + _STEP_PACKED * written + _ATTENTION_PACKED * attention),
     )
 
 

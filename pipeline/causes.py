@@ -10,7 +10,9 @@ from pipeline.report.words import percent, ratio, where
 
 SMALLER = 1.005  # a size ratio above this is shown as more than 1.00
 _WIDE = 1.02  # an interval that holds 1 and ends below this says that nothing became faster
-_VECTOR = 8  # channels that kernels often compute at once
+VECTOR = 8  # channels that kernels often compute at once
+DENSE_KERNELS = "dense kernels multiply zeros as they multiply anything"
+IMITATED = "compute in float what int8 kernels would do"
 _LITTLE = 0.25  # of the time: where more of it may go with the MACs they are no cause
 _MOST_NAMES = 3  # of groups in a sentence
 Pair = tuple[Artifact, Artifact]  # the file of the stage before, and the stage's own
@@ -55,9 +57,7 @@ def _facts(before: Artifact, after: Artifact) -> list[str]:
             "unpacks the zeros and multiplies them"
         )
     if graph.fake_quant:
-        sentences.append(
-            f"{graph.fake_quant} fake-quant operations in the graph compute in float what int8 kernels would do"
-        )
+        sentences.append(f"{graph.fake_quant} fake-quant operations in the graph {IMITATED}")
     if after.precision == "int8" and graph.floating:
         kinds = ", ".join(f"{kind} x{count}" for kind, count in graph.floating_names.items())
         sentences.append(
@@ -84,20 +84,20 @@ def _zeros(sparsity: float, graph: Operators) -> str:
     else:
         only = "only " if graph.zero_channels < sparsity * graph.channels else ""
         channels = f"{only}{graph.zero_channels} of {graph.channels} output channels are all zero"
-    return f"{percent(sparsity)} % zeros, but {channels}; dense kernels multiply zeros as they multiply anything"
+    return f"{percent(sparsity)} % zeros, but {channels}; {DENSE_KERNELS}"
 
 
 def _narrower(one: Faster, macs_ratio: float, pair: Pair, channels: Sequence[Channels]) -> list[str]:
     """Return why a model with fewer channels may not be faster: widths that fill no vector, and time without MACs."""
     sentences = []
     wide = [(group.name, *group.widths) for group in channels if group.layers]  # not so heads, which are inside of one
-    odd = [(name, after) for name, before, after in wide if after % _VECTOR and not before % _VECTOR]
+    odd = [(name, after) for name, before, after in wide if after % VECTOR and not before % VECTOR]
     if odd:
         names = ", ".join(f"{name} {after}" for name, after in odd[:_MOST_NAMES])
         more = f" and {len(odd) - _MOST_NAMES} more" if len(odd) > _MOST_NAMES else ""
         sentences.append(
-            f"{len(odd)} of {len(wide)} groups have a width that is no multiple of {_VECTOR} any more ({names}{more}): "
-            f"kernels that compute {_VECTOR} channels at once may take as long as for the next multiple"
+            f"{len(odd)} of {len(wide)} groups have a width that is no multiple of {VECTOR} any more ({names}{more}): "
+            f"kernels that compute {VECTOR} channels at once may take as long as for the next multiple"
         )
     if macs_ratio > SMALLER and one.high >= 1:  # a slower one shows that the rest did not stay as it was
         # Amdahl: of the time before, a share s goes with the MACs; the speed-up is 1 / (1 - s + s / macs_ratio)

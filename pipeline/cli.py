@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from pipeline import cv
+from pipeline.doctor import command as doctor
 from pipeline.endings import about_a_file, told
 from pipeline.errors import InputError, ModelmillError, StoppedError
 from pipeline.options import (
@@ -221,6 +222,7 @@ _verb("report", None, "Write report.json and report.html; what they need is reus
 
 
 app.command("cv", help=cv.HELP, epilog=cv.EXIT_CODES)(cv.cv)
+app.command("doctor", help=doctor.HELP, epilog=doctor.EXIT_CODES)(doctor.doctor)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, 
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
 from pipeline.files import sha256
 from pipeline.measuring import layer_times
+from pipeline.order import REORDERED
 from pipeline.plan import final, reference, to_serve
 from pipeline.reason import reason
 from pipeline.recipe import Recipe, dump, risks
@@ -36,6 +37,7 @@ from pipeline.report.model import Model, read_models
 from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
 from pipeline.stages import (
+    MODELS,
     NAMES,
     cluster,
     distill,
@@ -54,11 +56,11 @@ from pipeline.stages import (
 
 if TYPE_CHECKING:
     from pipeline.isolate import Child
+    from pipeline.report.forecast import Forecast
 
 STAGES: tuple[Stage, ...] = (
     import_model, train, distill, sensitivity, profile, shrink, prune, cluster, quantize, export, measure
 )  # fmt: skip
-_BY_NAME = {stage.NAME: stage for stage in STAGES}
 
 # how a recipe gets the stages that have no section of their own
 _SWITCHES = {"import": "set model.path", "profile": "set shrink.latency"}
@@ -75,7 +77,7 @@ class _Walk:
     done: dict[str, Artifact] = field(default_factory=dict)
     around: dict[str, Surroundings] = field(default_factory=dict)
     at: str | None = None
-    foreseen: bool = False
+    forecast: Forecast | None = None
     held: ExitStack = field(default_factory=ExitStack)
     children: dict[str, Child] = field(default_factory=dict)
 
@@ -149,7 +151,7 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
                 todo=_SWITCHES.get(name, f"add a section {name} to the recipe"),
             )  # fmt: skip
     line = _line(recipe)
-    for stage in line[: line.index(_BY_NAME[until]) + 1 if until else None]:
+    for stage in line[: [stage.NAME for stage in line].index(until) + 1 if until else None]:
         if stage.NAME in absent:
             continue
         # before anything is trained: a target that is not there is told at once
@@ -222,7 +224,7 @@ def _reuse_or_run(
         emit(StageReused(name, why))
         walk.tell(name, "reused", why, found.manifest)
         return found
-    _foresee(stage, recipe, walk)
+    _foresee(stage, recipe, emit, walk)
     why = "asked for by --from" if anew else reason(before, basis, found)
     afresh = anew and entry.name not in again.begun
     if not afresh and store.unfinished(name, key):
@@ -254,13 +256,18 @@ def _reuse_or_run(
     return stored
 
 
-def _foresee(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
-    """Tell what shrink or prune would refuse before a stage trains for it, once in a run."""
-    coming = [name for name in (shrink.NAME, prune.NAME) if name in walk.around]
-    if stage.NAME in (train.NAME, distill.NAME) and coming and not walk.foreseen:
-        walk.at = coming[0]
-        foresight.check(recipe, walk.done, walk.store.root)
-        walk.at, walk.foreseen = stage.NAME, True
+def _foresee(stage: Stage, recipe: Recipe, emit: Emit, walk: _Walk) -> None:
+    """Ask doctor, before the first stage that makes something of a model, once in a run."""
+    # what is trained and not made smaller has nothing to fear
+    if walk.forecast is not None or stage.NAME not in MODELS or stage.NAME == import_model.NAME:
+        return
+    if any(name in walk.around for name in REORDERED):
+        made = {name: item.folder for name, item in walk.done.items()}
+        walk.forecast = foresight.foresee(recipe, made, walk.store.root, walk.around)
+        for problem in walk.forecast.problems[:1]:
+            walk.at = problem.stage
+        foresight.require_possible(walk.forecast, emit)
+        walk.at = stage.NAME
 
 
 def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
@@ -276,9 +283,9 @@ def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
 
 def _line(recipe: Recipe) -> tuple[Stage, ...]:
     """Return all stages in the order in which the recipe has them made."""
-    made = recipe.stages()
-    usual = iter(made)
-    return tuple(_BY_NAME[next(usual)] if stage.NAME in made else stage for stage in STAGES)
+    made, by_name = recipe.stages(), {stage.NAME: stage for stage in STAGES}
+    usual = iter([name for name in made if name in by_name])
+    return tuple(by_name[next(usual)] if stage.NAME in made else stage for stage in STAGES)
 
 
 def _surroundings(stage: Stage, recipe: Recipe, emit: Emit) -> Surroundings:
@@ -352,6 +359,18 @@ def _artifacts(recipe: Recipe, walk: _Walk) -> list[document.Artifact]:
     ]
 
 
+def _foreseen(
+    walk: _Walk, folder: RunFolder, made: list[Model], found: list[document.Artifact]
+) -> dict[str, Any]:  # fmt: skip
+    """Return what was foreseen of these results, in this run or in the one that made them, and what came otherwise."""
+    results = {name: item.manifest.fingerprint for name, item in walk.done.items()}
+    forecast = walk.forecast or foresight.remembered(folder.path, results)
+    if forecast is None:
+        return {}
+    foresight.remember(folder.path, results, forecast)
+    return {"forecast": forecast, "unforeseen": foresight.differences(forecast, made, found)}
+
+
 def _models(walk: _Walk) -> list[Model]:
     """Return what is known of the stages' models, from measure where it has looked at them."""
     if measure.NAME in walk.done:
@@ -388,6 +407,7 @@ def _report(
             "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "data": next((known for item in walk.done.values() if (known := read_data(item.folder))), None),
             "baseline": read_baseline(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
+            **_foreseen(walk, folder, made, found),
             "layer_times": layer_times.read(walk.done[profile.NAME].folder) if profile.NAME in walk.done else None,
             "sensitivity": sensitivity_table.read(walk.done[sensitivity.NAME].folder)
             if sensitivity.NAME in walk.done

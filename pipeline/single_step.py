@@ -22,6 +22,8 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "quantize": {"quantize": {}, "export": {"tflite": ["float32", "int8"], "onnx": []}, "measure": {}},
     "export": {"export": {}},
     "validate": {"export": {}, "measure": {}},
+    # what each stage would do with it, which makes none
+    "doctor": {"shrink": {"macs": 0.5}, "prune": {}, "quantize": {}, "export": {}},
 }
 # what the verb sensitivity adds to a recipe without such a section
 EVERY_TECHNIQUE = "sensitivity={techniques: [shrink, prune, cluster, quantize]}"

@@ -42,12 +42,7 @@ def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
     )
 
     left = floating(model, out)
-    if not any(kernels.of(layer) for layer in model.layers if layer.name not in left):
-        raise InputError(
-            "there is nothing to quantize in the model", expected="a layer with a kernel that TF-MOT can quantize",
-            found="; ".join(f"{name}: {reason}" for name, reason in left.items()) or "no layer with a kernel",
-            todo="leave the section quantize out: the int8 .tflite is then quantized after training",
-        )  # fmt: skip
+    require_kernels(model, left)
 
     def annotate(layer: Any) -> Any:
         copy = layer.__class__.from_config(layer.get_config())
@@ -72,6 +67,23 @@ def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
         if hasattr(layer, "finalize_state"):  # Normalization computes with constants that it makes of its weights
             layer.finalize_state()
     return built
+
+
+def require_kernels(model: Any, left: Mapping[str, str]) -> None:
+    """Refuse a model of which nothing that counts would be int8.
+
+    Args:
+        left: see `floating`.
+
+    Raises:
+        InputError: no layer with a kernel can be quantized.
+    """
+    if not any(kernels.of(layer) for layer in model.layers if layer.name not in left):
+        raise InputError(
+            "there is nothing to quantize in the model", expected="a layer with a kernel that TF-MOT can quantize",
+            found="; ".join(f"{name}: {reason}" for name, reason in left.items()) or "no layer with a kernel",
+            todo="leave the section quantize out: the int8 .tflite is then quantized after training",
+        )  # fmt: skip
 
 
 def floating(model: Any, out: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -27,6 +27,8 @@ def fold(model: Any) -> tuple[Any, dict[str, str]]:
     keras = load_keras()
     functional = keras.Model(model.inputs, model.outputs, name=model.name)
     pairs = {layer.name: layer._inbound_nodes[0].inbound_layers for layer in model.layers if _folds(layer)}
+    if not pairs:
+        return functional, {}
     into = {name: dense.name for name, dense in pairs.items()}
     config = functional.get_config()
     config["layers"] = [_rewired(entry, into) for entry in config["layers"] if entry["config"]["name"] not in into]

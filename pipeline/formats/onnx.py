@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.formats import ConversionError, converting, labels
+from pipeline.formats import converting, labels, recurrent
 from pipeline.formats.operators import Operators, Way, count
 from pipeline.predictor import Samples, Spec, require_ends
 
@@ -65,11 +65,7 @@ def write_from_tflite(tflite_path: Path, onnx_path: Path, spec: Spec) -> None:
         outputs=signature["outputs"],
     )
     if tflite.batch(tflite_path) is not None:
-        raise ConversionError(
-            f"the model cannot be converted to onnx int8: {tflite_path.name}, which it is made from, is for one sample"
-            " at a time, with loops over time that tf2onnx cannot read",
-            todo="remove int8 from export.onnx, or shorten the sequences",
-        )
+        raise recurrent.one_at_a_time(tflite_path.name)
     names = {tensors[index]: name for ends in signature.values() for name, index in ends.items()}
     with converting("onnx int8"):
         import tf2onnx

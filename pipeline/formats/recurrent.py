@@ -120,6 +120,15 @@ def way(model: Any, unrolled_steps: int, precision: str, *, post_training: bool)
     return "single"
 
 
+def one_at_a_time(source: str) -> ConversionError:
+    """Return the error of an int8 ONNX file from a .tflite whose loops over time take one sample at a time."""
+    return ConversionError(
+        f"the model cannot be converted to onnx int8: {source}, which it is made from, is for one sample"
+        " at a time, with loops over time that tf2onnx cannot read",
+        todo="remove int8 from export.onnx, or shorten the sequences",
+    )
+
+
 @contextmanager
 def written(model: Any, way: Way, *, fused: bool) -> Iterator[None]:
     """Let the loops of a model be traced in that way inside the block; its weights and layers stay what they are.

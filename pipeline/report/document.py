@@ -15,6 +15,7 @@ from pipeline.measuring.layer_times import LayerTimes
 from pipeline.report.answers import SplitAnswers
 from pipeline.report.baseline import Baseline
 from pipeline.report.data import Data
+from pipeline.report.forecast import Forecast
 from pipeline.report.model import Interval, Model
 
 ARTIFACTS = "artifacts.json"
@@ -280,6 +281,8 @@ class Report(Frozen):
     Verdict "incomplete": nothing failed, but nothing was judged either (--until, or a recipe without limits).
     `folder` is the run's folder as it was named, `store` where results were kept and found, `settings` the recipe with
     every default, as in its recipe.yaml.
+    `forecast` is what doctor foresaw before anything was trained, null where that was not asked; `unforeseen` are the
+    places where something else came of it.
     `needs_trust`: that file names programs, images or hosts, so the command takes it only with --trust.
     """
 
@@ -304,6 +307,8 @@ class Report(Frozen):
     baseline: Baseline | None = None
     layer_times: LayerTimes | None = None
     sensitivity: Sensitivity | None = None
+    forecast: Forecast | None = None
+    unforeseen: list[str] = Field(default_factory=list)
     folder: str | None = None
     store: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)

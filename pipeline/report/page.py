@@ -61,6 +61,7 @@ SECTIONS = (
     Section("training", "Training", lambda report: bool(figures.histories(report))),
     Section("layers", "Sparsity per layer", lambda report: any(model.layers for model in report.models)),
     Section("confusion", "Confusion", lambda report: confusion.shown(report) is not None),
+    Section("forecast", "What was foreseen", lambda report: report.forecast is not None),
     Section("data", "The data", lambda report: report.data is not None),
     Section("gates", "Gates", lambda report: bool(report.gates)),
     Section("stages", "Stages", lambda report: bool(report.stages)),

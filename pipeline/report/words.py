@@ -259,3 +259,17 @@ def gained(gain: Interval, metric: Metric = METRICS["accuracy"]) -> str:
     if gain.low > 0:
         return f"The teacher helped: {points}"
     return f"The teacher did harm: {points}" if gain.high < 0 else f"No effect of the teacher is proven: {points}"
+
+
+def foreseen(report: Report) -> str:
+    """Return in short what a forecast says: how many layers, files and problems."""
+    assert report.forecast is not None
+    forecast = report.forecast
+    line = forecast.lines[0]
+    layers = sum(len(stage.layers) for stage in line.stages)
+    said = f"{layers} layers in {len(line.stages)} stages, {len(line.files)} files"
+    if refused := len(forecast.refused(optional=True)):
+        said += f", {refused} of which cannot be made"
+    if forecast.problems:
+        said += f", and {len(forecast.problems)} that cannot work"
+    return said

@@ -70,6 +70,7 @@ CODE = (
     "pipeline/report/data.py",
     "pipeline/report/baseline.py",
     "pipeline/report/document.py",
+    "pipeline/report/forecast.py",
     "pipeline/report/model.py",
     "pipeline/rows.py",
     "pipeline/scoring",

@@ -195,8 +195,11 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     )  # fmt: skip
 
 
-def check(model: Any, shrink: Config) -> None:
+def check(model: Any, shrink: Config) -> tuple[ChannelGraph, Allowed, dict[str, str]]:
     """Refuse a section that is impossible for a model, trained or not; of a time only its layers are checked.
+
+    Returns:
+        The model's channels, the widths that each group may have, and why groups keep all of theirs in any case.
 
     Raises:
         InputError: as `run`.
@@ -209,6 +212,7 @@ def check(model: Any, shrink: Config) -> None:
     )
     if shrink.latency is None:
         _require_reachable(graph, allowed, shrink, _amounts(model, graph, None), None)
+    return graph, allowed, _reasons(graph, allowed)
 
 
 def _round(task: _Task, state: _State, place: int, share: float, epochs: int) -> _State:

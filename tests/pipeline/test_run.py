@@ -23,6 +23,8 @@ from pipeline.errors import (
 )
 from pipeline.events import Emit, Note
 from pipeline.report import document
+from pipeline.report.forecast import Forecast
+from pipeline.report.forecast import Line as Foreseen
 from pipeline.report.model import Interval, Model, write_models
 from pipeline.run_folder import RunFolder
 from pipeline.stage import Job, Result, Surroundings
@@ -337,6 +339,8 @@ def models(line: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
     )  # fmt: skip
     monkeypatch.setattr(runs, "STAGES", stages)
     monkeypatch.setattr(runs, "NAMES", names)
+    # of models that these stages do not make
+    monkeypatch.setattr(runs.foresight, "foresee", lambda *_: Forecast(lines=[Foreseen(stages=[])]))
     return line
 
 

@@ -96,6 +96,43 @@ def bring_in(
     return Imported(said, custom, modules, answers, model, proven)
 
 
+def bring_in_alone(path: Path, folder: Path, *, allow_custom_code: bool = False) -> None:
+    """Write a user's model into a folder as it is in the file, to be looked at: no data says what it is for.
+
+    Args:
+        path: a model file.
+        folder: where it is written (`formats/keras_file.py`); its spec says of outputs only how many values they have.
+        allow_custom_code: whether code of the file's author may run.
+
+    Raises:
+        InputError: it cannot be loaded, or is not to be trusted.
+    """
+    with tempfile.TemporaryDirectory(prefix="modelmill-") as private:
+        scanned = look_through(path, Path(private), allow_custom_code=allow_custom_code)
+        with _child(path, DEADLINE_S) as child:
+            _asked(child, path, _store_alone, scanned, folder)
+
+
+def _store_alone(scanned: scan.Scanned, folder: Path) -> None:
+    from pipeline.compress import flattening
+    from pipeline.formats import keras_file
+    from pipeline.predictor import Head, Input, Spec
+
+    whole = load.whole(scanned)
+    if not getattr(whole, "inputs", None):
+        raise InputError(
+            f"the model in {scanned.path} has no graph of layers",
+            expected="a functional or sequential model with an input shape", found=f"a {type(whole).__name__}",
+            todo="build it once with an Input of the data's shape, and save that",
+        )  # fmt: skip
+    model, _ = flattening.flatten(whole)
+    ends = [[tuple(int(size or 1) for size in end.shape[1:]) for end in some] for some in (model.inputs, model.outputs)]
+    names = [end if len(some) > 1 else "" for some in (model.output_names,) for end in some]
+    inputs = tuple(Input(name, shape, (0.0, 1.0)) for name, shape in zip(model.input_names, ends[0], strict=True))
+    heads = tuple(Head("regression", shape, name=name) for name, shape in zip(names, ends[1], strict=True))
+    keras_file.write(model, Spec(inputs, heads), folder)
+
+
 def look_through(
     path: Path, folder: Path, *, allow_custom_code: bool, digest: str | None = None, todo: str = scan.YOUR_CODE
 ) -> scan.Scanned:

@@ -1,0 +1,147 @@
+"""What each stage does with each layer of a model, and the structure of the model that it leaves.
+
+Every function asks what its stage asks, and raises what its stage would raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.compress import fake_quant, folding, kernels, pruning, removal, splitting, support, widths
+from pipeline.errors import InputError
+from pipeline.report.forecast import How
+from pipeline.stages import shrink as shrinking
+
+if TYPE_CHECKING:
+    from pipeline.stages.cluster import Config as Cluster
+    from pipeline.stages.prune import Config as Prune
+    from pipeline.stages.quantize import Config as Quantize
+
+# (how, made, reason) of a layer
+Told = tuple[How, str, str]
+_NO_KERNEL: Told = ("nothing", "", "")
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A model behind a stage.
+
+    Attributes:
+        model: with the layers that it then has; its weights say nothing.
+        told: layer name -> what the stage does with it, for the layers of the model as the stage works on it.
+        zeros: layer name -> share of zeros that the stage makes in its kernels.
+        clusters: layer name -> distinct weights that it leaves in each of them.
+    """
+
+    model: Any
+    told: Mapping[str, Told]
+    zeros: Mapping[str, float] = field(default_factory=dict)
+    clusters: Mapping[str, int] = field(default_factory=dict)
+
+
+def fitted(model: Any) -> Passed:
+    """Return what a training does: weights that are not frozen learn."""
+    return Passed(
+        model,
+        {
+            layer.name: ("yes", "", "")
+            if layer.trainable_weights
+            else ("whole", "", "its weights are frozen")
+            if layer.weights
+            else _NO_KERNEL
+            for layer in model.layers
+        },
+    )
+
+
+def shrunk(model: Any, shrink: shrinking.Config) -> Passed:
+    """Return which layers can lose channels, and a model with about as many fewer as are asked for.
+
+    Which channels go, and how many of each layer, is decided by trained weights; here each group loses the same share.
+
+    Raises:
+        InputError: as `stages/shrink.run`.
+    """
+    graph, allowed, reasons = shrinking.check(model, shrink)
+    told: dict[str, Told] = {layer.name: _NO_KERNEL for layer in model.layers}
+    for group in sorted(graph.groups, key=lambda one: one.name not in reasons):
+        for name in group.layers:
+            if group.name not in reasons:
+                told[name] = ("yes", "fewer channels", "")
+            elif told[name] == _NO_KERNEL:
+                told[name] = ("whole", "", reasons[group.name])
+    cost: widths.Cost = graph.parameters if shrink.what == "parameters" else graph.macs
+    scores = {group.name: np.ones(group.size) for group in graph.groups}
+    try:
+        kept = widths.choose(
+            graph, scores, allowed, cost=cost, budget=shrink.share * cost({}), selection="uniform", unit=shrink.unit
+        )
+    except InputError:
+        # a time can be out of reach as MACs
+        kept = {name: np.arange(some[0]) for name, some in allowed.items() if some[0] < graph.full[name]}
+    return Passed(removal.remove(model, graph, kept), told)
+
+
+def pruned(model: Any, prune: Prune) -> Passed:
+    """Return which layers get zeros.
+
+    Raises:
+        InputError: as `stages/prune.run`.
+    """
+    aims = pruning.targets(model, prune.final_sparsity, prune.layers)
+
+    def told(layer: Any) -> Told:
+        if layer.name in aims:
+            return "yes", f"{aims[layer.name]:.0%} zeros", ""
+        if reason := support.dense(layer):
+            return "dense", "", reason
+        if support.prunable(layer):
+            return "dense", "", "the recipe leaves it out (prune.layers)"
+        return _NO_KERNEL
+
+    return Passed(model, {layer.name: told(layer) for layer in model.layers}, zeros=aims)
+
+
+def clustered(model: Any, cluster: Cluster) -> Passed:
+    """Return which layers get few distinct weights.
+
+    Raises:
+        InputError: as `stages/cluster.run`.
+    """
+    raise NotImplementedError
+
+
+def quantized(model: Any, quantize: Quantize) -> Passed:  # noqa: ARG001 - every stage's have the same face
+    """Return which layers compute in int8 once two-step layers are split and batch normalizations folded.
+
+    Raises:
+        InputError: no layer with a kernel can be quantized.
+    """
+    split, _ = splitting.split(model)
+    folded, _ = folding.fold(split)
+    left = fake_quant.floating(folded)
+    fake_quant.require_kernels(folded, left)
+    return Passed(
+        folded,
+        {
+            layer.name: ("float", "", left[layer.name])
+            if layer.name in left
+            else ("yes", support.row(layer).quantized if kernels.of(layer) else "int8", "")
+            for layer in folded.layers
+        },
+    )
+
+
+PASSING: Mapping[str, Callable[[Any, Any], Passed]] = {
+    "shrink": shrunk, "prune": pruned, "cluster": clustered, "quantize": quantized,
+}  # fmt: skip
+
+
+def refused(model: Any, error: InputError) -> Passed:
+    """Return a model that a stage refuses, as it came."""
+    reason = f"{error.what}: {error.found}" if error.found else error.what
+    return Passed(model, {layer.name: ("refused", "", reason) for layer in model.layers})

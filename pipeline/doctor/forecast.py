@@ -1,0 +1,150 @@
+"""What becomes of a model in every stage and format, layer by layer, told from its layers alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.compress import support
+from pipeline.doctor import activations, fates, no_faster, sizes
+from pipeline.errors import InputError
+from pipeline.fit import tasks
+from pipeline.formats import known
+from pipeline.formats.recurrent import UNROLLED_STEPS
+from pipeline.measuring import footprint
+from pipeline.plan import Planned
+from pipeline.predictor import GIVING_BACK, Spec
+from pipeline.report.forecast import Fate, File, Foreseen, Line, Problem
+
+_FITTING = ("import", "train", "distill")
+_QUANTIZE = "quantize"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a recipe asks for, as far as it is foreseen.
+
+    Attributes:
+        stages: names of those that make a model, in their order.
+        sections: name of a stage that makes a model smaller -> its config.
+        planned: the artifacts, in their order.
+        optional: ids of those that may fail.
+    """
+
+    stages: tuple[str, ...]
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    planned: tuple[Planned, ...] = ()
+    unrolled_steps: int = UNROLLED_STEPS
+    optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is to be made smaller, as it is before it is trained.
+
+    Attributes:
+        of: which candidate it is, in short; empty where there is one.
+        model: tf_keras, or a graph without layers.
+        student: what distill trains; None where the recipe has no such section.
+    """
+
+    of: str
+    model: Any
+    student: Any = None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A stage's model and what is said of it; and the zeros and clusters of its kernels, by layer."""
+
+    model: Any
+    foreseen: Foreseen
+    zeros: Mapping[str, float]
+    clusters: Mapping[str, int]
+
+
+def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
+    """Return what becomes of a model; it is left as it is, and nothing is trained.
+
+    Args:
+        spec: what goes into the model and comes out.
+    """
+    model, zeros = subject.model, dict[str, float]()
+    clusters: dict[str, int] = {}
+    found: dict[str, _Made] = {}
+    problems: list[Problem] = []
+    about = False
+    for stage in asked.stages:
+        if stage == "distill":
+            model, zeros, clusters = subject.student, {}, {}
+        try:
+            passed = _passed(stage, model, spec, asked)
+        except InputError as error:
+            problems.append(Problem(stage=stage, message=str(error)))
+            passed = fates.refused(model, error)
+        about = about or stage == "shrink"
+        model, zeros, clusters = passed.model, {**zeros, **passed.zeros}, {**clusters, **passed.clusters}
+        found[stage] = _Made(model, _described(stage, passed, about=about), zeros, clusters)
+    stages = [one.foreseen for one in found.values()]
+    files = [_file(item, found[item.stage], spec, asked) for item in asked.planned]
+    return Line(
+        of=subject.of, stages=stages, files=files, no_faster=no_faster.reasons(stages, files, asked), problems=problems
+    )
+
+
+def _passed(stage: str, model: Any, spec: Spec, asked: Asked) -> fates.Passed:
+    if stage != "import":
+        tasks.only_head(spec)
+    if stage in _FITTING or not hasattr(model, "layers"):
+        return fates.fitted(model)
+    return fates.PASSING[stage](model, asked.sections[stage])
+
+
+def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:
+    model = passed.model
+    if not hasattr(model, "layers"):  # a graph without layers
+        return Foreseen(stage=stage, layers=[], parameters=sum(math.prod(one.shape) for one in model.variables))
+    counted = footprint.macs(model)
+    by_layer = {layer.name: layer.macs for layer in counted.layers}
+    values = activations.peak(model)
+    layers = []
+    for layer in model.layers:
+        if type(layer).__name__ == "InputLayer":
+            continue
+        how, made, reason = passed.told[layer.name]
+        layers.append(
+            Fate(
+                name=layer.name, kind=type(layer).__name__, parameters=int(layer.count_params()),
+                macs=by_layer.get(layer.name), how=how, made=made, reason=reason,
+            )
+        )  # fmt: skip
+    return Foreseen(
+        stage=stage, layers=layers, parameters=footprint.parameters(model), macs=counted.total,
+        unknown_macs=list(counted.unknown), activation_bytes=None if values is None else 4 * values,
+        activation_bytes_int8=values, about=about,
+    )  # fmt: skip
+
+
+def _file(item: Planned, made: _Made, spec: Spec, asked: Asked) -> File:
+    trained = item.stage == _QUANTIZE
+    way = known.way(made.model, item, asked.unrolled_steps, trained=trained)
+    optional = item.id in asked.optional or item.precision == "fake-quant"
+    if way.refused:
+        return File(id=item.id, refused=way.refused, optional=optional)
+    size = sizes.expected(item, made.model, made.zeros, made.clusters, way.steps)
+    return File(
+        id=item.id, optional=optional, batch=way.batch, bytes=size.bytes, gzip_bytes=size.gzip_bytes,
+        floating=_floating(made, spec, trained=trained) if item.precision == "int8" else [],
+    )  # fmt: skip
+
+
+def _floating(made: _Made, spec: Spec, *, trained: bool) -> list[str]:
+    """Return what computes in float in an int8 file."""
+    if trained:
+        left = [layer.name for layer in made.foreseen.layers if layer.how == "float"]
+    else:  # quantized after training, a file is integers or is refused; but see `formats/columns_ahead.py`
+        left = [layer.name for layer in getattr(made.model, "layers", ()) if support.scales_columns(layer)]
+    # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
+    return [*left, *(name for head in spec.heads if head.task in GIVING_BACK for name in head.outputs)]

@@ -1,0 +1,145 @@
+"""What is said of models small enough to know by heart, and of what cannot work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.compress.shrink_config import Config as Shrink
+from pipeline.doctor import forecast
+from pipeline.doctor.forecast import Asked, Subject
+from pipeline.legacy_keras import load as load_keras
+from pipeline.plan import Planned
+from pipeline.predictor import classifier
+from pipeline.report.forecast import Fate, Line
+from pipeline.stages import export
+from pipeline.stages.prune import Config as Prune
+from pipeline.stages.quantize import Config as Quantize
+
+SPEC = classifier("samples", (8, 8, 1), (0, 255), "abc")
+
+
+def squeezed() -> Any:
+    """Return a net with a multiplication, which stays float, and a layer that cannot be pruned."""
+    keras = load_keras()
+    layers = keras.layers
+    inputs = keras.Input((8, 8, 1), name="samples")
+    values = layers.Conv2D(16, 3, padding="same", name="conv")(inputs)
+    gate = layers.Dense(16, activation="sigmoid", name="gate")(layers.GlobalAveragePooling2D(name="mean")(values))
+    values = layers.Multiply(name="scale")([values, layers.Reshape((1, 1, 16), name="shape")(gate)])
+    values = layers.DepthwiseConv2D(3, name="depthwise")(values)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(layers.Flatten(name="flat")(values)))
+
+
+def recurrent(cell: str = "GRU", steps: int = 8) -> Any:
+    keras = load_keras()
+    inputs = keras.Input((steps, 4), name="samples")
+    values = getattr(keras.layers, cell)(4, name="cell")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(3, name="logits")(values))
+
+
+def foresee(model: Any, planned: tuple[Planned, ...] = (), **sections: Any) -> Line:
+    stages = ("train", *sections)
+    return forecast.foresee(Subject("", model), SPEC, Asked(stages, sections, planned, unrolled_steps=16))
+
+
+def fates(line: Line, stage: str) -> dict[str, Fate]:
+    return {layer.name: layer for one in line.stages if one.stage == stage for layer in one.layers}
+
+
+def test_each_layer_has_its_fate_and_reason_in_each_stage() -> None:
+    shrink = Shrink(parameters=0.8, multiple=None)
+    line = foresee(squeezed(), shrink=shrink, prune=Prune(final_sparsity=0.5), quantize=Quantize())
+    assert line.problems == []
+    assert [one.stage for one in line.stages] == ["train", "shrink", "prune", "quantize"]
+    assert {name: one.how for name, one in fates(line, "shrink").items()}["logits"] == "whole"
+    assert fates(line, "shrink")["conv"].made == "fewer channels"
+    pruned = fates(line, "prune")
+    assert (pruned["conv"].how, pruned["conv"].made) == ("yes", "50% zeros")
+    assert (pruned["depthwise"].how, pruned["flat"].how) == ("dense", "nothing")
+    assert "TF-MOT does not prune depthwise kernels" in pruned["depthwise"].reason
+    quantized = fates(line, "quantize")
+    assert (quantized["conv"].how, quantized["conv"].made) == ("yes", "int8 per-channel")
+    assert quantized["logits"].how == "yes"
+
+
+def test_numbers_are_the_models_own_and_said_to_be_about_behind_shrink() -> None:
+    model = squeezed()
+    line = foresee(model, shrink=Shrink(parameters=0.5, multiple=None))
+    train, shrunk = line.stages
+    assert train.parameters == model.count_params()
+    assert train.macs == 8 * 8 * 9 * 16 + 16 * 16 + 6 * 6 * 9 * 16 + 6 * 6 * 16 * 3
+    assert (train.about, shrunk.about) == (False, True)
+    assert shrunk.parameters <= train.parameters / 2
+    # conv's output and what it is scaled to, beside each other
+    assert train.activation_bytes_int8 == 2 * 8 * 8 * 16 + 16
+    assert train.activation_bytes == 4 * train.activation_bytes_int8
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"prune": Prune(layers={"conv_9": 0.5})}, "prune.layers names what is no layer of the model"),
+        ({"prune": Prune(layers={"depthwise": 0.5})}, "prune.layers asks for zeros in layers that cannot be pruned"),
+        ({"shrink": Shrink(parameters=0.001)}, "0.1% of the parameters cannot be reached"),
+        ({"shrink": Shrink(macs=0.5, layers={"conv_9": None})}, "found: conv_9"),
+    ],
+)
+def test_what_a_stage_would_refuse_is_a_problem_in_its_words(sections: dict[str, Any], words: str) -> None:
+    line = foresee(squeezed(), **sections)
+    (problem,) = line.problems
+    assert words in problem.message
+    assert {layer.how for layer in fates(line, problem.stage).values()} == {"refused"}
+
+
+def test_all_problems_are_told_at_once() -> None:
+    line = foresee(squeezed(), shrink=Shrink(parameters=0.001), prune=Prune(layers={"conv_9": 0.5}))
+    assert [problem.stage for problem in line.problems] == ["shrink", "prune"]
+
+
+def test_net_of_which_nothing_can_be_int8_cannot_be_quantized() -> None:
+    keras = load_keras()
+    inputs = keras.Input((6, 4), name="samples")
+    line = foresee(keras.Model(inputs, keras.layers.LSTM(3, name="logits")(inputs)), quantize=Quantize())
+    assert "there is nothing to quantize in the model" in line.problems[0].message
+
+
+def test_long_loops_cannot_be_int8_and_take_one_sample_at_a_time_otherwise() -> None:
+    line = foresee(recurrent(steps=17), export.plan(export.Config(), ["train"]))
+    files = {one.id: one for one in line.files}
+    assert "cannot quantize the loop over time of cell" in files["train.tflite.int8"].refused
+    assert files["train.onnx.int8"].refused
+    assert files["train.tflite.float32"].batch == 1
+    assert (files["train.onnx.float32"].batch, files["train.onnx.float32"].refused) == (None, "")
+    assert any("one sample at a time" in one or "1 sample at a time" in one for one in line.no_faster)
+    short = foresee(recurrent(steps=16), export.plan(export.Config(), ["train"]))
+    assert all(not one.refused and one.batch is None for one in short.files)
+
+
+def test_layers_that_stay_float_are_named_in_the_file_and_with_their_share_of_the_work() -> None:
+    line = foresee(recurrent(), (Planned("quantize", "tflite", "int8"),), quantize=Quantize())
+    assert line.files[0].floating == ["cell"]
+    assert any("float fallback in cell" in one for one in line.no_faster)
+    assert any(one.startswith("quantize: layers that stay float have ") for one in line.no_faster)
+
+
+def test_zeros_and_clusters_make_a_file_smaller_only_after_gzip() -> None:
+    planned = (Planned("train", "tflite", "float32"), Planned("prune", "tflite", "float32"))
+    line = foresee(squeezed(), planned, prune=Prune(final_sparsity=0.9))
+    dense, sparse = line.files
+    assert dense.bytes == sparse.bytes
+    assert dense.gzip_bytes is not None
+    assert sparse.gzip_bytes is not None
+    assert sparse.gzip_bytes < 0.8 * dense.gzip_bytes
+    assert any("dense kernels multiply zeros as they multiply anything" in one for one in line.no_faster)
+
+
+def test_model_is_left_as_it_is() -> None:
+    model = squeezed()
+    before = [layer.get_config() for layer in model.layers]
+    weights = [array.tobytes() for array in model.get_weights()]
+    foresee(model, shrink=Shrink(parameters=0.5), prune=Prune(), quantize=Quantize())
+    assert [layer.get_config() for layer in model.layers] == before
+    assert [array.tobytes() for array in model.get_weights()] == weights
+    assert all(len(layer._inbound_nodes) == 1 for layer in model.layers)

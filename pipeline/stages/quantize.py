@@ -80,7 +80,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import fake_quant, folding, pruning, splitting
+    from pipeline.compress import fake_quant, lowering, pruning
     from pipeline.data.batches import arrays
     from pipeline.formats import fake_quant_file, keras_file
     from pipeline.measuring import anatomy
@@ -93,18 +93,14 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     # zeros that an imported model brings along are to be kept as well as those of a stage before
     aims = pruning.found_zeros(model) | aims
     before = fine_tune.quality(model, splits)
-    model, halves = splitting.split(model)
-    model, into = folding.fold(model)
+    model, lowered = lowering.lower(model)
     left = fake_quant.floating(model)
-    for name, first in halves.items():
-        job.emit(Note(NAME, f"{name} computes in two steps, and becomes {first} and {name}"))
-    for name, dense in into.items():
-        job.emit(Note(NAME, f"{name} is folded into {dense}"))
+    for name, became in lowered.items():
+        job.emit(Note(NAME, f"{name} {became}"))
     for name, reason in left.items():
         job.emit(Note(NAME, f"{name} stays float: {reason}"))
     built = fake_quant.build(model)
-    for name in fake_quant.calibrate(built, model, arrays(splits.calibration.x)):
-        job.emit(Note(NAME, f"the range inside {name} is not calibrated: it starts at -6..6 and follows the training"))
+    fake_quant.calibrate(built, model, arrays(splits.calibration.x))
     frozen = quantize.freeze_ranges_epochs
     callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
     tuned = fine_tune.tune(

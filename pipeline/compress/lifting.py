@@ -69,7 +69,8 @@ class _Lifter:
             self.used = True
             return _layer(_GLOBAL[kind], layer.get_config())(self._row(call, call.args[0]))
         given = call.args[0] if isinstance(call.args[0], list) else [call.args[0]]
-        if kind in _EVERYWHERE and all(id(one) in self._rows for one in given):
+        told = any(option is not None for option in call.options.values())
+        if kind in _EVERYWHERE and not told and all(id(one) in self._rows for one in given):
             return self._everywhere(call, given)
         return None
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from pipeline.legacy_keras import load as load_keras
 
 _MERGED = {
@@ -78,7 +76,7 @@ def _chosen(layer: Any, operands: list[Any], more: Mapping[str, Any]) -> tuple[s
         case [[*tensors], int(axis)] if name == "concat" and all(map(_is_tensor, tensors)) and axis != 0:
             return "Concatenate", {"axis": axis}
         case [tensor, axes, *keepdims] if name == "math.reduce_mean" and _is_tensor(tensor):
-            if len(tensor.shape) != 4 or list(np.ravel(axes)) != [1, 2]:
+            if len(tensor.shape) != 4 or not isinstance(axes, (list, tuple)) or list(axes) != [1, 2]:
                 return None
             return "GlobalAveragePooling2D", {"keepdims": bool(keepdims and keepdims[0])}
         case [one, other] if _is_tensor(one) or _is_tensor(other):
@@ -88,6 +86,8 @@ def _chosen(layer: Any, operands: list[Any], more: Mapping[str, Any]) -> tuple[s
 
 def _scaled(name: str, one: Any, other: Any) -> tuple[str, dict[str, Any]] | None:
     """Return the rescaling that an operator between a tensor and a number is."""
+    import numpy as np
+
     number = np.asarray(other if _is_tensor(one) else one)
     if number.size != 1 or number.dtype.kind not in "iuf":
         return None

@@ -19,6 +19,7 @@ CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/distillation.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/operators.py",
     "pipeline/compress/pruning.py",
     "pipeline/compress/support.py",
     "pipeline/data",

@@ -36,6 +36,7 @@ CODE = (
     "pipeline/compress/distillation.py",
     "pipeline/compress/importance.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/operators.py",
     "pipeline/compress/removal.py",
     "pipeline/compress/removal_promise.py",
     "pipeline/compress/shrink_config.py",

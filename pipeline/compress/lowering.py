@@ -98,7 +98,8 @@ def _chain(call: Call, kind: str, again: bool) -> Any:
 def _with_norms_as_convolutions(model: Any) -> tuple[Any, list[str]]:
     """Write batch normalizations that no layer before them can take in as depthwise 1x1 convolutions with a bias.
 
-    A scale per channel is then an int8 weight with a range of its own, so it is exact, and the shift is an int32.
+    The scales are int8 weights then, with one range as those of all depthwise convolutions, the shifts int32. Its
+    statistics no longer move in training.
     """
     changed: list[str] = []
 

@@ -94,18 +94,19 @@ def scheme(left: Mapping[str, str], rounded: set[str]) -> Any:
 
 
 def _only_concatenated(layer: Any, configs: Mapping[str, Any], registry: Any) -> list[str]:
-    """Return the names of the layers whose rounded output goes into a Concatenate alone.
+    """Return the names of the layers before a Concatenate if the output of all of them is rounded and goes only there.
 
-    Their output need not be rounded before it is rounded together. TF-MOT leaves the rounding out for those that others
-    read, too, which then compute in float.
+    It need not be rounded before it is rounded together. One that is not rounded beside one that is takes the range of
+    that one in the file, which then cuts what is outside. TF-MOT does that wherever it finds no reason not to.
     """
     found = []
     for before in layer._inbound_nodes[0].inbound_layers:
         if before.name not in configs or len(before._outbound_nodes) > 1 or kernels.of(before):
-            continue
+            return []
         chosen = configs[before.name].get("quantize_config")
         if chosen is None and registry.supports(before):
             chosen = registry.get_quantize_config(before)
-        if chosen is not None and chosen.get_output_quantizers(before):
-            found.append(before.name)
+        if chosen is None or not chosen.get_output_quantizers(before):
+            return []
+        found.append(before.name)
     return found

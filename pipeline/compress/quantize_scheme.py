@@ -69,8 +69,11 @@ def scheme(left: Mapping[str, str], rounded: set[str]) -> Any:
                     layer.activation = quantize_aware_activation.NoOpActivation()
             for layer in transformed.layers:
                 if type(layer).__name__ == "Concatenate" and layer.name in configs:
-                    for name in _only_concatenated(layer, configs, registry):
+                    together = _only_concatenated(layer, configs, registry)
+                    for name in together:
                         configs[name]["quantize_config"] = nothing()
+                    for name in [] if together else _not_rounded(layer, configs, registry):
+                        configs[name]["quantize_config"] = output()
             return transformed, configs
 
     class Registry(default_8bit_quantize_registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
@@ -101,12 +104,31 @@ def _only_concatenated(layer: Any, configs: Mapping[str, Any], registry: Any) ->
     """
     found = []
     for before in layer._inbound_nodes[0].inbound_layers:
-        if before.name not in configs or len(before._outbound_nodes) > 1 or kernels.of(before):
+        chosen = _chosen(before, configs, registry)
+        if len(before._outbound_nodes) > 1 or kernels.of(before) or not chosen:
             return []
-        chosen = configs[before.name].get("quantize_config")
-        if chosen is None and registry.supports(before):
-            chosen = registry.get_quantize_config(before)
-        if chosen is None or not chosen.get_output_quantizers(before):
+        if not chosen.get_output_quantizers(before):
             return []
         found.append(before.name)
     return found
+
+
+def _not_rounded(layer: Any, configs: Mapping[str, Any], registry: Any) -> list[str]:
+    """Return the names of the layers before a Concatenate that only hand on what comes to them."""
+    return [
+        before.name
+        for before in layer._inbound_nodes[0].inbound_layers
+        if type(before).__name__ not in ("QuantizeLayer", "Softmax")
+        and (chosen := _chosen(before, configs, registry))
+        and not chosen.get_weights_and_quantizers(before)
+        and not chosen.get_activations_and_quantizers(before)
+        and not chosen.get_output_quantizers(before)
+    ]
+
+
+def _chosen(layer: Any, configs: Mapping[str, Any], registry: Any) -> Any:
+    """Return the quantize config of a layer; None where it has none."""
+    chosen = configs.get(layer.name, {}).get("quantize_config")
+    if chosen is None and layer.name in configs and registry.supports(layer):
+        chosen = registry.get_quantize_config(layer)
+    return chosen

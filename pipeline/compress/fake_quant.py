@@ -8,7 +8,7 @@ specification has them. What differs from TF-MOT's own schemes:
   it by a thousandth a step, so that short trainings end with the ranges they started with.
 * Zeros are kept by a mask that acts in training only. TF-MOT's scheme for that bakes the mask into the exported graph.
 * Kernels that a ReLU layer follows without a batch normalization between are quantized; TF-MOT leaves them float.
-* Rescaling has a quantize config, so that the first operator of the file is an integer one.
+* More layers have a quantize config, or become layers that have one: see quantize_scheme.py and lowering.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compress import kernels, support
+from pipeline.compress import kernels, quantize_scheme, support
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
@@ -28,8 +28,7 @@ def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
     """Return a copy of a float model, weights included, that imitates int8 wherever `support` says it can.
 
     Args:
-        model: plain layers, two-step layers split and batch normalizations behind dense layers folded
-            (`splitting.split`, `folding.fold`).
+        model: plain layers, written in those that can be quantized (`lowering.lower`).
         out: layer name -> why it stays float, though it need not.
 
     Raises:
@@ -37,10 +36,6 @@ def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
     """
     keras = load_keras()
     tfmot = load_tfmot()
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.default_8bit_quantize_configs import (  # noqa: E501
-        Default8BitOutputQuantizeConfig,
-    )
-
     left = floating(model, out)
     require_kernels(model, left)
 
@@ -48,13 +43,12 @@ def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
         copy = layer.__class__.from_config(layer.get_config())
         if type(layer).__name__ == "InputLayer" or layer.name in left:
             return copy
-        own = Default8BitOutputQuantizeConfig() if type(layer).__name__ == "Rescaling" else None
-        return tfmot.quantization.keras.quantize_annotate_layer(copy, own)
+        return tfmot.quantization.keras.quantize_annotate_layer(copy)
 
     annotated = keras.models.clone_model(model, clone_function=annotate)
     annotated.set_weights(model.get_weights())
     with tfmot.quantization.keras.quantize_scope():
-        built = tfmot.quantization.keras.quantize_apply(annotated, _scheme(left, _rounded(model, left)))
+        built = tfmot.quantization.keras.quantize_apply(annotated, quantize_scheme.scheme(left, _rounded(model, left)))
     for wrapper in _wrappers(built):
         wrapper._weight_vars = [
             (weight, _ZeroKeeping(quantizer, weight), ranges) for weight, quantizer, ranges in wrapper._weight_vars
@@ -108,23 +102,19 @@ def per_channel(built: Any) -> dict[str, bool]:
     }
 
 
-def calibrate(built: Any, model: Any, samples: np.ndarray) -> list[str]:
+def calibrate(built: Any, model: Any, samples: np.ndarray) -> None:
     """Start all ranges where the float model's are: of the input, of activations and of weights.
-
-    Returns the names of the layers with a range that stays where TF-MOT starts it: one inside of the layer, before its
-    function, which no output of the float model shows.
 
     Args:
         built: what `build` made of `model`.
         samples: raw samples float32 [n, *input_shape], n >= 1.
     """
     keras = load_keras()
-    known = {layer.name for layer in model.layers}
-    names = [name for name, _ in _activation_ranges(built) if name in known]
-    probe = keras.Model(model.inputs, {name: model.get_layer(name).output for name in names})
-    answers = probe.predict(samples, batch_size=256, verbose=0)
-    for name, ranges in _activation_ranges(built):
-        if name in answers:
+    behind = {name: model.get_layer(name).output for name, _ in _activation_ranges(built)}
+    inside = {name: _before_function(model.get_layer(name)) for name, _ in _inner_ranges(built)}
+    found = keras.Model(model.inputs, [behind, inside]).predict(samples, batch_size=256, verbose=0)
+    for answers, starting in zip(found, (_activation_ranges(built), _inner_ranges(built)), strict=True):
+        for name, ranges in starting:
             # zero is in every range, so that padding and ReLU are exact
             ranges["min_var"].assign(min(0.0, float(answers[name].min())))
             ranges["max_var"].assign(max(0.0, float(answers[name].max())))
@@ -132,12 +122,6 @@ def calibrate(built: Any, model: Any, samples: np.ndarray) -> list[str]:
         if type(layer).__name__ == "QuantizeLayer":
             layer.quantizer(samples, True, layer.quantizer_vars)
     settle(built)
-    return [
-        wrapper.layer.name
-        for wrapper in _wrappers(built)
-        if (wrapper._output_quantizers and wrapper.layer.name not in known)
-        or any(hasattr(activation, "_pre_activation_vars") for activation in wrapper._quantize_activations)
-    ]
 
 
 def settle(built: Any) -> None:
@@ -215,6 +199,22 @@ def _activation_ranges(built: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield wrapper.layer.name, activation._post_activation_vars
         if wrapper._output_quantizers:
             yield wrapper.layer.name, wrapper._output_quantizer_vars
+
+
+def _inner_ranges(built: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (layer name, {"min_var", "max_var"}) for the range inside each layer, of what comes to its function."""
+    for wrapper in _wrappers(built):
+        for activation in wrapper._quantize_activations:
+            if hasattr(activation, "_pre_activation_vars"):
+                yield wrapper.layer.name, activation._pre_activation_vars
+
+
+def _before_function(layer: Any) -> Any:
+    """Return the symbolic tensor that comes to the activation function inside a layer of the float model."""
+    bare = type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_bare", "activation": "linear"})
+    values = bare(layer.input)
+    bare.set_weights(layer.get_weights())
+    return values
 
 
 def _replace_range_quantizers(built: Any, replace: Callable[[Any], Any]) -> None:
@@ -296,49 +296,3 @@ def _rounded(model: Any, left: Mapping[str, str]) -> set[str]:
         and not hasattr(layer, "layers")
         and type(layer).__name__ not in _NOT_WRAPPED
     }
-
-
-def _scheme(left: Mapping[str, str], rounded: set[str]) -> Any:
-    """Return TF-MOT's 8-bit scheme, mended where it drops the quantization of kernels or of what comes to them.
-
-    Args:
-        left: names of the layers that stay float.
-        rounded: those of them whose output is rounded where an int8 layer takes it: that one would stay float, too.
-    """
-    from tensorflow_model_optimization.python.core.quantization.keras import quantize_aware_activation
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-        default_8bit_quantize_configs,
-        default_8bit_quantize_layout_transform,
-        default_8bit_quantize_registry,
-        default_8bit_quantize_scheme,
-    )
-
-    class Layout(default_8bit_quantize_layout_transform.Default8BitQuantizeLayoutTransform):  # type: ignore[misc]
-        def apply(self, model: Any, layer_quantize_map: Any) -> Any:
-            transformed, configs = super().apply(model, layer_quantize_map)
-            registry = default_8bit_quantize_registry.Default8BitQuantizeRegistry()
-            for layer in transformed.layers:
-                chosen = configs.get(layer.name, {}).get("quantize_config")
-                # a pattern for Add, ReLU that also takes Conv2D, ReLU and Dense, ReLU, kernel and all
-                if isinstance(chosen, default_8bit_quantize_configs.NoOpQuantizeConfig) and kernels.of(layer):
-                    configs[layer.name]["quantize_config"] = registry.get_quantize_config(layer)
-                    layer.activation = quantize_aware_activation.NoOpActivation()
-            return transformed, configs
-
-    class Registry(default_8bit_quantize_registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
-        def supports(self, layer: Any) -> bool:
-            return layer.name in rounded or (layer.name not in left and super().supports(layer))
-
-        def get_quantize_config(self, layer: Any) -> Any:
-            if layer.name in rounded:
-                return default_8bit_quantize_configs.Default8BitOutputQuantizeConfig()
-            return super().get_quantize_config(layer)
-
-    class Scheme(default_8bit_quantize_scheme.Default8BitQuantizeScheme):  # type: ignore[misc]
-        def get_layout_transformer(self) -> Any:
-            return Layout()
-
-        def get_quantize_registry(self) -> Any:
-            return Registry()
-
-    return Scheme()

@@ -66,9 +66,15 @@ def _rewired(entry: Any, into: dict[str, str]) -> Any:
 
 def _scaled(dense: Any, norm: Any) -> list[np.ndarray]:
     """Return kernel [in, out] and bias [out] of both layers together (Ioffe and Szegedy, 2015, in evaluation)."""
+    scale, shift = scale_and_shift(norm)
+    bias = dense.bias.numpy() if dense.use_bias else np.zeros_like(shift)
+    return [dense.kernel.numpy() * scale, bias * scale + shift]
+
+
+def scale_and_shift(norm: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a batch normalization multiplies each channel by in evaluation and then adds, float32 [channels]."""
     mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
     gamma = norm.gamma.numpy() if norm.scale else np.ones_like(mean)
     beta = norm.beta.numpy() if norm.center else np.zeros_like(mean)
     scale = gamma / np.sqrt(variance + norm.epsilon)
-    bias = dense.bias.numpy() if dense.use_bias else np.zeros_like(mean)
-    return [dense.kernel.numpy() * scale, (bias - mean) * scale + beta]
+    return scale, beta - mean * scale

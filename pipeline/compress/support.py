@@ -5,8 +5,11 @@ The tests hold it against TF-MOT itself. What a technique cannot do with a layer
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+
+from pipeline.compress import operators
 
 _OWN = ("tf_keras.", "keras.")
 
@@ -60,24 +63,26 @@ def _mixing(whole: str, *kinds: str) -> dict[str, Support]:
 
 TABLE: dict[str, Support] = {
     "Conv2D": Support(prunable=("kernel",), quantized="int8 per-channel"),
-    "Dense": Support(prunable=("kernel",), quantized="int8"),  # see folding.py
+    "Dense": Support(prunable=("kernel",), quantized="int8"),  # see folding.py; per channel where lifting.py lifts it
     "DepthwiseConv2D": Support(
         dense=_DEPTHWISE,
         quantized="int8",
     ),
     "SeparableConv2D": Support(prunable=("pointwise_kernel",), quantized="int8 per-channel"),
     "Conv2DTranspose": Support(prunable=("kernel",), quantized="int8"),
+    # see lifting.py
+    "Conv1D": Support(prunable=("kernel",), quantized="int8 per-channel"),
+    "DepthwiseConv1D": Support(dense=_DEPTHWISE, quantized="int8"),
+    "SeparableConv1D": Support(prunable=("pointwise_kernel",), quantized="int8 per-channel"),
+    "Conv1DTranspose": Support(dense="TF-MOT does not prune this kind of layer", quantized="int8"),
     **dict.fromkeys(
-        ("Conv1D", "Conv3D", "Conv3DTranspose"),
-        Support(prunable=("kernel",), floating=_NO_FAKE_QUANT),
+        ("Conv3D", "Conv3DTranspose"),
+        Support(prunable=("kernel",), floating="LiteRT computes 3D convolutions in float"),
     ),
     **dict.fromkeys(
         ("LocallyConnected1D", "LocallyConnected2D"),
         Support(prunable=("kernel",), floating=_NO_FAKE_QUANT, whole=_NOT_FOLLOWED),
     ),
-    "DepthwiseConv1D": Support(dense=_DEPTHWISE, floating=_NO_FAKE_QUANT),
-    "Conv1DTranspose": Support(dense="TF-MOT does not prune this kind of layer", floating=_NO_FAKE_QUANT),
-    "SeparableConv1D": Support(prunable=("pointwise_kernel",), floating=_NO_FAKE_QUANT),
     "Embedding": Support(prunable=("embeddings",), floating="TF-MOT takes no integer inputs"),
     "MultiHeadAttention": Support(
         dense="its projections are layers inside a layer, which TF-MOT cannot wrap", floating=_NO_FAKE_QUANT
@@ -89,10 +94,15 @@ TABLE: dict[str, Support] = {
     "RNN": Support(
         dense="its cell may be of any kind, or several in a stack", floating=_NO_FAKE_QUANT, whole=_NOT_FOLLOWED
     ),
-    # only behind the layer whose scale it becomes: see `floating`
+    # part of the layer before it, or a layer of its own: see lowering.py
     "BatchNormalization": Support(quantized="int8"),
-    # by a quantize config of our own, so that the first operator of an int8 file is int8
-    "Rescaling": Support(quantized="int8"),
+    # by a quantize config of our own: see quantize_scheme.py
+    **_plain(
+        "AlphaDropout", "GaussianDropout", "GaussianNoise", "Identity", "Maximum", "Minimum", "Multiply",
+        "RepeatVector", "Rescaling", "Subtract", "UnitNormalization", "UpSampling3D", "ZeroPadding3D",
+    ),
+    # as other layers: see lowering.py
+    **_plain("Average", "MaxPooling1D", "UpSampling1D", "TFOpLambda"),
     **_plain(
         "Activation", "ActivityRegularization", "Add", "AveragePooling1D", "AveragePooling2D", "Concatenate",
         "Cropping1D", "Cropping2D", "Cropping3D", "Dropout", "Flatten", "GlobalAveragePooling1D",
@@ -101,10 +111,8 @@ TABLE: dict[str, Support] = {
         "SpatialDropout2D", "SpatialDropout3D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
     ),
     **_left(
-        "AlphaDropout", "Average", "AveragePooling3D", "ELU", "GaussianDropout", "GaussianNoise", "Identity",
-        "MaxPooling1D", "MaxPooling3D", "Maximum", "Minimum", "Multiply", "RepeatVector", "Subtract",
-        "ThresholdedReLU", "UpSampling1D", "UpSampling3D", "ZeroPadding3D", "PReLU", "LayerNormalization",
-        "GroupNormalization", "UnitNormalization", "TFOpLambda",
+        "AveragePooling3D", "ELU", "MaxPooling3D", "ThresholdedReLU", "PReLU", "LayerNormalization",
+        "GroupNormalization",
     ),
     **_mixing(
         "it computes over all of them at once", "AdditiveAttention", "Attention", "Dot", "Masking", "Normalization",
@@ -115,9 +123,9 @@ TABLE: dict[str, Support] = {
 
 # what may stand before a BatchNormalization that becomes part of it
 _FOLDS_INTO = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
-# functions that TF-MOT's fake quantization knows, inside a layer with weights and as a layer of their own
-_INSIDE = ("linear", "relu", "softmax", "sigmoid", "tanh", "gelu")
-_ALONE = (*_INSIDE, "relu6", "swish")
+# functions that TF-MOT's fake quantization knows inside a layer with weights; the others become layers of their own
+INSIDE = ("linear", "relu", "softmax", "sigmoid", "tanh", "gelu")
+_ALONE = (*INSIDE, "relu6", "swish")
 
 
 def row(layer: Any) -> Support:
@@ -156,17 +164,22 @@ def floating(layer: Any) -> str:
     found = row(layer)
     if found.floating:
         return found.floating
-    if len(layer._inbound_nodes) > 1:
+    if len(layer._inbound_nodes) > 1 and layer.weights:
         return "it is called at several places, and TF-MOT gives each layer one range"
     name = function(layer)
-    if name not in (_ALONE if type(layer).__name__ == "Activation" else _INSIDE):
+    if name not in _ALONE:
         return f"TF-MOT has no fake quantization for the function {name} inside a layer"
     if any(getattr(end, "_keras_mask", None) is not None for end in _inputs(layer)):
         return "it is given a mask, which TF-MOT's wrapper does not take"
-    if type(layer).__name__ == "Dense" and len(layer.input_shape) > 2:
-        return "a dense layer over more than one dimension becomes operators of which TF-MOT knows nothing"
-    if type(layer).__name__ == "BatchNormalization":
-        return _not_folded(layer)
+    match type(layer).__name__:
+        case "Dense" if len(layer.input_shape) > 4:
+            return "a dense layer over so many dimensions becomes operators of which TF-MOT knows nothing"
+        case "BatchNormalization":
+            return _not_scaled(layer)
+        case "TFOpLambda" if not operators.known(layer):
+            return f"there is no layer that computes tf.{operators.symbol(layer)} of what it is called with"
+    if getattr(layer, "data_format", None) == "channels_first" and type(layer).__name__.endswith("1D"):
+        return "its channels come before its steps, and what it becomes takes them last"
     if scales_columns(layer):
         return "it gives the columns of its input one range, which int8 has to come after: small ones would drown"
     return ""
@@ -180,8 +193,9 @@ def scales_columns(layer: Any) -> bool:
     return type(before).__name__ == "InputLayer"
 
 
-def _inputs(layer: Any) -> list[Any]:
-    return layer.input if isinstance(layer.input, list) else [layer.input]
+def _inputs(layer: Any) -> Iterator[Any]:
+    for node in layer._inbound_nodes:
+        yield from node.keras_inputs
 
 
 def function(layer: Any) -> str:
@@ -194,11 +208,20 @@ def named(found: Any) -> str:
     return "linear" if found is None else str(getattr(found, "__name__", type(found).__name__))
 
 
-def _not_folded(layer: Any) -> str:
-    before = layer._inbound_nodes[0].inbound_layers
-    alone = not isinstance(before, list) and len(before._outbound_nodes) == 1
-    if not alone or type(before).__name__ not in _FOLDS_INTO:
-        return "it does not directly follow a convolution or dense layer of its own, whose scale it could become"
-    if function(before) != "linear":
-        return f"the function {function(before)} stands between it and the layer whose scale it could become"
-    return floating(before) and f"{before.name} before it stays float"
+def folds(norm: Any) -> bool:
+    """Return whether a batch normalization becomes part of the layer before it in quantization-aware training."""
+    before = norm._inbound_nodes[0].inbound_layers
+    return (
+        type(before).__name__ in _FOLDS_INTO
+        and len(before._outbound_nodes) == 1
+        and function(before) == "linear"
+        and not floating(before)
+    )
+
+
+def _not_scaled(norm: Any) -> str:
+    if tuple(norm.axis) != (len(norm.input_shape) - 1,):
+        return "it does not scale along the last axis, where int8 has its channels"
+    if len(norm.input_shape) > 4:
+        return "LiteRT has no int8 layer over so many dimensions that could scale channel by channel"
+    return ""

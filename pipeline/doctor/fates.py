@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.compress import fake_quant, folding, kernels, pruning, removal, splitting, support, widths
+from pipeline.compress import fake_quant, kernels, lowering, pruning, removal, support, widths
 from pipeline.errors import InputError
 from pipeline.report.forecast import How
 from pipeline.stages import shrink as shrinking
@@ -116,22 +116,21 @@ def clustered(model: Any, cluster: Cluster) -> Passed:
 
 
 def quantized(model: Any, quantize: Quantize) -> Passed:  # noqa: ARG001 - every stage's have the same face
-    """Return which layers compute in int8 once two-step layers are split and batch normalizations folded.
+    """Return which layers compute in int8, as `compress.lowering` writes them.
 
     Raises:
         InputError: no layer with a kernel can be quantized.
     """
-    split, _ = splitting.split(model)
-    folded, _ = folding.fold(split)
-    left = fake_quant.floating(folded)
-    fake_quant.require_kernels(folded, left)
+    lowered, _ = lowering.lower(model)
+    left = fake_quant.floating(lowered)
+    fake_quant.require_kernels(lowered, left)
     return Passed(
-        folded,
+        lowered,
         {
             layer.name: ("float", "", left[layer.name])
             if layer.name in left
             else ("yes", support.row(layer).quantized if kernels.of(layer) else "int8", "")
-            for layer in folded.layers
+            for layer in lowered.layers
         },
     )
 

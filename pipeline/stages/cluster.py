@@ -19,6 +19,7 @@ CODE = (
     "pipeline/compress/distillation.py",
     "pipeline/compress/keeping.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/operators.py",
     "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/fine_tune.py",

@@ -49,6 +49,8 @@ CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/fake_quant.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/operators.py",
+    "pipeline/compress/quantize_scheme.py",
     "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/support.py",
     "pipeline/data",

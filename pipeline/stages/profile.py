@@ -30,6 +30,7 @@ CODE = (
     "pipeline/compress/channel_rules",
     "pipeline/compress/channel_walk.py",
     "pipeline/compress/importance.py",
+    "pipeline/compress/operators.py",
     "pipeline/compress/support.py",
     "pipeline/compress/widths.py",
     "pipeline/ending.py",

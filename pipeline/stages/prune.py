@@ -23,6 +23,7 @@ CODE = (
     "pipeline/compress/excluding.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/masks.py",
+    "pipeline/compress/operators.py",
     "pipeline/compress/pattern_config.py",
     "pipeline/compress/pruning.py",
     "pipeline/compress/sensitivity_table.py",

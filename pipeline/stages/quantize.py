@@ -86,7 +86,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import excluding, fake_quant, folding, fusing, kernels, pruning, splitting
+    from pipeline.compress import excluding, fake_quant, fusing, kernels, lowering, pruning
     from pipeline.data.batches import arrays
     from pipeline.formats import fake_quant_file, keras_file
     from pipeline.measuring import anatomy
@@ -102,20 +102,16 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     aims = pruning.found_zeros(model) | aims
     before = fine_tune.quality(model, splits)
     out = excluding.of(job, model, quantize, "quantize", BITS)
-    model, halves = splitting.split(model)
-    out |= {halves[name]: reason for name, reason in out.items() if name in halves}
-    model, into = folding.fold(model)
+    whole, (model, lowered) = model, lowering.lower(model)
+    out = {name: out[origin] for name, origin in lowering.origins(whole, model).items() if origin in out}
     out = fusing.with_operators(model, out)
     left = fake_quant.floating(model, out)
-    for name, first in halves.items():
-        job.emit(Note(NAME, f"{name} computes in two steps, and becomes {first} and {name}"))
-    for name, dense in into.items():
-        job.emit(Note(NAME, f"{name} is folded into {dense}"))
+    for name, became in lowered.items():
+        job.emit(Note(NAME, f"{name} {became}"))
     for name, reason in left.items():
         job.emit(Note(NAME, f"{name} stays float: {reason}"))
     built = fake_quant.build(model, out)
-    for name in fake_quant.calibrate(built, model, arrays(splits.calibration.x)):
-        job.emit(Note(NAME, f"the range inside {name} is not calibrated: it starts at -6..6 and follows the training"))
+    fake_quant.calibrate(built, model, arrays(splits.calibration.x))
     frozen = quantize.freeze_ranges_epochs
     callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
     tuned = fine_tune.tune(

@@ -37,6 +37,7 @@ CODE = (
     "pipeline/compress/excluding.py",
     "pipeline/compress/importance.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/operators.py",
     "pipeline/compress/removal.py",
     "pipeline/compress/removal_promise.py",
     "pipeline/compress/sensitivity_table.py",
@@ -207,12 +208,11 @@ def check(model: Any, shrink: Config) -> tuple[ChannelGraph, Allowed, dict[str, 
     from pipeline.compress import channel_graph, excluding
 
     graph = channel_graph.follow(model)
-    allowed = _allowed(
-        model, graph, shrink, excluding.named(shrink.exclude, [one.name for one in model.layers], "shrink")
-    )
+    left = excluding.named(shrink.exclude, [one.name for one in model.layers], "shrink")
+    allowed = _allowed(model, graph, shrink, left)
     if shrink.latency is None:
         _require_reachable(graph, allowed, shrink, _amounts(model, graph, None), None)
-    return graph, allowed, _reasons(graph, allowed)
+    return graph, allowed, _reasons(graph, allowed, left)
 
 
 def _round(task: _Task, state: _State, place: int, share: float, epochs: int) -> _State:

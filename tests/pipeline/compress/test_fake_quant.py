@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.compress import fake_quant, folding, kernels, splitting
+from pipeline.compress import fake_quant, kernels, lowering
 from pipeline.errors import InputError
 from pipeline.fit.config import FitConfig
 from pipeline.fit.loop import fit
@@ -253,7 +253,7 @@ def test_convolutions_have_a_range_per_channel_and_dense_layers_one() -> None:
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_plain_model_has_the_weights_that_were_trained(tmp_path: Path, name: str) -> None:
-    model, _ = folding.fold(splitting.split(tiny.sequential(*_rows(name)))[0])
+    model, _ = lowering.lower(tiny.sequential(*_rows(name)))
     untrained = fake_quant.plain(_calibrated(model), model)
     assert all(np.array_equal(one, two) for one, two in zip(untrained.get_weights(), model.get_weights(), strict=True))
     built = _calibrated(model)

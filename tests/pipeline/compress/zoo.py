@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compress import fake_quant, folding, splitting
+from pipeline.compress import fake_quant, lowering
 from pipeline.formats import tflite
 from pipeline.formats.operators import Operators
 from pipeline.legacy_keras import load as load_keras
@@ -166,7 +166,7 @@ def int8(model: Any, folder: Path) -> tuple[Any, Operators, float]:
         The quantization-aware model with calibrated ranges, the operators of its file, and the largest difference
         between what the two answer, in units of the largest logit.
     """
-    model, _ = folding.fold(splitting.split(model)[0])
+    model, _ = lowering.lower(model)
     built = fake_quant.build(model)
     fake_quant.calibrate(built, model, samples(model))
     path = folder / "int8.tflite"

@@ -30,7 +30,7 @@ class Attention(_Features):
 
     method: Literal["attention"] = "attention"
     weight: float = Field(
-        default=20.0, gt=0, description="of the squared distance of attention maps, each a vector of length 1"
+        default=1.0, gt=0, description="of the squared distance of attention maps, each a vector of length 1"
     )
 
 
@@ -38,10 +38,10 @@ class Relations(Frozen):
     """Relational distillation: distances and angles among a batch's samples are learned (Park et al., 2019)."""
 
     distance_weight: float = Field(
-        default=25.0, ge=0, description="of the loss of distances between pairs, in units of their mean; 0: not learned"
+        default=1.0, ge=0, description="of the loss of distances between pairs, in units of their mean; 0: not learned"
     )
     angle_weight: float = Field(
-        default=50.0,
+        default=2.0,
         ge=0,
         description="of the loss of cosines in triplets, which take batch_size^3 numbers; 0: not learned",
     )

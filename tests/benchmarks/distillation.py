@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import statistics
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from pipeline.fit.teach import TeachConfig
 from pipeline.students_t import quantile
 
 SAMPLES = 200  # of the training split, for the students
-EPOCHS, BATCH = 40, 32
+EPOCHS, BATCH = 80, 32
 TEACHER = models.cnn.Config(filters=(24, 48), convolutions=2, head="average")
 STUDENT = models.cnn.Config(filters=(8, 12), convolutions=1, head="average")
 # so that each loss is seen by itself
@@ -43,26 +45,27 @@ WAYS: dict[str, dict[str, Any] | None] = {
 }
 
 
-def accuracies(seed: int, folder: Path) -> dict[str, float]:
+def accuracies(seed: int) -> dict[str, float]:
     """Return the teacher's accuracy on the test split, and the students' by how they learned."""
     whole = data.load(DataConfig())
     chosen = np.random.default_rng(seed).permutation(len(whole.train))[:SAMPLES]
     few = replace(whole, train=Split(np.asarray(whole.train.x)[chosen], np.asarray(whole.train.y)[chosen]))
-    teacher = _fitted(models.build(TEACHER, whole.spec, seed), whole, folder / "teacher", seed, 15, None)
-    found = {"the teacher, on all": _accuracy(teacher, whole.test)}
-    for place, (name, given) in enumerate(WAYS.items()):
-        teach = TeachConfig.model_validate(given) if given else None
-        teaching = None
-        if teach:
-            teaching = Teaching([teacher], teach.temperature, teach.soft_weight, teach.features, teach.relations)
-        student = models.build(STUDENT, whole.spec, seed)
-        found[name] = _accuracy(_fitted(student, few, folder / str(place), seed, EPOCHS, teaching), whole.test)
+    with tempfile.TemporaryDirectory() as folder:
+        teacher = _fitted(models.build(TEACHER, whole.spec, seed), whole, Path(folder, "teacher"), seed, 15, None)
+        found = {"the teacher, on all": _accuracy(teacher, whole.test)}
+        for place, (name, given) in enumerate(WAYS.items()):
+            teach, teaching = TeachConfig.model_validate(given) if given else None, None
+            if teach:
+                teaching = Teaching([teacher], teach.temperature, teach.soft_weight, teach.features, teach.relations)
+            student = models.build(STUDENT, whole.spec, seed)
+            _fitted(student, few, Path(folder, str(place)), seed, EPOCHS, teaching)
+            found[name] = _accuracy(student, whole.test)
     return found
 
 
 def _fitted(model: Any, splits: Splits, work: Path, seed: int, epochs: int, teaching: Teaching | None) -> Any:
     config = FitConfig.model_validate(
-        {"epochs": epochs, "batch_size": BATCH, "optimizer": {"name": "adam", "learning_rate": 0.005},
+        {"epochs": epochs, "batch_size": BATCH, "optimizer": {"name": "adam", "learning_rate": 0.01},
          "schedule": {"name": "cosine"}, "tensorboard": False}
     )  # fmt: skip
     fit(
@@ -80,11 +83,14 @@ def main() -> None:
     """Run the seeds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 on, two or more (default: 5)")
+    seeds = range(parser.parse_args().seeds)
     found = []
-    for seed in range(parser.parse_args().seeds):
-        with tempfile.TemporaryDirectory() as folder:
-            found.append(accuracies(seed, Path(folder)))
-        print(f"<!-- seed {seed}: {', '.join(f'{name} {one:.4f}' for name, one in found[-1].items())} -->", flush=True)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
+        for seed, one in zip(seeds, processes.map(accuracies, seeds), strict=True):
+            found.append(one)
+            print(
+                f"<!-- seed {seed}: {', '.join(f'{name} {share:.4f}' for name, share in one.items())} -->", flush=True
+            )
     print("| learned from | accuracy | against alone, points | 95 % |\n| --- | --- | --- | --- |")
     for name in found[0]:
         mean = statistics.mean(one[name] for one in found)

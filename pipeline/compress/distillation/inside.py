@@ -118,7 +118,8 @@ class Inside:
         if features is not None:
             lines.append(f"features by {features.method} (weight {features.weight:g}): {_said(self.features)}")
         if relations is not None:
-            weights = f"distances weight {relations.distance_weight:g}, angles weight {relations.angle_weight:g}"
+            given = {"distances": relations.distance_weight, "angles": relations.angle_weight}
+            weights = ", ".join(f"{name} weight {weight:g}" for name, weight in given.items() if weight)
             lines.append(f"relations ({weights}): {_said(self.relations)}")
         return lines
 

@@ -152,7 +152,10 @@ def test_model_is_its_own_again_after_an_exception(tmp_path: Path) -> None:
     assert len(student.get_weights()) == len(_cnn().get_weights())
 
 
-@pytest.mark.parametrize("stopping", [None, {"patience": 3}], ids=["all epochs", "the best epoch"])
+@pytest.mark.parametrize(
+    "stopping",
+    [pytest.param(None, id="all epochs"), pytest.param({"patience": 3}, id="the best epoch", marks=pytest.mark.long)],
+)
 def test_weights_are_bit_equal_when_killed_and_called_again_with_hints(tmp_path: Path, stopping: Any) -> None:
     config = {**PLAIN, "early_stopping": stopping}
 
@@ -197,8 +200,8 @@ def test_features_are_those_of_the_first_teacher() -> None:
         student.train_on_batch(X, Y)  # the second is not even called: it is no model
     assert told(student, Teaching([_teacher()] * 2, 4.0, 0.9, Attention(), Relations()), SPEC.head, "distill") == (
         "logits of 2 teachers (temperature 4, weight 0.9)",
-        "features by attention (weight 20): relu_1 from relu_1, pool_1 from pool_1 of the first teacher",
-        "relations (distances weight 25, angles weight 50): flatten from flatten of the first teacher",
+        "features by attention (weight 1): relu_1 from relu_1, pool_1 from pool_1 of the first teacher",
+        "relations (distances weight 1, angles weight 2): flatten from flatten of the first teacher",
     )
 
 

@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.fit.losses import cross_entropy
 from pipeline.fit.teach import Attention, Fitnet, Relations
 from pipeline.legacy_keras import load as load_keras
+from pipeline.predictor import Head
 from tests.pipeline.fit.test_loop import SPEC, SPLITS, _cnn, _fit, _killed_after, _same
 
 PLAIN = {"early_stopping": None, "schedule": {"name": "constant"}, "epochs": 3}
@@ -218,3 +219,37 @@ def test_inside_of_a_model_is_that_model() -> None:
     inside = _teaching(Fitnet()).inside(student, "train")
     assert isinstance(inside, Inside)
     assert all(one is other for one, other in zip(inside.student.weights, student.weights, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("head", "answers"),
+    [
+        (Head("regression", (1,), mean=(0.0,), deviation=(2.0,)), "value"),
+        (Head("multilabel", (3,), ("a", "b", "c")), "logits"),
+    ],
+    ids=["values", "labels"],
+)
+def test_rows_are_learned_of_by_hints_and_relations_whatever_the_task(head: Head, answers: str) -> None:
+    keras = load_keras()
+    rows = np.random.default_rng(1).normal(size=(8, 5)).astype(np.float32)
+    wanted = np.ones((8, *head.shape), np.float32)
+
+    def dense(units: int) -> Any:
+        keras.utils.set_random_seed(units)
+        inputs = keras.Input((5,), name="features")
+        hidden = keras.layers.Dense(units, activation="tanh", name="hidden")(inputs)
+        return keras.Model(inputs, keras.layers.Dense(head.shape[0], name="end")(hidden))
+
+    def stepped(features: Any, relations: Any) -> Any:
+        student = dense(3)
+        student.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        teaching = Teaching([dense(6)] * 2, 2.0, 0.5, features, relations)
+        assert told(student, teaching, head, "distill")[0].startswith(f"{answers} of 2 teachers")
+        with taught(student, teaching, head):
+            student.train_on_batch(rows, wanted)
+        return student
+
+    plain, hinted, related = stepped(None, None), stepped(Fitnet(), None), stepped(None, Relations())
+    assert np.array_equal(plain.get_layer("end").kernel, hinted.get_layer("end").kernel)  # behind what is compared
+    assert not np.array_equal(plain.get_layer("hidden").kernel, hinted.get_layer("hidden").kernel)
+    assert not np.array_equal(plain.get_layer("hidden").kernel, related.get_layer("hidden").kernel)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifact import Artifact
-from pipeline.compress.distillation import Teaching
+from pipeline.compress.distillation import Teaching, told
 from pipeline.data.batches import predict
 from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
@@ -19,6 +19,7 @@ from pipeline.formats import keras_file
 from pipeline.metric import Metric, of_key
 from pipeline.own_code import objective as objectives
 from pipeline.quality import of_model
+from pipeline.report.model import Model, write_models
 from pipeline.stages import TABLES
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from pipeline.data import DataConfig, Splits
     from pipeline.stage import Job
+
+# variant of a stage's model that had no teacher, and folder of it beside the other
+ALONE = "alone"
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,13 @@ class Tuned:
     Attributes:
         epoch: whose weights the model has, counted from 1.
         metric: the key of what the model is judged by.
+        taught: in words what was learned of the teachers, a line for each kind of loss; empty: labels alone.
     """
 
     history: History
     epoch: int
     metric: str = "accuracy"
+    taught: tuple[str, ...] = ()
 
     @property
     def quality(self) -> float:
@@ -61,7 +67,42 @@ def teaching(inputs: Mapping[str, Artifact], config: FineTuning, more: Sequence[
         return None
     teacher = inputs["train"] if "train" in inputs else next(iter(inputs.values()))
     first, _ = keras_file.read(teacher.folder)
-    return Teaching((first, *more), config.teach.temperature, config.teach.soft_weight)
+    teach = config.teach
+    return Teaching((first, *more), teach.temperature, teach.soft_weight, teach.features, teach.relations)
+
+
+# what a stage does with a teacher, or without: writes a model into the job's folder, and returns what models.json and
+# the report say of it
+Learn = Callable[["Job", Teaching | None], tuple[Model, dict[str, float]]]
+
+
+def compare(job: Job, config: FineTuning, teaching: Teaching | None, learn: Learn, *, stage: str) -> dict[str, float]:
+    """Let a stage learn, and once more without its teacher where the recipe says `alone`: what was the teacher worth?
+
+    Both start alike and have the same order of samples and number of steps. The folder gets models.json, and in alone/
+    what was learned alone.
+
+    Args:
+        learn: must be a function of what it is given: it is called twice.
+
+    Returns:
+        the stage's metrics, with alone_val_METRIC of the model that learned alone.
+    """
+    described, metrics = learn(job, teaching)
+    found = [described]
+    if config.alone and teaching is not None:
+        job.emit(Note(stage, "now the same without a teacher, on the same budget, to compare"))
+        apart = replace(job, folder=job.folder / ALONE, work=job.work / ALONE)
+        apart.folder.mkdir()
+        lone, other = learn(apart, None)
+        found.append(lone.model_copy(update={"variant": ALONE}))
+        metrics |= {f"{ALONE}_{name}": other[name] for name in other if _is_quality(name)}
+    write_models(found, job.folder)
+    return metrics
+
+
+def _is_quality(key: str) -> bool:
+    return key.startswith("val_") and not key.endswith("_before")
 
 
 def tune(
@@ -82,6 +123,9 @@ def tune(
     if chosen is not None:
         chosen = chosen.model_copy(update={"from_epoch": max(chosen.from_epoch, min(from_epoch, config.epochs))})
     config = config.model_copy(update={"early_stopping": chosen})
+    learned = told(model, teaching, tasks.only_head(splits.spec), stage) if teaching else ()
+    if teaching and (teaching.features or teaching.relations):
+        job.emit(Note(stage, f"learns of its teacher: {'; '.join(learned)}"))
     if objective is None and job.inputs:
         objective = objectives.read(last(job.inputs).folder)
     history = fit(
@@ -91,7 +135,8 @@ def tune(
     objectives.write(objective, job.folder)
     if config.tensorboard:
         shutil.copytree(work / TENSORBOARD, job.folder / TENSORBOARD / work.name)
-    return Tuned(history, history.best_epoch if chosen else len(history.epochs["val_loss"]), metric)
+    epoch = history.best_epoch if chosen else len(history.epochs["val_loss"])
+    return Tuned(history, epoch, metric, tuple(learned))
 
 
 def quality(model: Any, splits: Splits) -> float:

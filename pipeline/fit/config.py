@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
+from pipeline.fit.teach import TeachConfig
 
 # folder of the TensorBoard logs, beside the checkpoints
 TENSORBOARD = "tensorboard"
@@ -203,23 +204,15 @@ class FitConfig(Frozen):
         return self
 
 
-class TeachConfig(Frozen):
-    """Knowledge distillation on logits (Hinton, Vinyals and Dean, 2015)."""
-
-    temperature: float = Field(
-        default=4.0, gt=0, le=100, description="softens the logits of both sides; 1: as they are"
-    )
-    soft_weight: float = Field(
-        default=0.9, ge=0, le=1, description="share of the teacher's loss; the labels have the rest"
-    )
-
-
 class FineTuning(FitConfig):
     """How a model that comes in is fitted on, and what it must not lose."""
 
     epochs: int = Field(default=20, ge=1, description="passes over the training split at most")
     tensorboard: bool = Field(default=False, description="write TensorBoard logs beside the model")
     teach: TeachConfig | None = Field(default=None, description="the first model goes on teaching; null: labels alone")
+    alone: bool = Field(
+        default=False, description="do the same once more without the teacher, on the same budget, to compare"
+    )
     # the bound and what follows from it are looked at anew in every run, so that another bound trains nothing again
     max_accuracy_loss: Annotated[float, NEUTRAL] = Field(
         default=0.02,
@@ -231,6 +224,12 @@ class FineTuning(FitConfig):
         default="stop",
         description="where more is lost: end with exit 4, go on with the best epoch, or go on as it is; both are said",
     )
+
+    @model_validator(mode="after")
+    def _compared_with_a_teacher(self) -> FineTuning:
+        if self.alone and self.teach is None:
+            raise ValueError("alone compares with a teacher, but teach is null: set teach, or leave alone out")
+        return self
 
     def decisive(self) -> dict[str, Any]:
         """Return what the weights depend on: of `on_regression` only whether the best epoch's are kept."""

@@ -87,8 +87,8 @@ def fit(
 
     Raises:
         DivergedError: a loss is not finite; the last whole checkpoint is that of the epoch before.
-        InputError: augmentation that is impossible for these inputs, several outputs, or keys that are not for the
-            task, the classes or a loss of the user's own.
+        InputError: augmentation that is impossible for these inputs, several outputs, keys that are not for the
+            task, the classes or a loss of the user's own, or a teacher whose layers do not match.
         DiskError: `work` cannot be written to.
     """
     head = tasks.only_head(splits.spec)
@@ -96,7 +96,8 @@ def fit(
     table = rates(config, steps)
     loss, own = _own(objective, config, stage)
     loss = loss if loss is not None else losses.of(head, config, splits.train.y, stage=stage)
-    with controlled(model) as chance, taught(model, teaching, head, losses.distance(config)):
+    learning = taught(model, teaching, head, losses.distance(config), stage=stage, seed=seed)
+    with controlled(model) as chance, learning:
         optimizer = _optimizer(config)
         watched = tasks.metric(head)
         model.compile(optimizer=optimizer, loss=loss, metrics=[watched, *own])

@@ -16,22 +16,21 @@ BINS = 40
 
 
 def describe(
-    model: Any, stage: str, *, variant: str = "", targets: Mapping[str, float] | None = None,
-    patterns: Mapping[str, str] | None = None, precisions: Mapping[str, str] | None = None,
-    reasons: Mapping[str, str] | None = None,
-    training: Mapping[str, Sequence[float]] | None = None,
+    model: Any, stage: str, *, targets: Mapping[str, float] | None = None, patterns: Mapping[str, str] | None = None,
+    precisions: Mapping[str, str] | None = None, reasons: Mapping[str, str] | None = None,
+    training: Mapping[str, Sequence[float]] | None = None, taught: Sequence[str] = (),
 ) -> Model:  # fmt: skip
     """Return a model's entry of the report, without what is measured on samples.
 
     Args:
         model: a plain Keras model.
         stage: that made it.
-        variant: "" or "alone".
         targets: layer name -> sparsity that pruning aimed at.
         patterns: layer name -> label of the pattern of its zeros.
         precisions: layer name -> how it computes, where that is not float32.
         reasons: layer name -> why a technique left it out.
         training: metric -> one value per epoch.
+        taught: in words what was learned of a teacher.
     """
     counted = footprint.macs(model)
     by_layer = {layer.name: layer.macs for layer in counted.layers}
@@ -59,11 +58,12 @@ def describe(
         )
     return Model.model_validate(
         {
-            "stage": stage, "variant": variant, "parameters": footprint.parameters(model), "macs": counted.total,
+            "stage": stage, "parameters": footprint.parameters(model), "macs": counted.total,
             "unknown_macs": list(counted.unknown),
             "sparsity": kernels.sparsity([values for _, _, values in kernels.named(model)]),
             "bytes": len(weights), "gzip_bytes": packed, "layers": layers,
             "training": {name: list(values) for name, values in (training or {}).items()},
+            "taught": list(taught),
         }
     )  # fmt: skip
 

@@ -121,13 +121,14 @@ class Channels(Frozen):
 class Model(Frozen):
     """The Keras model that a stage made.
 
-    `variant` is "" or "alone": the student that distill trained without a teacher, on the same budget. `sparsity` is
+    `variant` is "" or "alone": what the stage made without a teacher, on the same budget. `sparsity` is
     the share of zeros in all kernels, `bytes` and `gzip_bytes` are those of its weights alone: float32 arrays, kernels
     of int8 layers as int8. `metrics` are over the test split; the drops are paired, both models see the same samples:
     `METRIC_drop` against the first model, `METRIC_drop_against_previous` against the stage before,
-    `METRIC_gain_by_teaching` of the student over the one that learned alone. Empty where nothing was measured.
+    `METRIC_gain_by_teaching` of a stage's model over the one that learned alone. Empty where nothing was measured.
     `judged` are the keys of those that it is judged by, one for each output.
-    `training` has a value per epoch. `several`: what it was chosen from, or what it is the mean of. `macs` is null
+    `training` has a value per epoch. `taught` says in words what was learned of the teachers, a line for each kind of
+    loss: logits, features, relations. `several`: what it was chosen from, or what it is the mean of. `macs` is null
     where nobody can count them: in a graph without layers. `channels` are the groups that shrink found in the model
     that came to it, in that model's order; empty for every other stage.
     """
@@ -144,6 +145,7 @@ class Model(Frozen):
     judged: list[str] = Field(default_factory=list)
     layers: list[Layer] = Field(default_factory=list)
     training: dict[str, list[float]] = Field(default_factory=dict)
+    taught: list[str] = Field(default_factory=list)
     several: Several | None = None
     channels: list[Channels] = Field(default_factory=list)
 

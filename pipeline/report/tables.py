@@ -12,7 +12,7 @@ from pipeline.compress.sensitivity_table import Sensitivity
 from pipeline.report import beside, channels, channels_or_zeros, headline, layers, sensitivity, several, words
 from pipeline.report.document import Report, Speedup
 from pipeline.report.model import Interval
-from pipeline.report.quality import Judged, change, qualities
+from pipeline.report.quality import Judged, qualities
 from pipeline.report.words import kilobytes, number
 
 _VERDICT = {"pass": "green", "fail": "red", "error": "red", "incomplete": "yellow"}
@@ -119,7 +119,7 @@ def bought(report: Report) -> RenderableType:
             times or "-",
         )
     trained = [Text(line) for line in several.lines(report)]
-    return Group(table, *trained, *_verdicts(report), *_channels(report), *_student(report), *_left_out(report))
+    return Group(table, *trained, *_verdicts(report), *_channels(report), *_taught(report), *_left_out(report))
 
 
 def _short(where: str) -> str:
@@ -148,10 +148,15 @@ def _channels(report: Report) -> list[Text]:
     return lines
 
 
-def _student(report: Report) -> list[Text]:
-    pair = words.taught(report)
-    gain = change(pair[0], "gain_by_teaching") if pair else None
-    return [Text(words.gained(gain.found, gain.metric))] if gain else []
+def _taught(report: Report) -> list[Text]:
+    """Return what each stage gained by its teacher, and below it what was learned of that one."""
+    lines, pairs = [], words.taught(report)
+    for model, _ in pairs:
+        if gain := words.taught_gain(model):
+            said = words.gained(gain.found, gain.metric)
+            lines.append(Text.assemble((model.stage, "bold"), f": {said}") if len(pairs) > 1 else Text(said))
+            lines += [Text(f"  learned: {line}", "dim") for line in model.taught]
+    return lines
 
 
 def _left_out(report: Report) -> list[Text]:

@@ -167,7 +167,7 @@ def found(gate: Gate) -> str:
 
 
 def bought_by(model: Model, report: Report) -> Bought | None:
-    """Return what the model's stage bought; None for the first model and for the student alone."""
+    """Return what the model's stage bought; None for the first model and for what learned alone."""
     return next((one for one in report.bought if one.stage == model.stage and not model.variant), None)
 
 
@@ -180,7 +180,7 @@ def packed(model: Model, report: Report) -> int | None:
 def sized(model: Model, report: Report) -> Artifact | Model | None:
     """Return the file that stands for the model's size: the model, for its weights alone, where no file does.
 
-    None for a student alone beside models with files: the two could not be compared.
+    None for what learned alone beside models with files: the two could not be compared.
     """
     own = next((one.sizes[1] for one in report.bought if one.stage == model.stage and one.sizes), None)
     following = next((one.sizes[0] for one in report.bought if one.against == model.stage and one.sizes), None)
@@ -217,13 +217,11 @@ def places(report: Report) -> list[str]:
     return list(dict.fromkeys(place for model in report.models for place in times(model, report)))
 
 
-def taught(report: Report) -> tuple[Model, Model] | None:
-    """Return the student with a teacher and the one trained alone; None where there are not both."""
-    alone = next((model for model in report.models if model.variant == "alone"), None)
-    if alone is None:
-        return None
-    student = next((one for one in report.models if one.stage == alone.stage and not one.variant), None)
-    return (student, alone) if student else None
+def taught(report: Report) -> list[tuple[Model, Model]]:
+    """Return what each stage made with a teacher, beside what it made alone, of the stages that did both."""
+    line = {model.stage: model for model in report.models if not model.variant}
+    lone = [model for model in report.models if model.variant == "alone"]
+    return [(line[model.stage], model) for model in lone if model.stage in line]
 
 
 def noun(name: str) -> str:
@@ -243,7 +241,7 @@ def judged_by(report: Report) -> str:
 
 
 def taught_gain(student: Model) -> Quality | None:
-    """Return what teaching gained the student; None where nothing was measured."""
+    """Return what teaching gained a stage's model; None where nothing was measured."""
     return change(student, "gain_by_teaching")
 
 
@@ -251,7 +249,7 @@ def gained(gain: Interval, metric: Metric = METRICS["accuracy"]) -> str:
     """Return in a sentence what teaching gained.
 
     Args:
-        gain: how much worse the student is that was not taught.
+        gain: how much worse the model is that was not taught.
     """
     value, low, high = (metric.difference(edge, signed=True) for edge in (gain.value, gain.low, gain.high))
     of = f"{metric.noun} lower by {value}" if metric.lower else f"{value}{metric.step} of {metric.noun}"

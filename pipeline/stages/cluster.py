@@ -16,7 +16,7 @@ INPUTS = ("import", "train", "distill", "shrink", "prune")
 CODE = (
     "pipeline/compress/__init__.py",
     "pipeline/compress/clustering.py",
-    "pipeline/compress/distillation.py",
+    "pipeline/compress/distillation",
     "pipeline/compress/keeping.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/operators.py",

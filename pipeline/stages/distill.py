@@ -1,11 +1,11 @@
-"""distill: a smaller student learns from the teacher's logits, and once more alone: what was the teacher worth?"""
+"""distill: a smaller student learns from its teacher, and once more alone: what was the teacher worth?"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -15,19 +15,21 @@ from pipeline.data import DataConfig
 from pipeline.errors import InputError
 from pipeline.events import Emit, Note
 from pipeline.files import sha256
-from pipeline.fit.config import FineTuning, TeachConfig
+from pipeline.fit.config import FineTuning
+from pipeline.fit.teach import TeachConfig
 from pipeline.own_code.config import Builder
 from pipeline.stage import Job, Result, Surroundings
 
 if TYPE_CHECKING:
-    from pipeline.fine_tune import Tuned
+    from pipeline.compress.distillation import Teaching
+    from pipeline.report.model import Model
 
 NAME = "distill"
 INPUTS = ("import", "train")
 CODE = (
     "models",
     "pipeline/compress/__init__.py",
-    "pipeline/compress/distillation.py",
+    "pipeline/compress/distillation",
     "pipeline/compress/flattening.py",
     "pipeline/compress/kernels.py",
     "pipeline/data",
@@ -65,8 +67,6 @@ LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")
 _NO_CODE = (
     "leave it out of distill.teachers, or rebuild it from Keras' own layers: code of a further teacher is not run"
 )
-# folder of the student that had no teacher
-ALONE = "alone"
 
 
 class Config(FineTuning):
@@ -75,10 +75,12 @@ class Config(FineTuning):
     student: Annotated[ModelConfig | Builder, Field(discriminator="architecture")] = Field(
         description="the architecture of the student, as in the section model"
     )
-    teach: TeachConfig = Field(default=TeachConfig(), description="temperature and weight of the teacher's loss")
+    teach: TeachConfig = Field(default=TeachConfig(), description="what is learned of the teacher, and its weight")
     # what decides is their content: see `surroundings`
     teachers: Annotated[tuple[str, ...], NEUTRAL] = Field(
-        default=(), description="more teachers, .keras or .h5 files; the softened answers of all are averaged"
+        default=(),
+        description="more teachers, .keras or .h5 files; the softened answers of all are averaged, "
+        "features and relations are those of the first model",
     )
     alone: bool = Field(
         default=True, description="train the same student without a teacher too, on the same budget, to compare"
@@ -122,7 +124,6 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
     from pipeline.measuring import anatomy
     from pipeline.own_code import build, objective
     from pipeline.predictor import require_numbers
-    from pipeline.report.model import write_models
 
     splits = sources.load(data, job.store)
     if distill.teachers:
@@ -137,36 +138,26 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
             more.append(keras_file.read(Path(folder))[0])
         for note in came.notes:
             job.emit(Note(NAME, f"{path}: {note}"))
-    teaching = fine_tune.teaching(job.inputs, distill, more)
     teacher, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     before = fine_tune.quality(teacher, splits)
 
-    def learn(who: str, taught: Any) -> tuple[Any, Tuned]:
+    def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
         if isinstance(distill.student, Builder):
             student = build.build(distill.student, splits, seed, expected=code, stage=NAME, emit=job.emit)
         else:
             student = models.build(distill.student, splits.spec, seed)
         tuned = fine_tune.tune(
-            job, student, splits, distill, data=data, seed=seed, stage=NAME, work=job.work / who, teaching=taught,
+            job, student, splits, distill, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching,
             objective=objective.of(distill.student),
         )  # fmt: skip
-        return student, tuned
+        keras_file.write(student, splits.spec, job.folder)
+        described = anatomy.describe(student, NAME, training=tuned.history.epochs, taught=tuned.taught)
+        return described, {
+            "parameters": described.parameters, "macs": described.macs or 0, "epoch": tuned.epoch,
+            **fine_tune.metrics(splits, tuned.quality, before), "teachers": 1 + len(more),
+        }  # fmt: skip
 
-    student, tuned = learn("taught", teaching)
-    keras_file.write(student, splits.spec, job.folder)
-    described = [anatomy.describe(student, NAME, training=tuned.history.epochs)]
-    metrics = {
-        "parameters": described[0].parameters, "macs": described[0].macs or 0, "epoch": tuned.epoch,
-        **fine_tune.metrics(splits, tuned.quality, before), "teachers": 1 + len(more),
-    }  # fmt: skip
-    if distill.alone:
-        job.emit(Note(NAME, "now the same student without a teacher, on the same budget, to compare"))
-        lone, tuned = learn(ALONE, None)
-        keras_file.write(lone, splits.spec, job.folder / ALONE)
-        described.append(anatomy.describe(lone, NAME, variant=ALONE, training=tuned.history.epochs))
-        metrics |= fine_tune.metrics(splits, tuned.quality, prefix="alone_")
-    write_models(described, job.folder)
-    return Result(metrics)
+    return Result(fine_tune.compare(job, distill, fine_tune.teaching(job.inputs, distill, more), learn, stage=NAME))
 
 
 def assess(metrics: Mapping[str, float], emit: Emit, *, distill: Config) -> None:

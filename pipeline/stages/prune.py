@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,11 +15,15 @@ from pipeline.events import Emit, Note
 from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
+if TYPE_CHECKING:
+    from pipeline.compress.distillation import Teaching
+    from pipeline.report.model import Model
+
 NAME = "prune"
 INPUTS = ("import", "train", "distill", "sensitivity", "shrink")
 CODE = (
     "pipeline/compress/__init__.py",
-    "pipeline/compress/distillation.py",
+    "pipeline/compress/distillation",
     "pipeline/compress/excluding.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/masks.py",
@@ -180,7 +184,6 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     from pipeline.compress import excluding, pruning, support
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
-    from pipeline.report.model import write_models
 
     splits = sources.load(data, job.store)
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
@@ -205,25 +208,26 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
         power=ramp.power if isinstance(ramp, Polynomial) else 1.0,
         frequency=ramp.frequency, steps=steps, epochs=prune.epochs,
     )  # fmt: skip
-    wrapped = pruning.wrap(model, aims, when, pattern)
-    tuned = fine_tune.tune(
-        job, wrapped, splits, prune, data=data, seed=seed, stage=NAME, work=job.work,
-        teaching=fine_tune.teaching(job.inputs, prune), callbacks=[pruning.callback()],
-        from_epoch=math.ceil(when.end_step / steps),
-    )  # fmt: skip
-    pruned = pruning.strip(wrapped)
-    pruning.require(pruned, aims, stage=NAME, patterns=patterns)
-    keras_file.write(pruned, splits.spec, job.folder)
-    described = anatomy.describe(
-        pruned, NAME, targets=aims, patterns=patterns, reasons=dense, training=tuned.history.epochs
-    )
-    write_models([described], job.folder)
-    return Result(
-        {
+
+    def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
+        wrapped = pruning.wrap(model, aims, when, pattern)
+        tuned = fine_tune.tune(
+            job, wrapped, splits, prune, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching,
+            callbacks=[pruning.callback()], from_epoch=math.ceil(when.end_step / steps),
+        )  # fmt: skip
+        pruned = pruning.strip(wrapped)
+        pruning.require(pruned, aims, stage=NAME, patterns=patterns)
+        keras_file.write(pruned, splits.spec, job.folder)
+        described = anatomy.describe(
+            pruned, NAME, targets=aims, patterns=patterns, reasons=dense, training=tuned.history.epochs,
+            taught=tuned.taught,
+        )  # fmt: skip
+        return described, {
             "sparsity": described.sparsity, "pruned_layers": len(aims), "dense_layers": len(dense),
             "epoch": tuned.epoch, **fine_tune.metrics(splits, fine_tune.quality(pruned, splits), before),
-        }
-    )  # fmt: skip
+        }  # fmt: skip
+
+    return Result(fine_tune.compare(job, prune, fine_tune.teaching(job.inputs, prune), learn, stage=NAME))
 
 
 def check(model: Any, prune: Config) -> None:

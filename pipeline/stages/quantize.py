@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,10 @@ from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
 from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
+
+if TYPE_CHECKING:
+    from pipeline.compress.distillation import Teaching
+    from pipeline.report.model import Model
 
 NAME = "quantize"
 INPUTS = ("import", "train", "distill", "sensitivity", "shrink", "prune", "cluster")
@@ -90,7 +94,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     from pipeline.data.batches import arrays
     from pipeline.formats import fake_quant_file, keras_file
     from pipeline.measuring import anatomy
-    from pipeline.report.model import read_models, write_models
+    from pipeline.report.model import read_models
 
     splits = sources.load(data, job.store)
     came = fine_tune.last(job.inputs).folder
@@ -110,36 +114,38 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
         job.emit(Note(NAME, f"{name} {became}"))
     for name, reason in left.items():
         job.emit(Note(NAME, f"{name} stays float: {reason}"))
-    built = fake_quant.build(model, out)
-    fake_quant.calibrate(built, model, arrays(splits.calibration.x))
-    frozen = quantize.freeze_ranges_epochs
-    callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
-    tuned = fine_tune.tune(
-        job, built, splits, quantize, data=data, seed=seed, stage=NAME, work=job.work,
-        teaching=fine_tune.teaching(job.inputs, quantize), callbacks=callbacks,
-    )  # fmt: skip
-    fake_quant.settle(built)
-    plain = fake_quant.plain(built, model)
-    pruning.require(plain, aims, stage=NAME, patterns=patterns)
-    pruning.require_kept(model, plain, stage=NAME)
-    keras_file.write(plain, splits.spec, job.folder)
-    fake_quant_file.write(built, job.folder, out)
-    wide = fake_quant.per_channel(built)
-    precisions = {
-        layer.name: "int8 per-channel" if wide.get(layer.name) else "int8"
-        for layer in plain.layers
-        if layer.name not in left
-    } | {layer.name: quantize.float_layers for layer in plain.layers if layer.name in left and kernels.of(layer)}
-    described = anatomy.describe(
-        plain, NAME, targets=aims, patterns=patterns, precisions=precisions, reasons=left, training=tuned.history.epochs
-    )
-    write_models([described], job.folder)
-    return Result(
-        {
+
+    def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
+        built = fake_quant.build(model, out)
+        fake_quant.calibrate(built, model, arrays(splits.calibration.x))
+        frozen = quantize.freeze_ranges_epochs
+        callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
+        tuned = fine_tune.tune(
+            job, built, splits, quantize, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching,
+            callbacks=callbacks,
+        )  # fmt: skip
+        fake_quant.settle(built)
+        plain = fake_quant.plain(built, model)
+        pruning.require(plain, aims, stage=NAME, patterns=patterns)
+        pruning.require_kept(model, plain, stage=NAME)
+        keras_file.write(plain, splits.spec, job.folder)
+        fake_quant_file.write(built, job.folder, out)
+        wide = fake_quant.per_channel(built)
+        precisions = {
+            layer.name: "int8 per-channel" if wide.get(layer.name) else "int8"
+            for layer in plain.layers
+            if layer.name not in left
+        } | {layer.name: quantize.float_layers for layer in plain.layers if layer.name in left and kernels.of(layer)}
+        described = anatomy.describe(
+            plain, NAME, targets=aims, patterns=patterns, precisions=precisions, reasons=left,
+            training=tuned.history.epochs, taught=tuned.taught,
+        )  # fmt: skip
+        return described, {
             "int8_layers": len(described.layers) - len(left), "float_layers": len(left), "sparsity": described.sparsity,
             "epoch": tuned.epoch, **fine_tune.metrics(splits, fine_tune.quality(built, splits), before),
-        }
-    )  # fmt: skip
+        }  # fmt: skip
+
+    return Result(fine_tune.compare(job, quantize, fine_tune.teaching(job.inputs, quantize), learn, stage=NAME))
 
 
 def assess(metrics: Mapping[str, float], emit: Emit, *, quantize: Config) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.compress.widths import Allowed, Cost
     from pipeline.data import Splits
     from pipeline.measuring.layer_times import LayerTimes
+    from pipeline.report.model import Model
 
 __all__ = ["CODE", "INPUTS", "LIBRARIES", "NAME", "Config", "assess", "check", "run"]
 
@@ -33,7 +34,7 @@ CODE = (
     "pipeline/compress/channel_ids.py",
     "pipeline/compress/channel_rules",
     "pipeline/compress/channel_walk.py",
-    "pipeline/compress/distillation.py",
+    "pipeline/compress/distillation",
     "pipeline/compress/excluding.py",
     "pipeline/compress/importance.py",
     "pipeline/compress/kernels.py",
@@ -119,6 +120,7 @@ class _State:
         has: what the model takes.
         curves: of all rounds, one after the other.
         epoch: of these, whose weights the model has, counted from 1.
+        taught: what was learned of the teacher; see `fine_tune.Tuned`.
     """
 
     model: Any
@@ -126,6 +128,7 @@ class _State:
     has: Mapping[str, float]
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     epoch: int = 0
+    taught: Sequence[str] = ()
 
 
 def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
@@ -147,7 +150,7 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     from pipeline.compress import channel_graph, excluding, removal_promise
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
-    from pipeline.report.model import Channels, write_models
+    from pipeline.report.model import Channels
 
     splits = sources.load(data, job.store)
     times = _times(job, shrink)
@@ -163,37 +166,37 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     had = _amounts(came, whole, times)
     _require_reachable(whole, allowed, shrink, had, times)
     _tell_of_target(came, whole, allowed, shrink, times, job.emit)
-    before, teaching = fine_tune.quality(came, splits), fine_tune.teaching(job.inputs, shrink)
-    task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed)
-    state = _State(came, whole, had)
-    for place, (share, epochs) in enumerate(shrink.rounds()):
-        state = _round(task, state, place, share, epochs)
-    model, now = state.model, state.graph.full
-    removal_promise.require_amount(shrink.what, state.has, most=shrink.share * had[shrink.what], unit=shrink.unit)
-    removal_promise.require_widths(model, whole, state.graph, allowed)
-    removal_promise.require_ends(model, came)
-    removal_promise.require_numbers(model, splits)
-    keras_file.write(model, splits.spec, job.folder)
-    channels = [
-        Channels(
-            name=group.name, layers=list(group.layers), before=group.size, after=now[group.name],
-            positions=max(1, group.multiplicity), reason=reasons.get(group.name, ""),
-        )
-        for group in whole.groups
-    ]  # fmt: skip
-    training = {name: list(values) for name, values in state.curves.items()}
-    described = anatomy.describe(model, NAME, training=training).model_copy(update={"channels": channels})
-    write_models([described], job.folder)
-    return Result(
-        {_KEYS.get(name, name): value for name, value in state.has.items()}
-        | {f"{_KEYS.get(name, name)}_before": value for name, value in had.items()}
-        | {
+    before = fine_tune.quality(came, splits)
+
+    def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
+        task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed)
+        state = _State(came, whole, had)
+        for place, (share, epochs) in enumerate(shrink.rounds()):
+            state = _round(task, state, place, share, epochs)
+        model, now = state.model, state.graph.full
+        removal_promise.require_amount(shrink.what, state.has, most=shrink.share * had[shrink.what], unit=shrink.unit)
+        removal_promise.require_widths(model, whole, state.graph, allowed)
+        removal_promise.require_ends(model, came)
+        removal_promise.require_numbers(model, splits)
+        keras_file.write(model, splits.spec, job.folder)
+        channels = [
+            Channels(
+                name=group.name, layers=list(group.layers), before=group.size, after=now[group.name],
+                positions=max(1, group.multiplicity), reason=reasons.get(group.name, ""),
+            )
+            for group in whole.groups
+        ]  # fmt: skip
+        described = anatomy.describe(model, NAME, training=state.curves, taught=state.taught)
+        return described.model_copy(update={"channels": channels}), {
+            **{_KEYS.get(name, name): value for name, value in state.has.items()},
+            **{f"{_KEYS.get(name, name)}_before": value for name, value in had.items()},
             "channels": _positions(whole, now), "channels_before": _positions(whole, whole.full),
             "groups": len(whole.groups),
             "left_groups": len(reasons), "epoch": state.epoch,
             **fine_tune.metrics(splits, fine_tune.quality(model, splits), before),
-        }
-    )  # fmt: skip
+        }  # fmt: skip
+
+    return Result(fine_tune.compare(job, shrink, fine_tune.teaching(job.inputs, shrink), learn, stage=NAME))
 
 
 def check(model: Any, shrink: Config) -> tuple[ChannelGraph, Allowed, dict[str, str]]:
@@ -232,7 +235,7 @@ def _round(task: _Task, state: _State, place: int, share: float, epochs: int) ->
     )  # fmt: skip
     epoch = len(state.curves.get("loss", ())) + tuned.epoch
     curves = {name: [*state.curves.get(name, ()), *values] for name, values in tuned.history.epochs.items()}
-    return _State(model, graph, has, curves, epoch)
+    return _State(model, graph, has, curves, epoch, tuned.taught)
 
 
 def _kept(task: _Task, state: _State, place: int, share: float, work: Path) -> Kept:

@@ -20,7 +20,7 @@ INPUTS = ("import",)
 CODE = (
     "models",
     "pipeline/compress/__init__.py",
-    "pipeline/compress/distillation.py",
+    "pipeline/compress/distillation",
     "pipeline/compress/flattening.py",
     "pipeline/compress/kernels.py",
     "pipeline/data",

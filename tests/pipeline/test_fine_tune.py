@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import fine_tune
 from pipeline.artifact import Artifact, Manifest
+from pipeline.compress.distillation import Teaching
 from pipeline.errors import PromiseError
 from pipeline.events import Event, Note
 from pipeline.fine_tune import Tuned, require_accuracy, tune
@@ -15,6 +16,7 @@ from pipeline.fit.config import FineTuning
 from pipeline.fit.loop import METRICS, History
 from pipeline.formats import keras_file
 from pipeline.legacy_keras import load as load_keras
+from pipeline.report.model import Model, read_models
 from pipeline.stage import Job
 from tests.pipeline.compress import tiny
 
@@ -168,6 +170,60 @@ def test_first_model_of_the_run_teaches_and_the_last_is_fitted_on(tmp_path: Path
     assert found is not None
     assert (found.temperature, found.soft_weight, found.teachers[1]) == (3, 0.4, more)
     assert np.array_equal(tiny.answers(found.teachers[0]), tiny.answers(first))
+
+
+def _learning(folders: list[Path]) -> fine_tune.Learn:
+    """A stage that is worth 0.9 with a teacher and 0.7 without."""
+
+    def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
+        folders.append(job.folder)
+        (job.folder / "model.keras").write_text("with" if teaching else "without")
+        described = Model(stage="prune", parameters=3, macs=4, sparsity=0.5, bytes=5, gzip_bytes=6)
+        return described, {"sparsity": 0.5, "val_accuracy": 0.9 if teaching else 0.7, "val_accuracy_before": 1.0}
+
+    return learn
+
+
+def test_stage_is_compared_with_itself_without_its_teacher(tmp_path: Path) -> None:
+    folders: list[Path] = []
+    job, config = _job(tmp_path), _config(teach={}, alone=True)
+    job.folder.mkdir()
+    found = fine_tune.compare(job, config, Teaching([object()], 4.0, 0.9), _learning(folders), stage="prune")
+    assert found == {"sparsity": 0.5, "val_accuracy": 0.9, "val_accuracy_before": 1.0, "alone_val_accuracy": 0.7}
+    assert folders == [job.folder, job.folder / "alone"]
+    assert [model.key for model in read_models(job.folder)] == ["prune.keras", "prune.alone.keras"]
+    assert (job.folder / "alone" / "model.keras").read_text() == "without"
+
+
+@pytest.mark.parametrize("teaching", [None, Teaching([object()], 4.0, 0.9)], ids=["labels alone", "not asked for"])
+def test_stage_learns_once_where_nothing_is_to_be_compared(teaching: Teaching | None, tmp_path: Path) -> None:
+    folders: list[Path] = []
+    job = _job(tmp_path)
+    job.folder.mkdir()
+    found = fine_tune.compare(job, _config(), teaching, _learning(folders), stage="prune")
+    assert "alone_val_accuracy" not in found
+    assert len(folders) == len(read_models(job.folder)) == 1
+
+
+def test_alone_without_a_teacher_is_refused() -> None:
+    with pytest.raises(ValueError, match="alone compares with a teacher, but teach is null: set teach, or leave"):
+        _config(alone=True)
+
+
+def test_what_was_learned_of_the_teacher_is_said(tmp_path: Path) -> None:
+    told: list[Event] = []
+    config = _config(epochs=1, teach={"features": {"method": "fitnet"}, "relations": {"angle_weight": 0}})
+    inputs = {"train": _artifact(tmp_path / "a", tiny.cnn())}
+    tuned = tune(
+        _job(tmp_path, told, inputs), tiny.cnn(), tiny.SPLITS, config, data=tiny.DATA, seed=0, stage="prune",
+        work=tmp_path / "work", teaching=fine_tune.teaching(inputs, config),
+    )  # fmt: skip
+    assert tuned.taught == (
+        "logits (temperature 4, weight 0.9)",
+        "features by fitnet (weight 1): relu from relu",
+        "relations (distances weight 1): hidden from hidden",
+    )
+    assert Note("prune", f"learns of its teacher: {'; '.join(tuned.taught)}") in told
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,40 @@ def test_page_compares_the_student_with_the_one_alone() -> None:
         assert said in text
 
 
+def _taught_twice() -> document.Report:
+    shown = gains()
+    gained = {"accuracy_gain_by_teaching": interval(-0.01, 0.02)}
+    pruned = model(
+        "prune", 0.955, metrics=gained, taught=["logits (temperature 4, weight 0.9)", "features by <fitnet>"]
+    )
+    return gains(models=[*shown.models[:3], pruned, model("prune", 0.965, variant="alone")])
+
+
+def test_page_compares_each_stage_with_what_it_made_alone_and_says_what_was_learned() -> None:
+    text = page.render(_taught_twice())
+    for said in (
+        "<h3>The student with and without its teacher</h3>\n<p>The teacher helped: +2.0 points",
+        "<h3>prune with and without its teacher</h3>\n<p>No effect of the teacher is proven: -1.0 points",
+        "<p>Learned of the teacher: logits (temperature 4, weight 0.9); features by &lt;fitnet&gt;.</p>",
+        "<summary>prune (alone)</summary>",
+    ):
+        assert said in text
+    assert text.count('<polyline class="alone"') == 2
+    balance = Balance()
+    balance.feed(text)
+    assert balance.open == []
+
+
+def test_terminal_says_of_each_stage_what_its_teacher_was_worth() -> None:
+    lines = " ".join(terminal(_taught_twice()).split())
+    for said in (
+        "distill: The teacher helped: +2.0 points",
+        "prune: No effect of the teacher is proven: -1.0 points",
+        "learned: features by <fitnet>",
+    ):
+        assert said in lines
+
+
 def test_page_has_no_empty_sections_when_there_was_one_stage() -> None:
     text = page.render(gains(models=[model("train", 0.97)], bought=[]))
     assert "without its teacher" not in text

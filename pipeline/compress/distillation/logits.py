@@ -1,29 +1,9 @@
-"""Knowledge distillation on logits (Hinton, Vinyals and Dean, 2015)."""
+"""Knowledge distillation on logits (Hinton, Vinyals and Dean, 2015), and on values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pipeline.predictor import Head
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """Who teaches, and how much of the loss is theirs.
-
-    Attributes:
-        teachers: Keras models, raw values in, logits [n, classes] out, or values; at least one.
-        temperature: T > 0 that softens both sides of logits.
-        soft_weight: share of the soft loss in [0, 1]; the labels have the rest.
-    """
-
-    teachers: Sequence[Any]
-    temperature: float
-    soft_weight: float
+from collections.abc import Callable, Sequence
+from typing import Any
 
 
 def soft_targets(logits: Sequence[Any], temperature: float) -> Any:
@@ -93,43 +73,3 @@ def value_loss(
     mean = tf.add_n(list(answers)) / len(answers)
     difference = (values - mean) / tf.constant(tuple(deviation) or (1.0,), tf.float32)
     return tf.reduce_mean((distance or tf.square)(difference))
-
-
-@contextmanager
-def taught(
-    model: Any, teaching: Teaching | None, head: Head, distance: Callable[[Any], Any] | None = None
-) -> Iterator[None]:
-    """Let `model`, compiled with a loss of (wanted, answered), learn from its teachers too inside the block.
-
-    What is minimized is (1 - w) hard + w soft + the layers' penalties. The metrics stay those of the labels alone, so
-    that curves with and without a teacher can be compared.
-
-    Args:
-        distance: of values; see `value_loss`. What is learned of a teacher costs as what is learned of the data.
-    """
-    if teaching is None or teaching.soft_weight == 0:
-        yield
-        return
-    import tensorflow as tf
-
-    plain: Callable[..., Any] = model.compute_loss
-
-    def compute_loss(x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Any:
-        hard_and_penalties = plain(x, y, y_pred, sample_weight)
-        penalties = tf.add_n(model.losses) if model.losses else 0.0
-        answers = [tf.stop_gradient(teacher(x, training=False)) for teacher in teaching.teachers]
-        match head.task:
-            case "classification":
-                soft = soft_loss(soft_targets(answers, teaching.temperature), y_pred, teaching.temperature)
-            case "multilabel":
-                soft = binary_loss(binary_targets(answers, teaching.temperature), y_pred, teaching.temperature)
-            case _:
-                soft = value_loss(answers, y_pred, head.deviation, distance)
-        hard = hard_and_penalties - penalties
-        return (1 - teaching.soft_weight) * hard + teaching.soft_weight * soft + penalties
-
-    model.compute_loss = compute_loss
-    try:
-        yield
-    finally:
-        del model.compute_loss

@@ -17,8 +17,8 @@ BINS = 40
 
 def describe(
     model: Any, stage: str, *, variant: str = "", targets: Mapping[str, float] | None = None,
-    precisions: Mapping[str, str] | None = None, reasons: Mapping[str, str] | None = None,
-    training: Mapping[str, Sequence[float]] | None = None,
+    clusters: Mapping[str, Mapping[str, Any]] | None = None, precisions: Mapping[str, str] | None = None,
+    reasons: Mapping[str, str] | None = None, training: Mapping[str, Sequence[float]] | None = None,
 ) -> Model:  # fmt: skip
     """Return a model's entry of the report, without what is measured on samples.
 
@@ -27,6 +27,7 @@ def describe(
         stage: that made it.
         variant: "" or "alone".
         targets: layer name -> sparsity that pruning aimed at.
+        clusters: layer name -> what its entry says of its clusters (`cluster_promise.entries`).
         precisions: layer name -> how it computes, where that is not float32.
         reasons: layer name -> why a technique left it out.
         training: metric -> one value per epoch.
@@ -52,6 +53,7 @@ def describe(
                 precision=(precisions or {}).get(layer.name, "float32"),
                 reason=(reasons or {}).get(layer.name, ""),
                 histogram=histogram(found) if found else None,
+                **(clusters or {}).get(layer.name, {}),
             )
         )
     return Model.model_validate(

@@ -40,8 +40,8 @@ class Layer(Frozen):
     `sparsity` is the share of exact zeros in its kernels and `histogram` their values, both null where it has none.
     `target` is the sparsity that pruning aimed at, null where it was not to be pruned. `precision` is how it computes
     ("float32", "int8", "int8 per-channel"). `clusters` is how many distinct weights cluster allowed in each kernel, or,
-    where `clustered` is "channel", in each output channel; null where it was not to be clustered. `reason` says why a
-    technique of the recipe left it out.
+    where `clustered` is "channel", in each output channel; null where it was not to be clustered. `distinct` is how
+    many there are, in the kernel or channel that has most. `reason` says why a technique of the recipe left it out.
     """
 
     name: str
@@ -53,8 +53,16 @@ class Layer(Frozen):
     precision: str = "float32"
     clusters: int | None = None
     clustered: Literal["tensor", "channel"] | None = None
+    distinct: int | None = None
     reason: str = ""
     histogram: Histogram | None = None
+
+
+class Clustered(Frozen):
+    """How many kernels of a file are clustered, and the distinct weights of the kernel, or channel, that has most."""
+
+    kernels: int
+    distinct: int
 
 
 class Fitted(Frozen):

@@ -1,4 +1,4 @@
-"""quantize: int8 quantization-aware training that keeps the zeros (PQAT)."""
+"""quantize: int8 quantization-aware training that keeps zeros and clusters (PQAT, CQAT, PCQAT)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Config(Compressing):
 
 
 def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
-    """Train a copy of the model that comes in with its rounding imitated, and assert that the zeros are still there.
+    """Train a copy of the model that comes in with its rounding imitated, and assert that zeros and clusters stayed.
 
     The folder gets the model with and without fake quantization (`formats/fake_quant_file.py`), and models.json, which
     says of each layer how it computes, or why it stays float.
@@ -76,25 +76,23 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     Raises:
         DivergedError: a loss is not finite.
         InputError: no layer with weights can be quantized.
-        PromiseError: zeros are gone.
+        PromiseError: zeros are gone, or there are more distinct weights than came in.
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import fake_quant, folding, pruning, splitting
+    from pipeline.compress import fake_quant, folding, promises, pruning, splitting
     from pipeline.data.batches import arrays
     from pipeline.formats import fake_quant_file, keras_file
     from pipeline.measuring import anatomy
-    from pipeline.report.model import read_models, write_models
+    from pipeline.report.model import write_models
 
     splits = sources.load(data, job.store)
     came = fine_tune.last(job.inputs).folder
     model, _ = keras_file.read(came)
-    aims = {layer.name: layer.target for layer in read_models(came)[0].layers if layer.target is not None}
-    # zeros that an imported model brings along are to be kept as well as those of a stage before
-    aims = pruning.found_zeros(model) | aims
     before = fine_tune.quality(model, splits)
     model, halves = splitting.split(model)
     model, into = folding.fold(model)
+    promised = promises.of(came, model)
     left = fake_quant.floating(model)
     for name, first in halves.items():
         job.emit(Note(NAME, f"{name} computes in two steps, and becomes {first} and {name}"))
@@ -102,7 +100,8 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
         job.emit(Note(NAME, f"{name} is folded into {dense}"))
     for name, reason in left.items():
         job.emit(Note(NAME, f"{name} stays float: {reason}"))
-    built = fake_quant.build(model)
+    zeros = pruning.zeros(model)
+    built = fake_quant.build(model, {name: clusters.per for name, clusters in promised.clusters.items()})
     for name in fake_quant.calibrate(built, model, arrays(splits.calibration.x)):
         job.emit(Note(NAME, f"the range inside {name} is not calibrated: it starts at -6..6 and follows the training"))
     frozen = quantize.freeze_ranges_epochs
@@ -113,8 +112,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     )  # fmt: skip
     fake_quant.settle(built)
     plain = fake_quant.plain(built, model)
-    pruning.require(plain, aims, stage=NAME)
-    pruning.require_kept(model, plain, stage=NAME)
+    promises.require(plain, promised, zeros, stage=NAME)
     keras_file.write(plain, splits.spec, job.folder)
     fake_quant_file.write(built, job.folder)
     wide = fake_quant.per_channel(built)
@@ -124,7 +122,13 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
         if layer.name not in left
     }
     described = anatomy.describe(
-        plain, NAME, targets=aims, precisions=precisions, reasons=left, training=tuned.history.epochs
+        plain,
+        NAME,
+        targets=promised.zeros,
+        clusters=promises.entries(plain, promised),
+        precisions=precisions,
+        reasons=left,
+        training=tuned.history.epochs,
     )
     write_models([described], job.folder)
     return Result(

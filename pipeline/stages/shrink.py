@@ -17,6 +17,7 @@ from pipeline.stage import Job, Result
 if TYPE_CHECKING:
     from pipeline.compress.channel_graph import ChannelGraph, Kept
     from pipeline.compress.distillation import Teaching
+    from pipeline.compress.promises import Promises
     from pipeline.compress.widths import Allowed, Cost
     from pipeline.data import Splits
     from pipeline.measuring.layer_times import LayerTimes
@@ -33,12 +34,20 @@ CODE = (
     "pipeline/compress/channel_ids.py",
     "pipeline/compress/channel_rules",
     "pipeline/compress/channel_walk.py",
+    "pipeline/compress/channel_words.py",
+    "pipeline/compress/cluster_promise.py",
+    "pipeline/compress/clustering.py",
     "pipeline/compress/distillation.py",
+    "pipeline/compress/folding.py",
     "pipeline/compress/importance.py",
+    "pipeline/compress/keeping.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/promises.py",
+    "pipeline/compress/pruning.py",
     "pipeline/compress/removal.py",
     "pipeline/compress/removal_promise.py",
     "pipeline/compress/shrink_config.py",
+    "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
     "pipeline/compress/taylor.py",
     "pipeline/compress/widths.py",
@@ -93,6 +102,7 @@ class _Task:
         full: group -> channels of the model that came in.
         had: what that took; see `_amounts`.
         allowed: group -> widths that it may have.
+        promised: zeros and clusters of the model that came in.
     """
 
     job: Job
@@ -105,6 +115,7 @@ class _Task:
     full: Mapping[str, int]
     had: Mapping[str, float]
     allowed: Allowed
+    promised: Promises
 
 
 @dataclass(frozen=True)
@@ -135,12 +146,12 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     Raises:
         DivergedError: a loss is not finite.
         InputError: `layers` names what is not there, nothing can be removed, or the target cannot be reached.
-        PromiseError: more is left than the target, other channels than were chosen, or the model has other ends than
-            the one that came in.
+        PromiseError: more is left than the target, other channels than were chosen, the model has other ends than the
+            one that came in, or channels that stayed lost zeros or clusters.
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import channel_graph, removal_promise
+    from pipeline.compress import channel_graph, channel_words, promises, removal_promise
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import Channels, write_models
@@ -149,7 +160,9 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     # the last of its inputs is the model that comes in
     models = {name: made for name, made in job.inputs.items() if name != PROFILE}
     times, job = _times(job, shrink), dataclasses.replace(job, inputs=models)
-    came, _ = keras_file.read(fine_tune.last(job.inputs).folder)
+    folder = fine_tune.last(job.inputs).folder
+    came, _ = keras_file.read(folder)
+    promised = promises.of(folder, came)
     whole = channel_graph.follow(came)
     allowed = _allowed(came, whole, shrink)
     reasons = _reasons(whole, allowed)
@@ -160,7 +173,7 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     _require_reachable(whole, allowed, shrink, had, times)
     _tell_of_target(came, whole, allowed, shrink, times, job.emit)
     before, teaching = fine_tune.quality(came, splits), fine_tune.teaching(job.inputs, shrink)
-    task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed)
+    task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed, promised)
     state = _State(came, whole, had)
     for place, (share, epochs) in enumerate(shrink.rounds()):
         state = _round(task, state, place, share, epochs)
@@ -178,14 +191,19 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
         for group in whole.groups
     ]  # fmt: skip
     training = {name: list(values) for name, values in state.curves.items()}
-    described = anatomy.describe(model, NAME, training=training).model_copy(update={"channels": channels})
-    write_models([described], job.folder)
+    left = promises.narrowed(promised, model)
+    for text in promises.fewer_zeros(promised, left):
+        job.emit(Note(NAME, text))
+    described = anatomy.describe(
+        model, NAME, targets=left.zeros, clusters=promises.entries(model, left), training=training
+    )
+    write_models([described.model_copy(update={"channels": channels})], job.folder)
     return Result(
         {_KEYS.get(name, name): value for name, value in state.has.items()}
         | {f"{_KEYS.get(name, name)}_before": value for name, value in had.items()}
         | {
-            "channels": _positions(whole, now), "channels_before": _positions(whole, whole.full),
-            "groups": len(whole.groups),
+            "channels": channel_words.positions(whole, now),
+            "channels_before": channel_words.positions(whole, whole.full), "groups": len(whole.groups),
             "left_groups": len(reasons), "epoch": state.epoch,
             **fine_tune.metrics(splits, fine_tune.quality(model, splits), before),
         }
@@ -209,18 +227,21 @@ def check(model: Any, shrink: Config) -> None:
 def _round(task: _Task, state: _State, place: int, share: float, epochs: int) -> _State:
     """Take channels out until at most `share` of what came in is left, and fine-tune the rest for so many epochs."""
     from pipeline import fine_tune
-    from pipeline.compress import channel_graph, removal
+    from pipeline.compress import channel_graph, channel_words, promises, removal
 
     shrink, emit, work = task.shrink, task.job.emit, task.job.work / f"round_{place + 1}"
     kept = _kept(task, state, place, share, work)
     model, graph = removal.remove(state.model, state.graph, kept), channel_graph.narrowed(state.graph, kept)
     has = _amounts(model, graph, task.times)
     which = f"round {place + 1} of {shrink.steps}: " if shrink.steps > 1 else ""
-    emit(Note(NAME, f"{which}{_said(task.had, has)}; {_left(graph, task.full)}"))
+    emit(Note(NAME, f"{which}{channel_words.said(task.had, has)}; {channel_words.left(graph, task.full)}"))
+    promised = promises.narrowed(task.promised, model)
+    zeros = promises.keep(model, promised)
     tuned = fine_tune.tune(
         task.job, model, task.splits, shrink.model_copy(update={"epochs": epochs}), data=task.data,
         seed=task.seed + place, stage=NAME, work=work, teaching=task.teaching,
     )  # fmt: skip
+    promises.require(model, promised, zeros, stage=NAME)
     epoch = len(state.curves.get("loss", ())) + tuned.epoch
     curves = {name: [*state.curves.get(name, ()), *values] for name, values in tuned.history.epochs.items()}
     return _State(model, graph, has, curves, epoch)
@@ -379,23 +400,3 @@ def _gradients(task: _Task, model: Any) -> Iterator[Any]:
     loss = own if own is not None else losses.of(splits.spec.head, shrink, splits.train.y, stage=NAME)
     given = batches.evaluation(splits.calibration, splits.spec, task.data, batch_size=shrink.batch_size)
     return taylor.gradients(model, given, loss)
-
-
-def _said(had: Mapping[str, float], has: Mapping[str, float]) -> str:
-    from pipeline.compress.widths import amount
-
-    words = {"macs": "MACs", "parameters": "parameters", "latency": "ms by the table of layer times"}
-    return ", ".join(
-        f"{amount(had[name])} to {amount(has[name])} {words[name]} ({has[name] / had[name]:.1%})" for name in had
-    )
-
-
-def _positions(graph: ChannelGraph, widths: Mapping[str, int]) -> int:
-    """Return how many channels there are in the layers that make them; an attention's heads are none."""
-    return sum(widths[group.name] * group.multiplicity for group in graph.groups)
-
-
-def _left(graph: ChannelGraph, full: Mapping[str, int]) -> str:
-    fewer = sum(graph.full[name] < count for name, count in full.items())
-    whole = _positions(graph, full)
-    return f"{whole - _positions(graph, graph.full)} of {whole} channels go, in {fewer} of {len(full)} groups"

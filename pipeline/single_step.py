@@ -17,6 +17,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "distill": {"distill": {}, "measure": {}},
     "shrink": {"shrink": {"macs": 0.5}, "measure": {}},
     "prune": {"prune": {}, "measure": {}},
+    "cluster": {"cluster": {}, "measure": {}},
     # what it is there for is the int8 file
     "quantize": {"quantize": {}, "export": {"tflite": ["float32", "int8"], "onnx": []}, "measure": {}},
     "export": {"export": {}},

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.metric import METRICS, Metric, of_key
 from pipeline.report.document import Artifact, Bought, Faster, Gate, Latency, Report, Run
-from pipeline.report.model import Interval, Model
+from pipeline.report.model import Interval, Layer, Model
 from pipeline.report.quality import Quality, change, metrics_of
 from pipeline.report.quality import qualities as qualities
 
@@ -29,9 +29,9 @@ def number(value: float | None) -> str:
 
 
 def told(metrics: Mapping[str, float]) -> list[str]:
-    """Return a stage's metrics as parts of a line: amounts with what they were before, and shrink's groups in words.
+    """Return a stage's metrics as parts of a line: amounts with what they were before, and what is not them in words.
 
-    "val_loss 0.25", "1,493,632 -> 702,000 MACs (47 %)", "12 groups", "3 left alone".
+    "val_loss 0.25", "1,493,632 -> 702,000 MACs (47 %)", "12 groups", "3 left alone", "at most 16 distinct weights".
     """
     amounts = {name for name in metrics if not name.startswith("val_") and f"{name}_before" in metrics}
     parts = []
@@ -42,11 +42,22 @@ def told(metrics: Mapping[str, float]) -> list[str]:
             parts.append(f"{number(before)} -> {number(value)} {_NOUNS.get(name, name)}{share}")
         elif name == "groups":
             parts.append(f"{number(value)} group{'' if value == 1 else 's'}")
-        elif name == "left_groups":
+        elif name in ("left_groups", "left_layers"):
             parts.append(f"{number(value)} left alone")
+        elif name == "clustered_layers":
+            parts.append(f"{number(value)} layer{'' if value == 1 else 's'} clustered")
+        elif name == "distinct_weights":
+            parts.append(f"at most {number(value)} distinct weights")
         elif name.removesuffix("_before") not in amounts:
             parts.append(f"{name} {number(value)}")
     return parts
+
+
+def clusters(layer: Layer) -> str:
+    """Return how many distinct weights a layer has of how many that it may have: "16 of 16", "4 of 4 a channel"."""
+    if layer.clusters is None:
+        return "-"
+    return f"{layer.distinct} of {layer.clusters}{' a channel' if layer.clustered == 'channel' else ''}"
 
 
 def kilobytes(count: int | None) -> str:

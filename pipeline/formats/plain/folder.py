@@ -95,7 +95,7 @@ def conflicts(path: Path, sections: Iterable[str]) -> Iterator[str]:
     if not is_saved_model(path) or kind(path) != "plain":
         return
     for name in sections:
-        if name in ("train", "distill", "shrink", "prune", "quantize"):
+        if name in ("train", "distill", "shrink", "prune", "cluster", "quantize"):
             yield (
                 f"{name}: the SavedModel {path} holds a graph and no Keras layers, which {name} needs: leave the "
                 "section out (it can be exported, int8 by quantization after training, served and measured), or give "

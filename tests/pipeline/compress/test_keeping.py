@@ -75,7 +75,7 @@ def test_clusters_stay_under_every_optimizer_and_regularizer(tmp_path: Path, opt
     assert distinct(logits, per_channel=False) > 6
 
 
-def test_step_of_a_cluster_is_the_mean_of_its_weights_steps(tmp_path: Path) -> None:
+def test_step_of_a_cluster_is_the_mean_of_its_weights_steps() -> None:
     """Deep Compression, section 3.3, with the mean in place of the sum."""
     free, shared = tiny.cnn(), tiny.cnn()
     for model in (free, shared):

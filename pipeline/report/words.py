@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.metric import METRICS, Metric, of_key
 from pipeline.report.document import Artifact, Bought, Faster, Gate, Latency, Report, Run
-from pipeline.report.model import Interval, Layer, Model
+from pipeline.report.model import Interval, Model
 from pipeline.report.quality import Quality, change, metrics_of
 from pipeline.report.quality import qualities as qualities
 
@@ -51,13 +51,6 @@ def told(metrics: Mapping[str, float]) -> list[str]:
         elif name.removesuffix("_before") not in amounts:
             parts.append(f"{name} {number(value)}")
     return parts
-
-
-def clusters(layer: Layer) -> str:
-    """Return how many distinct weights a layer has of how many that it may have: "16 of 16", "4 of 4 a channel"."""
-    if layer.clusters is None:
-        return "-"
-    return f"{layer.distinct} of {layer.clusters}{' a channel' if layer.clustered == 'channel' else ''}"
 
 
 def kilobytes(count: int | None) -> str:

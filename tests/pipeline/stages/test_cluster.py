@@ -117,14 +117,18 @@ def test_weights_are_bit_equal_when_killed_and_called_again(came: Path, tmp_path
     assert all(np.array_equal(*pair) for pair in zip(one, two, strict=True))
 
 
+_LONG = pytest.mark.long
 ORDERS = [
-    ("cluster", "quantize"), ("prune", "cluster", "quantize"), ("shrink", "cluster", "quantize"),
-    ("prune", "shrink", "cluster", "quantize"), ("prune", "cluster", "shrink", "quantize"),
-]  # fmt: skip
+    pytest.param(("cluster", "quantize"), marks=_LONG),
+    pytest.param(("prune", "cluster", "quantize"), marks=_LONG),
+    pytest.param(("shrink", "cluster", "quantize"), marks=_LONG),
+    pytest.param(("prune", "shrink", "cluster", "quantize"), marks=_LONG),
+    ("prune", "cluster", "shrink", "quantize"),
+]
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=" ".join)
-@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+@pytest.mark.parametrize("per_channel", [False, pytest.param(True, marks=_LONG)], ids=["tensor", "channel"])
 def test_int8_file_holds_zeros_and_clusters_in_every_order(
     order: tuple[str, ...], per_channel: bool, came: Path, tmp_path: Path
 ) -> None:
@@ -153,6 +157,7 @@ def test_int8_file_holds_zeros_and_clusters_in_every_order(
         assert (model.get_layer("conv_1").filters, model.get_layer("conv_2").filters) != (16, 24)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("precision", ["float32", "float16", "dynamic-int8", "int8"])
 def test_every_file_of_cluster_itself_holds_its_clusters(precision: str, came: Path, tmp_path: Path) -> None:
     folders = line(came, tmp_path, "cluster")

@@ -139,7 +139,11 @@ def brought(model: Any) -> dict[str, Clusters]:
 
 
 def _occurs_again(values: np.ndarray) -> bool:
-    return 2 <= distinct(values, per_channel=False) <= min(_MOST, values.size // _AGAIN)
+    other = values[values != 0]
+    count = distinct(other, per_channel=False)
+    # a single weight everywhere is how a layer starts
+    least = 2 if other.size == values.size else 1
+    return bool(least <= count <= min(_MOST, other.size // _AGAIN))
 
 
 def cluster(values: np.ndarray, clusters: int, *, per_channel: bool, seed: int) -> np.ndarray:

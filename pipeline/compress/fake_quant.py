@@ -87,7 +87,10 @@ def floating(model: Any) -> dict[str, str]:
 def per_channel(built: Any) -> dict[str, bool]:
     """Return layer name -> whether its weights have a range per output channel, for layers whose weights are int8."""
     return {
-        wrapper.layer.name: any(ranges["min_var"].shape.num_elements() > 1 for _, _, ranges in wrapper._weight_vars)
+        wrapper.layer.name: any(
+            ranges["min_var"].shape.num_elements() > 1 and not isinstance(quantizer, one_range.OneRange)
+            for _, quantizer, ranges in wrapper._weight_vars
+        )
         for wrapper in _wrappers(built)
         if wrapper._weight_vars
     }

@@ -185,6 +185,15 @@ def test_clusters_that_a_model_brings_along_are_seen() -> None:
     assert clustering.brought(model) == {}
     clustering.apply(model, {"conv": Clusters(3), "hidden": Clusters(4)}, seed=0)
     assert clustering.brought(model) == {"conv": Clusters(3), "hidden": Clusters(4)}
+    # a kernel of which pruning left few weights is not clustered for that
+    kernel = model.get_layer("hidden").kernel
+    few = np.zeros(kernel.shape, np.float32)
+    few[:9, 0] = np.arange(1, 10)
+    kernel.assign(few)
+    assert clustering.brought(model) == {"conv": Clusters(3)}
+    # nor one that has not learned
+    kernel.assign(np.ones_like(few))
+    assert clustering.brought(model) == {"conv": Clusters(3)}
     # an int8 file negates a channel
     model.get_layer("norm").gamma.assign(np.float32([1, -1, 1, 1]))
     assert clustering.brought(model)["conv"].per == "channel"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.document import Artifact, Faster, Operators
-from pipeline.report.model import Channels
+from pipeline.report.model import Channels, Clustered
 from pipeline.report.words import percent, ratio, where
 
 SMALLER = 1.005  # a size ratio above this is shown as more than 1.00
@@ -50,6 +50,8 @@ def _facts(before: Artifact, after: Artifact) -> list[str]:
     sentences = []
     if after.precision == "float32" and (after.sparsity or 0) > (before.sparsity or 0) + 0.005:
         sentences.append(_zeros(after.sparsity or 0, graph))
+    if after.precision == "float32" and after.clustered and not before.clustered:
+        sentences.append(_clusters(after.clustered))
     if after.precision == "sparse-float32":
         sentences.append(
             f"{percent(after.sparsity or 0)} % zeros, stored sparsely: XNNPACK has sparse kernels for ARM, and for x86 "
@@ -85,6 +87,14 @@ def _zeros(sparsity: float, graph: Operators) -> str:
         only = "only " if graph.zero_channels < sparsity * graph.channels else ""
         channels = f"{only}{graph.zero_channels} of {graph.channels} output channels are all zero"
     return f"{percent(sparsity)} % zeros, but {channels}; {DENSE_KERNELS}"
+
+
+def _clusters(found: Clustered) -> str:
+    kernels = "1 kernel has" if found.kernels == 1 else f"{found.kernels} kernels have"
+    return (
+        f"{kernels} at most {found.distinct} distinct weights, but each weight is stored and multiplied for itself: "
+        "that makes a file smaller only where it is compressed, and nothing faster"
+    )
 
 
 def _narrower(one: Faster, macs_ratio: float, pair: Pair, channels: Sequence[Channels]) -> list[str]:

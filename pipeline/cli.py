@@ -109,7 +109,7 @@ def run(
     recipe: RecipeName = None, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
     first: First = None, until: Until = None, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Run a whole recipe: train, distill, shrink, prune, quantize, export, measure, judge, report.
+    """Run a whole recipe: train, distill, shrink, prune, cluster, quantize, export, measure, judge, report.
 
     What an earlier run has made under the same settings, data, code and versions is reused, and said so.
     """
@@ -211,7 +211,14 @@ _verb_on_a_file(
     "file the result is DIR/artifacts/shrink.keras.",
 )
 _verb_on_a_file("prune", "prune", "Set the smallest weights to zero while the rest learns on; the same before it.")
-_verb_on_a_file("quantize", "quantize", "Train for int8 (QAT), zeros kept; the same before it.")
+_verb_on_a_file(
+    "cluster",
+    "cluster",
+    "Leave each kernel with a few distinct weights (k-means++), which learn on; zeros stay; the same before it.\n\n"
+    "How many is cluster.clusters (16); cluster.per_channel gives each output channel its own, cluster.layers some "
+    "layers another number or none. Files become smaller when they are compressed, and nothing becomes faster.",
+)
+_verb_on_a_file("quantize", "quantize", "Train for int8 (QAT), zeros and clusters kept; the same before it.")
 _verb_on_a_file(
     "export", "export", "Export the models to SavedModel, TFLite and ONNX; what it needs is reused or made."
 )

@@ -74,9 +74,9 @@ _FEWER = "a smaller model (fewer distill.student.filters, a lower shrink.macs, o
 _RULES = {
     DROP: _Rule(
         True, "", _drop,
-        "a higher shrink.macs (or parameters, latency), a lower prune.final_sparsity, more epochs in the stage that "
-        "lost it (see what each stage bought), more calibration samples (data.split.calibration), a precision that "
-        "keeps more (float16, dynamic-int8)",
+        "a higher shrink.macs (or parameters, latency), a lower prune.final_sparsity, more cluster.clusters, more "
+        "epochs in the stage that lost it (see what each stage bought), more calibration samples "
+        "(data.split.calibration), a precision that keeps more (float16, dynamic-int8)",
     ),
     "min_parity": _Rule(
         False, "", _parity, "a precision that keeps more (float16, dynamic-int8), or more calibration samples "
@@ -86,7 +86,8 @@ _RULES = {
         True, " ms", _p99, f"{_FEWER}, more measure.threads, or a machine with less other work", _invalid_latency,
     ),
     "min_size_ratio": _Rule(
-        False, "", _size_ratio, f"{_FEWER}, a higher prune.final_sparsity, or an int8 precision",
+        False, "", _size_ratio,
+        f"{_FEWER}, a higher prune.final_sparsity, fewer cluster.clusters, or an int8 precision",
     ),
     "min_speedup": _Rule(
         False, "x", _speedup, f"a precision with fast kernels in this runtime (int8 in LiteRT), {_FEWER}, or more "

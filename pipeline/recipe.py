@@ -150,7 +150,7 @@ class Recipe(Frozen):
         for name in self.excluding():
             if tried is not None and name not in tried:
                 yield f"{name}.exclude is auto, but sensitivity.techniques leaves {name} out: add it"
-        wrong = list(order.problems(self._asked(), self.order))
+        wrong = [*order.problems(self._asked(), self.order), *self._pattern_problems()]
         yield from wrong
         if wrong:
             return  # what follows looks at the stages in their order
@@ -183,6 +183,16 @@ class Recipe(Frozen):
                 yield from fit_problems.of_names(name, section, self.data.classes)
             if own:  # which all that trains on later uses too
                 yield from fit_problems.beside_own_loss(name, section)
+
+    def _pattern_problems(self) -> Iterator[str]:
+        """Yield why channels cannot go after zeros in a pattern."""
+        if not (self.order and self.prune and self.prune.structured()) or "shrink" not in self.order:
+            return
+        if self.order.index("shrink") > self.order.index("prune"):
+            yield (
+                "order: shrink has to come before prune where prune.pattern says how zeros stand: channels that go "
+                "would tear the pattern"
+            )
 
     def _bound_problems(self) -> Iterator[str]:
         """Yield the bounds that are not in the unit of what models are judged by, where no drop can be so large."""

@@ -18,12 +18,13 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "sensitivity": {"sensitivity": {}},
     "shrink": {"shrink": {"macs": 0.5}, "measure": {}},
     "prune": {"prune": {}, "measure": {}},
+    "cluster": {"cluster": {}, "measure": {}},
     # what it is there for is the int8 file
     "quantize": {"quantize": {}, "export": {"tflite": ["float32", "int8"], "onnx": []}, "measure": {}},
     "export": {"export": {}},
     "validate": {"export": {}, "measure": {}},
     # what each stage would do with it, which makes none
-    "doctor": {"shrink": {"macs": 0.5}, "prune": {}, "quantize": {}, "export": {}},
+    "doctor": {"shrink": {"macs": 0.5}, "prune": {}, "cluster": {}, "quantize": {}, "export": {}},
 }
 # what the verb sensitivity adds to a recipe without such a section
 EVERY_TECHNIQUE = "sensitivity={techniques: [shrink, prune, cluster, quantize]}"

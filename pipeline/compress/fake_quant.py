@@ -1,12 +1,13 @@
 """Quantization-aware training (Jacob et al., 2018) with TF-MOT, layer by layer: int8 weights and activations imitated
-in float, such that zeros stay zeros (PQAT).
+in float, such that zeros stay zeros and clusters clusters (PQAT, CQAT, PCQAT).
 
 Weights are symmetric, per output channel in convolutions, activations asymmetric and per tensor, as LiteRT's 8-bit
 specification has them. What differs from TF-MOT's own schemes:
 
 * Ranges behind layers start at what the float model has on calibration samples. TF-MOT starts each at -6..6 and moves
   it by a thousandth a step, so that short trainings end with the ranges they started with.
-* Zeros are kept by a mask that acts in training only. TF-MOT's scheme for that bakes the mask into the exported graph.
+* Zeros and clusters are kept by a projection after each step (`keeping`). TF-MOT's schemes for that bake masks into the
+  exported graph, let zeros drift away and make whole 1x1 convolutions zero.
 * Kernels that a ReLU layer follows without a batch normalization between are quantized; TF-MOT leaves them float.
 * More layers have a quantize config, or become layers that have one: see quantize_scheme.py and lowering.py.
 """
@@ -18,17 +19,22 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compress import kernels, quantize_scheme, support
+from pipeline.compress import keeping, kernels, one_range, quantize_scheme, support
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
 
 
-def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
+def build(
+    model: Any, clustered: Mapping[str, str] | None = None, out: Mapping[str, str] | None = None
+) -> Any:  # fmt: skip
     """Return a copy of a float model, weights included, that imitates int8 wherever `support` says it can.
+
+    Its zeros and clusters stay while it is trained (PQAT, CQAT, PCQAT; see `keeping`).
 
     Args:
         model: plain layers, written in those that can be quantized (`lowering.lower`).
+        clustered: layer name -> how its kernels are clustered; those of others keep their zeros alone.
         out: layer name -> why it stays float, though it need not.
 
     Raises:
@@ -49,15 +55,15 @@ def build(model: Any, out: Mapping[str, str] | None = None) -> Any:
     annotated.set_weights(model.get_weights())
     with tfmot.quantization.keras.quantize_scope():
         built = tfmot.quantization.keras.quantize_apply(annotated, quantize_scheme.scheme(left, _rounded(model, left)))
+    keeping.kept(model, clustered or {}, {_inner(layer).name: layer for layer in built.layers})
     for wrapper in _wrappers(built):
-        wrapper._weight_vars = [
-            (weight, _ZeroKeeping(quantizer, weight), ranges) for weight, quantizer, ranges in wrapper._weight_vars
-        ]
+        if (clustered or {}).get(wrapper.layer.name) == keeping.TENSOR:
+            wrapper._weight_vars = [
+                (weight, one_range.OneRange(quantizer), ranges) for weight, quantizer, ranges in wrapper._weight_vars
+            ]
         if wrapper.layer.name in (out or {}):
             wrapper._output_quantizers = [_Apart(quantizer) for quantizer in wrapper._output_quantizers]
     for layer in map(_inner, built.layers):
-        if layer.name in left:
-            _keep_zeros(layer)
         if hasattr(layer, "finalize_state"):  # Normalization computes with constants that it makes of its weights
             layer.finalize_state()
     return built
@@ -96,7 +102,10 @@ def floating(model: Any, out: Mapping[str, str] | None = None) -> dict[str, str]
 def per_channel(built: Any) -> dict[str, bool]:
     """Return layer name -> whether its weights have a range per output channel, for layers whose weights are int8."""
     return {
-        wrapper.layer.name: any(ranges["min_var"].shape.num_elements() > 1 for _, _, ranges in wrapper._weight_vars)
+        wrapper.layer.name: any(
+            ranges["min_var"].shape.num_elements() > 1 and not isinstance(quantizer, one_range.OneRange)
+            for _, quantizer, ranges in wrapper._weight_vars
+        )
         for wrapper in _wrappers(built)
         if wrapper._weight_vars
     }
@@ -128,7 +137,10 @@ def settle(built: Any) -> None:
     """Let the ranges of weights be those of the weights as they are; in training they lag by a step."""
     for wrapper in _wrappers(built):
         for weight, quantizer, ranges in wrapper._weight_vars:
-            quantizer(weight, True, ranges)
+            rounded = quantizer(weight, True, ranges)
+            if isinstance(quantizer, one_range.OneRange):
+                # halfway between two integers, equal weights of two channels could go either way in a file
+                weight.assign(rounded)
 
 
 def freezing(from_epoch: int) -> Any:
@@ -251,35 +263,6 @@ class _Apart:
         import tensorflow as tf
 
         return self._quantizer(tf.cast(tf.cast(inputs, tf.float64), tf.float32), training, weights, **kwargs)
-
-
-class _ZeroKeeping:
-    """A quantizer of weights under which what is zero now gets no gradient, and so stays zero."""
-
-    def __init__(self, quantizer: Any, weight: Any) -> None:
-        self._quantizer = quantizer
-        self._mask = (weight.numpy() != 0).astype(weight.dtype.as_numpy_dtype)
-
-    def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:
-        return self._quantizer(inputs * self._mask if training else inputs, training, weights, **kwargs)
-
-
-def _keep_zeros(layer: Any) -> None:
-    """Let what is zero now in the kernels of a layer that stays float be zero after each step of the training."""
-    for weight in layer.trainable_weights:
-        mask = (weight.numpy() != 0).astype(weight.dtype.as_numpy_dtype)
-        if len(weight.shape) >= 2 and not mask.all():
-            weight._constraint = _Masked(weight.constraint, mask)
-
-
-class _Masked:
-    """A constraint of a weight, perhaps after another one."""
-
-    def __init__(self, before: Callable[[Any], Any] | None, mask: np.ndarray) -> None:
-        self._before, self._mask = before, mask
-
-    def __call__(self, weight: Any) -> Any:
-        return (self._before(weight) if self._before else weight) * self._mask
 
 
 # what TF-MOT's wrapper cannot call

@@ -13,6 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.compress import kernels, signs, support
+
+CHANNEL, TENSOR = "channel", "tensor"
+
 
 def keep(weight: Any, clustered: str | None) -> None:
     """Let the zeros and the clusters that a weight has now stay in every further step of a training.
@@ -31,7 +35,7 @@ def keep(weight: Any, clustered: str | None) -> None:
 
 def assignments(values: np.ndarray, clustered: str) -> np.ndarray:
     """Return the number of each weight's cluster, int32 of the same shape; equal values share one; see `keep`."""
-    if clustered == "tensor":
+    if clustered == TENSOR:
         return np.unique(values, return_inverse=True)[1].reshape(values.shape).astype(np.int32)
     found, used = np.empty(values.shape, np.int32), 0
     for channel in range(values.shape[-1]):
@@ -60,14 +64,17 @@ class _Projected:
         return tf.gather(means, self._groups)
 
 
-def kept(model: Any, clustered: Mapping[str, str]) -> None:
+def kept(model: Any, clustered: Mapping[str, str], trained: Mapping[str, Any] | None = None) -> None:
     """Let what a model's kernels have stay; see `keep`.
 
     Args:
         model: whose layers are plain.
         clustered: layer name -> how its kernels are clustered; those of others keep their zeros alone.
+        trained: layer name -> the layer that is trained in its place, with weights of the same names.
     """
+    others = dict(trained or {})
     for layer in model.layers:
-        for weight in layer.trainable_weights:
-            if len(weight.shape) >= 2:
-                keep(weight, clustered.get(layer.name))
+        shared = support.clusterable(layer)
+        for name, weight in kernels.variables(others.get(layer.name, layer)).items():
+            keep(weight, clustered.get(layer.name) if name in shared else None)
+    signs.hold(model, [name for name, how in clustered.items() if how == TENSOR], others)

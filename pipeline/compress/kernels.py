@@ -11,13 +11,18 @@ import numpy as np
 
 def of(layer: Any) -> dict[str, np.ndarray]:
     """Return a layer's weights of rank 2 and more, by their name within the layer; a second of one name is `NAME_2`."""
-    found: dict[str, np.ndarray] = {}
+    return {name: weight.numpy() for name, weight in variables(layer).items()}
+
+
+def variables(layer: Any) -> dict[str, Any]:
+    """Return the Keras variables of `of`."""
+    found: dict[str, Any] = {}
     seen = Counter[str]()
     for weight in layer.weights:
         if len(weight.shape) >= 2:
             name = short(weight)
             seen[name] += 1
-            found[f"{name}_{seen[name]}" if seen[name] > 1 else name] = weight.numpy()
+            found[f"{name}_{seen[name]}" if seen[name] > 1 else name] = weight
     return found
 
 

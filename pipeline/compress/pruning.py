@@ -19,6 +19,9 @@ from pipeline.errors import InputError, PromiseError
 from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
 
+# (layer, name within the layer) -> where its kernel is zero, a boolean array of the kernel's shape
+Zeros = Mapping[tuple[str, str], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -180,17 +183,24 @@ def strip(wrapped: Any) -> Any:
     return alone
 
 
-def require_kept(before: Any, after: Any, *, stage: str) -> None:
+def zeros(model: Any) -> Zeros:
+    """Return where a model's kernels are zero."""
+    return {(layer.name, name): values == 0 for layer, name, values in kernels.named(model)}
+
+
+def require_kept(came: Zeros, after: Any, *, stage: str) -> None:
     """Assert that what was zero in a model's kernels still is.
+
+    Args:
+        came: what `zeros` said of the model before.
 
     Raises:
         PromiseError: with every kernel where it is not.
     """
-    came = {(layer.name, name): values for layer, name, values in kernels.named(before)}
     gone = [
         f"{layer.name}/{name} lost {lost} zeros"
         for layer, name, values in kernels.named(after)
-        if (lost := int(np.count_nonzero(values[came[layer.name, name] == 0])))
+        if (lost := int(np.count_nonzero(values[came[layer.name, name]])))
     ]
     if gone:
         raise PromiseError(
@@ -199,11 +209,14 @@ def require_kept(before: Any, after: Any, *, stage: str) -> None:
 
 
 def found_zeros(model: Any) -> dict[str, float]:
-    """Return layer name -> share of zeros in the kernels that can be pruned, for layers that have any zero there."""
+    """Return layer name -> share of zeros in each of the kernels that can be pruned, for layers that have any there.
+
+    It is that of the kernel with the smallest share: what is promised of a layer is asserted of each.
+    """
     shares = {}
     for layer in model.layers:
         arrays = [values for name, values in kernels.of(layer).items() if name in support.prunable(layer)]
-        if arrays and (share := kernels.sparsity(arrays)):
+        if arrays and (share := min(kernels.sparsity([array]) for array in arrays)):
             shares[layer.name] = share
     return shares
 

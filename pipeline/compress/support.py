@@ -25,6 +25,8 @@ class Support:
             or one range for all), or empty where `floating` says why not.
         floating: why it stays float; empty where it can be quantized.
         whole: why all channels that it reads stay; empty where they can be followed through it and removed.
+        clusterable: names of the weights that clustering can share, where they are not those that pruning takes.
+        spread: why its weights are not clustered, where that is not why they stay dense.
     """
 
     prunable: tuple[str, ...] = ()
@@ -32,6 +34,8 @@ class Support:
     quantized: str = ""
     floating: str = ""
     whole: str = ""
+    clusterable: tuple[str, ...] = ()
+    spread: str = ""
 
 
 _NO_FAKE_QUANT = "TF-MOT has no fake quantization for this kind of layer"
@@ -44,6 +48,8 @@ _UNKNOWN = Support(
 _RECURRENT = Support(prunable=("kernel", "recurrent_kernel"), floating=_NO_FAKE_QUANT)
 _NOT_WRAPPED = Support(dense="TF-MOT cannot wrap this kind of recurrent layer", floating=_NO_FAKE_QUANT)
 _DEPTHWISE = "TF-MOT does not prune depthwise kernels: each has a few weights for all that its channel does"
+_FEW = "a depthwise kernel has a few weights for all that its channel does, and is a small part of the file"
+_BOTH_WAYS = ("kernel", "recurrent_kernel", "kernel_2", "recurrent_kernel_2")
 
 
 def _plain(*kinds: str) -> dict[str, Support]:
@@ -67,6 +73,7 @@ TABLE: dict[str, Support] = {
     "DepthwiseConv2D": Support(
         dense=_DEPTHWISE,
         quantized="int8",
+        spread=_FEW,
     ),
     "SeparableConv2D": Support(prunable=("pointwise_kernel",), quantized="int8 per-channel"),
     "Conv2DTranspose": Support(prunable=("kernel",), quantized="int8"),
@@ -85,12 +92,15 @@ TABLE: dict[str, Support] = {
     ),
     "Embedding": Support(prunable=("embeddings",), floating="TF-MOT takes no integer inputs"),
     "MultiHeadAttention": Support(
-        dense="its projections are layers inside a layer, which TF-MOT cannot wrap", floating=_NO_FAKE_QUANT
+        dense="its projections are layers inside a layer, which TF-MOT cannot wrap", floating=_NO_FAKE_QUANT,
+        clusterable=("kernel", "kernel_2", "kernel_3", "kernel_4"),
     ),
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), _RECURRENT),
-    "Bidirectional": _NOT_WRAPPED,
-    "ConvLSTM2D": replace(_NOT_WRAPPED, whole=_NOT_FOLLOWED),
-    "TimeDistributed": Support(dense="TF-MOT cannot wrap the layer inside", floating=_NO_FAKE_QUANT),
+    "Bidirectional": replace(_NOT_WRAPPED, clusterable=_BOTH_WAYS),
+    "ConvLSTM2D": replace(_NOT_WRAPPED, whole=_NOT_FOLLOWED, clusterable=_RECURRENT.prunable),
+    "TimeDistributed": Support(
+        dense="TF-MOT cannot wrap the layer inside", floating=_NO_FAKE_QUANT, spread="the layer inside may be any"
+    ),
     "RNN": Support(
         dense="its cell may be of any kind, or several in a stack", floating=_NO_FAKE_QUANT, whole=_NOT_FOLLOWED
     ),
@@ -152,6 +162,17 @@ def dense(layer: Any) -> str:
     if not any(len(weight.shape) >= 2 for weight in layer.weights):
         return ""
     return row(layer).dense
+
+
+def clusterable(layer: Any) -> tuple[str, ...]:
+    """Return the names of the weights that clustering can share."""
+    found = row(layer)
+    return found.clusterable or found.prunable
+
+
+def spread(layer: Any) -> str:
+    """Return why the kernels of a layer are not clustered; empty where they can be, or where it has none."""
+    return "" if clusterable(layer) else dense(layer) and (row(layer).spread or dense(layer))
 
 
 def whole(layer: Any) -> str:

@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.compress import fake_quant, kernels, lowering, pruning, removal, support, widths
+from pipeline.compress import (
+    clustering,
+    excluding,
+    fake_quant,
+    fusing,
+    kernels,
+    lowering,
+    pruning,
+    removal,
+    support,
+    widths,
+)
 from pipeline.errors import InputError
 from pipeline.report.forecast import How
+from pipeline.stages import prune as pruning_stage
 from pipeline.stages import shrink as shrinking
 
 if TYPE_CHECKING:
+    from pipeline.compress.sensitivity_table import Technique
+    from pipeline.fit.config import Compressing
     from pipeline.stages.cluster import Config as Cluster
     from pipeline.stages.prune import Config as Prune
     from pipeline.stages.quantize import Config as Quantize
@@ -92,7 +106,10 @@ def pruned(model: Any, prune: Prune) -> Passed:
     Raises:
         InputError: as `stages/prune.run`.
     """
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers)
+    excluded = _excluded(model, prune, "prune")
+    left = pruning_stage.left(model, prune)
+    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(excluded), left)
+    left |= excluded
 
     def told(layer: Any) -> Told:
         if layer.name in aims:
@@ -100,7 +117,7 @@ def pruned(model: Any, prune: Prune) -> Passed:
         if reason := support.dense(layer):
             return "dense", "", reason
         if support.prunable(layer):
-            return "dense", "", "the recipe leaves it out (prune.layers)"
+            return "dense", "", left.get(layer.name, "the recipe leaves it out (prune.layers)")
         return _NO_KERNEL
 
     return Passed(model, {layer.name: told(layer) for layer in model.layers}, zeros=aims)
@@ -112,17 +129,36 @@ def clustered(model: Any, cluster: Cluster) -> Passed:
     Raises:
         InputError: as `stages/cluster.run`.
     """
-    raise NotImplementedError
+    excluded = _excluded(model, cluster, "cluster")
+    layers = cluster.layers | dict.fromkeys(excluded)
+    aims = clustering.targets(model, cluster.clusters, layers, per_channel=cluster.per_channel)
+
+    def told(layer: Any) -> Told:
+        if layer.name in aims:
+            return "yes", f"{aims[layer.name].most} weights per {aims[layer.name].per}", ""
+        if reason := support.spread(layer):
+            return "unclustered", "", reason
+        if support.clusterable(layer):
+            return "unclustered", "", excluded.get(layer.name, "the recipe leaves it out (cluster.layers)")
+        return _NO_KERNEL
+
+    prepared, _ = clustering.prepared(model, [name for name, one in aims.items() if one.per == "tensor"])
+    return Passed(
+        prepared, {layer.name: told(layer) for layer in prepared.layers},
+        clusters={name: one.most for name, one in aims.items()},
+    )  # fmt: skip
 
 
-def quantized(model: Any, quantize: Quantize) -> Passed:  # noqa: ARG001 - every stage's have the same face
+def quantized(model: Any, quantize: Quantize) -> Passed:
     """Return which layers compute in int8, as `compress.lowering` writes them.
 
     Raises:
         InputError: no layer with a kernel can be quantized.
     """
+    excluded = _excluded(model, quantize, "quantize")
     lowered, _ = lowering.lower(model)
-    left = fake_quant.floating(lowered)
+    out = {name: excluded[origin] for name, origin in lowering.origins(model, lowered).items() if origin in excluded}
+    left = fake_quant.floating(lowered, fusing.with_operators(lowered, out))
     fake_quant.require_kernels(lowered, left)
     return Passed(
         lowered,
@@ -133,6 +169,11 @@ def quantized(model: Any, quantize: Quantize) -> Passed:  # noqa: ARG001 - every
             for layer in lowered.layers
         },
     )
+
+
+def _excluded(model: Any, config: Compressing, technique: Technique) -> dict[str, str]:
+    """Return layer name -> why the recipe leaves it out; which "auto" will is measured on a trained model."""
+    return excluding.named(config.exclude, [layer.name for layer in model.layers], technique)
 
 
 PASSING: Mapping[str, Callable[[Any, Any], Passed]] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.compress import support
+from pipeline.compress.pattern_config import Unstructured
 from pipeline.doctor import activations, fates, no_faster, sizes
 from pipeline.errors import InputError
 from pipeline.fit import tasks
@@ -99,7 +100,14 @@ def _passed(stage: str, model: Any, spec: Spec, asked: Asked) -> fates.Passed:
         tasks.only_head(spec)
     if stage in _FITTING or not hasattr(model, "layers"):
         return fates.fitted(model)
-    return fates.PASSING[stage](model, asked.sections[stage])
+    section = asked.sections[stage]
+    try:
+        return fates.PASSING[stage](model, section)
+    except InputError:
+        # how many channels are left is only known about: a pattern of zeros that these do not fit may fit the true ones
+        if stage != "prune" or "shrink" not in asked.stages[: asked.stages.index(stage)]:
+            raise
+        return fates.pruned(model, section.model_copy(update={"pattern": Unstructured()}))
 
 
 def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:

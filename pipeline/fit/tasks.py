@@ -23,8 +23,8 @@ def only_head(spec: Spec) -> Head:
         raise InputError(
             "a model with several outputs is not trained here", expected="one output",
             found=f"outputs {', '.join(head.name for head in spec.heads)}",
-            todo="leave out train, distill, shrink, prune and quantize: it can be exported (int8 by calibration), "
-            "served and measured as it is",
+            todo="leave out train, distill, shrink, prune and quantize, cluster too: it can be exported "
+            "(int8 by calibration), served and measured as it is",
         )  # fmt: skip
     return spec.head
 

@@ -17,8 +17,9 @@ BINS = 40
 
 def describe(
     model: Any, stage: str, *, targets: Mapping[str, float] | None = None, patterns: Mapping[str, str] | None = None,
-    precisions: Mapping[str, str] | None = None, reasons: Mapping[str, str] | None = None,
-    training: Mapping[str, Sequence[float]] | None = None, taught: Sequence[str] = (),
+    clusters: Mapping[str, Mapping[str, Any]] | None = None, precisions: Mapping[str, str] | None = None,
+    reasons: Mapping[str, str] | None = None, training: Mapping[str, Sequence[float]] | None = None,
+    taught: Sequence[str] = (),
 ) -> Model:  # fmt: skip
     """Return a model's entry of the report, without what is measured on samples.
 
@@ -27,6 +28,7 @@ def describe(
         stage: that made it.
         targets: layer name -> sparsity that pruning aimed at.
         patterns: layer name -> label of the pattern of its zeros.
+        clusters: layer name -> what its entry says of its clusters (`cluster_promise.entries`).
         precisions: layer name -> how it computes, where that is not float32.
         reasons: layer name -> why a technique left it out.
         training: metric -> one value per epoch.
@@ -54,6 +56,7 @@ def describe(
                 precision=(precisions or {}).get(layer.name, "float32"),
                 reason=(reasons or {}).get(layer.name, ""),
                 histogram=histogram(found) if found else None,
+                **(clusters or {}).get(layer.name, {}),
             )
         )
     return Model.model_validate(

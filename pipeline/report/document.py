@@ -16,7 +16,7 @@ from pipeline.report.answers import SplitAnswers
 from pipeline.report.baseline import Baseline
 from pipeline.report.data import Data
 from pipeline.report.forecast import Forecast
-from pipeline.report.model import Interval, Model
+from pipeline.report.model import Clustered, Interval, Model
 
 ARTIFACTS = "artifacts.json"
 
@@ -211,6 +211,7 @@ class Run(Frozen):
 class Artifact(Frozen):
     """An exported file and everything that was measured on it.
 
+    `clustered`: what clustering left in it; null where its stage has none.
     `batch`: the only number of samples that it takes at once; null: any. More are then measured one after another.
     `beside`: files in artifacts/ that say what it takes: how texts become token ids, what a table's columns are.
     `labels`: files in artifacts/ with the names of its classes, a name a line; the artifact itself holds them too.
@@ -227,6 +228,7 @@ class Artifact(Frozen):
     parameters: int | None = None
     macs: int | None = None
     sparsity: float | None = None
+    clustered: Clustered | None = None
     operators: Operators | None = None
     batch: int | None = None
     beside: list[str] = Field(default_factory=list)

@@ -42,6 +42,22 @@ def _with_kernels(model: Model) -> list[Layer]:
     return [layer for layer in model.layers if layer.sparsity is not None]
 
 
+def clustered(model: Model) -> list[str]:
+    """Return in words how many distinct weights which layers have: "16 of 16: conv_1, conv_2"; empty where unknown."""
+    names: dict[str, list[str]] = {}
+    for layer in model.layers:
+        if layer.clusters is not None:
+            names.setdefault(clusters(layer), []).append(layer.name)
+    return [f"{count}: {', '.join(some)}" for count, some in names.items()]
+
+
+def clusters(layer: Layer) -> str:
+    """Return how many distinct weights a layer has of how many that it may have: "16 of 16", "4 of 4 a channel"."""
+    if layer.clusters is None:
+        return "-"
+    return f"{layer.distinct} of {layer.clusters}{' a channel' if layer.clustered == 'channel' else ''}"
+
+
 def left_out(report: Report) -> list[tuple[Model, Layer]]:
     """Return the layers that a technique of the recipe left out, with the model of its stage."""
     return [(model, layer) for model in report.models for layer in model.layers if layer.reason]

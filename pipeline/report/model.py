@@ -42,8 +42,8 @@ class Layer(Frozen):
     placed: "2:4" is 2 in each 4 weights along the inputs, "1x4" in blocks of 1 input and 4 outputs, null anywhere.
     `precision` is how it computes ("float32", "int8", "int8 per-channel"; "float16": in float32, of weights that the
     int8 file has as float16). `clusters` is how many distinct weights cluster allowed in each kernel, or, where
-    `clustered` is "channel", in each output channel; null where it was not to be clustered. `reason` says why a
-    technique of the recipe left it out.
+    `clustered` is "channel", in each output channel; null where it was not to be clustered. `distinct` is how many
+    there are, in the kernel or channel that has most. `reason` says why a technique of the recipe left it out.
     """
 
     name: str
@@ -56,8 +56,16 @@ class Layer(Frozen):
     precision: str = "float32"
     clusters: int | None = None
     clustered: Literal["tensor", "channel"] | None = None
+    distinct: int | None = None
     reason: str = ""
     histogram: Histogram | None = None
+
+
+class Clustered(Frozen):
+    """How many kernels of a file are clustered, and the distinct weights of the kernel, or channel, that has most."""
+
+    kernels: int
+    distinct: int
 
 
 class Fitted(Frozen):

@@ -119,7 +119,10 @@ def bought(report: Report) -> RenderableType:
             times or "-",
         )
     trained = [Text(line) for line in several.lines(report)]
-    return Group(table, *trained, *_verdicts(report), *_channels(report), *_taught(report), *_left_out(report))
+    return Group(
+        table, *trained, *_verdicts(report), *_channels(report), *_clusters(report), *_taught(report),
+        *_left_out(report),
+    )  # fmt: skip
 
 
 def _short(where: str) -> str:
@@ -146,6 +149,16 @@ def _channels(report: Report) -> list[Text]:
         lines.append(Text("Channels out against zeros in", "bold"))
         lines += [Text(f"  {line}") for line in both.lines]
     return lines
+
+
+def _clusters(report: Report) -> list[Text]:
+    """Return how many distinct weights cluster left in which layers."""
+    return [
+        Text.assemble((model.name, "bold"), f": distinct weights {line}")
+        for model in report.models
+        if model.stage == "cluster"
+        for line in layers.clustered(model)
+    ]
 
 
 def _taught(report: Report) -> list[Text]:

@@ -29,9 +29,9 @@ def number(value: float | None) -> str:
 
 
 def told(metrics: Mapping[str, float]) -> list[str]:
-    """Return a stage's metrics as parts of a line: amounts with what they were before, and shrink's groups in words.
+    """Return a stage's metrics as parts of a line: amounts with what they were before, and what is not them in words.
 
-    "val_loss 0.25", "1,493,632 -> 702,000 MACs (47 %)", "12 groups", "3 left alone".
+    "val_loss 0.25", "1,493,632 -> 702,000 MACs (47 %)", "12 groups", "3 left alone", "at most 16 distinct weights".
     """
     amounts = {name for name in metrics if not name.startswith("val_") and f"{name}_before" in metrics}
     parts = []
@@ -42,8 +42,12 @@ def told(metrics: Mapping[str, float]) -> list[str]:
             parts.append(f"{number(before)} -> {number(value)} {_NOUNS.get(name, name)}{share}")
         elif name == "groups":
             parts.append(f"{number(value)} group{'' if value == 1 else 's'}")
-        elif name == "left_groups":
+        elif name in ("left_groups", "left_layers"):
             parts.append(f"{number(value)} left alone")
+        elif name == "clustered_layers":
+            parts.append(f"{number(value)} layer{'' if value == 1 else 's'} clustered")
+        elif name == "distinct_weights":
+            parts.append(f"at most {number(value)} distinct weights")
         elif name.removesuffix("_before") not in amounts:
             parts.append(f"{name} {number(value)}")
     return parts

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
 from pipeline.data import DataConfig
-from pipeline.events import Emit
+from pipeline.events import Emit, Note
 from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
+if TYPE_CHECKING:
+    from pipeline.compress.distillation import Teaching
+    from pipeline.report.model import Model
+
 NAME = "cluster"
-INPUTS = ("import", "train", "distill", "shrink", "prune")
+INPUTS = ("import", "train", "distill", "sensitivity", "shrink", "prune")
 CODE = (
     "pipeline/compress/__init__.py",
+    "pipeline/compress/cluster_promise.py",
     "pipeline/compress/clustering.py",
     "pipeline/compress/distillation",
+    "pipeline/compress/folding.py",
     "pipeline/compress/keeping.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/operators.py",
+    "pipeline/compress/promises.py",
+    "pipeline/compress/pruning.py",
+    "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/fine_tune.py",
@@ -87,7 +97,53 @@ def run(job: Job, *, data: DataConfig, cluster: Config, seed: int) -> Result:
         InputError: `layers` or `exclude` names what is not there or cannot be clustered, or nothing is left.
         PromiseError: more distinct weights than asked, or zeros are gone.
     """
-    raise NotImplementedError
+    from pipeline import data as sources
+    from pipeline import fine_tune
+    from pipeline.compress import clustering, excluding, promises, support
+    from pipeline.formats import keras_file
+    from pipeline.measuring import anatomy
+
+    splits = sources.load(data, job.store)
+    came = fine_tune.last(job.inputs).folder
+    whole, _ = keras_file.read(came)
+    before = fine_tune.quality(whole, splits)
+    excluded = excluding.of(job, whole, cluster, "cluster", cluster.clusters)
+    layers = cluster.layers | dict.fromkeys(excluded)
+    asked = clustering.targets(whole, cluster.clusters, layers, per_channel=cluster.per_channel)
+    left = {
+        layer.name: support.spread(layer) or excluded.get(layer.name) or "the recipe leaves it out (cluster.layers)"
+        for layer in whole.layers
+        if layer.name not in asked and (support.spread(layer) or support.clusterable(layer))
+    }
+    for name, reason in left.items():
+        job.emit(Note(NAME, f"{name} is not clustered: {reason}"))
+    per_tensor = [name for name, one in asked.items() if one.per == "tensor"]
+    for name, dense in clustering.prepared(whole, per_tensor)[1].items():
+        job.emit(Note(NAME, f"{name} is folded into {dense}: its scales would make more weights of the clusters"))
+
+    def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
+        model, _ = clustering.prepared(whole, per_tensor)
+        brought = promises.of(came, model)
+        clustering.apply(model, asked, seed)
+        promised = promises.Promises(brought.zeros, {**brought.clusters, **asked}, brought.patterns)
+        kept = promises.keep(model, promised)
+        tuned = fine_tune.tune(
+            job, model, splits, cluster, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching
+        )  # fmt: skip
+        promises.require(model, promised, kept, stage=NAME)
+        keras_file.write(model, splits.spec, job.folder)
+        described = anatomy.describe(
+            model, NAME, targets=brought.zeros, patterns=brought.patterns, clusters=promises.entries(model, promised),
+            reasons=left, training=tuned.history.epochs, taught=tuned.taught,
+        )  # fmt: skip
+        return described, {
+            "clustered_layers": len(asked), "left_layers": len(left),
+            "distinct_weights": max(layer.distinct or 0 for layer in described.layers),
+            "sparsity": described.sparsity, "epoch": tuned.epoch,
+            **fine_tune.metrics(splits, fine_tune.quality(model, splits), before),
+        }  # fmt: skip
+
+    return Result(fine_tune.compare(job, cluster, fine_tune.teaching(job.inputs, cluster), learn, stage=NAME))
 
 
 def assess(metrics: Mapping[str, float], emit: Emit, *, cluster: Config) -> None:

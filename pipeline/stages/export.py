@@ -9,7 +9,7 @@ that artifact's error, and the run goes on.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,21 +34,28 @@ if TYPE_CHECKING:
     from pipeline.isolate import Child
     from pipeline.predictor import Samples, Spec
     from pipeline.report import document
-    from pipeline.report.model import Model
+    from pipeline.report.model import Clustered, Model
 
 NAME = "export"
 INPUTS = ("import", "train", "distill", "shrink", "prune", "cluster", "quantize")
 CODE = (
     "pipeline/attempt.py",
     "pipeline/compress/__init__.py",
+    "pipeline/compress/cluster_promise.py",
+    "pipeline/compress/clustering.py",
     "pipeline/compress/fake_quant.py",
+    "pipeline/compress/folding.py",
+    "pipeline/compress/keeping.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/masks.py",
+    "pipeline/compress/one_range.py",
     "pipeline/compress/operators.py",
     "pipeline/compress/pattern_config.py",
+    "pipeline/compress/promises.py",
     "pipeline/compress/pruning.py",
     "pipeline/compress/quantize_scheme.py",
     "pipeline/compress/sensitivity_table.py",
+    "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
     "pipeline/data",
     "pipeline/ending.py",
@@ -68,8 +75,8 @@ CODE = (
     "pipeline/plan.py",
     "pipeline/predictor.py",
     "pipeline/report/answers.py",
-    "pipeline/report/data.py",
     "pipeline/report/baseline.py",
+    "pipeline/report/data.py",
     "pipeline/report/document.py",
     "pipeline/report/forecast.py",
     "pipeline/report/model.py",
@@ -282,7 +289,8 @@ def convert(
 
     Raises:
         ConversionError: a converter refuses the model.
-        PromiseError: the file lacks zeros that the model has, or computes in float what the model has in int8.
+        PromiseError: the file lacks zeros that the model has, has more distinct weights, or computes in float what the
+            model has in int8.
     """
     from pipeline.formats import ConversionError, columns_ahead, labels, onnx, recurrent, saved_model, tflite
     from pipeline.measuring import footprint
@@ -322,28 +330,34 @@ def convert(
     kernels, operators = form.kernels(path), form.operators(path)
     zero, channels = footprint.zero_channels(kernels, operators.channel_axes)
     graph = document.Operators.model_validate(operators.to_dict() | {"zero_channels": zero, "channels": channels})
-    _require_promises(item, described, model, kernels, graph, spec)
+    clustered = _require_promises(item, described, model, kernels, graph, operators.channel_axes, spec)
     return _described(
         item, bytes=size.bytes, gzip_bytes=size.gzip_bytes, parameters=described.parameters, macs=described.macs,
-        sparsity=footprint.sparsity(kernels), operators=graph,
+        sparsity=footprint.sparsity(kernels), clustered=clustered, operators=graph,
         batch=tflite.batch(path) if item.format == "tflite" else None,
     )  # fmt: skip
 
 
 def _require_promises(
     item: Planned, model: Model, folder: Path, kernels: dict[str, np.ndarray], graph: document.Operators,
-    spec: Spec,
-) -> None:  # fmt: skip
-    """Assert on a file what its stage promised: the zeros, and integer operators where no layer was left float."""
-    aims = {layer.name: layer.target for layer in model.layers if layer.target is not None}
-    if aims:
-        from pipeline.compress import pruning
+    axes: Mapping[str, tuple[int, ...]], spec: Spec,
+) -> Clustered | None:  # fmt: skip
+    """Assert on a file what its stage promised: zeros, clusters, and integer operators where no layer was left float.
+
+    Returns how the file is clustered.
+    """
+    clustered = None
+    if any(layer.target is not None or layer.clusters for layer in model.layers):
+        from pipeline.compress import promises
         from pipeline.formats import keras_file
 
         plain, _ = keras_file.read(folder)
-        pruning.require_in_file(kernels, pruning.pruned_kernels(plain, aims), name=item.id)
-        patterns = {layer.name: layer.pattern for layer in model.layers if layer.pattern is not None}
-        pruning.require_patterns_in_file(kernels, plain, patterns, name=item.id)
+        trained = item.stage == QUANTIZE
+        clustered = promises.require_in_file(
+            kernels, plain, promises.told(model), axes=axes, name=item.id,
+            folded=item.format != "saved_model" and not trained,
+            scaled=not trained and item.precision not in ("float32", "sparse-float32", "float16"),
+        )  # fmt: skip
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
     added = any(head.task in GIVING_BACK for head in spec.heads)
     whole = all(layer.precision.startswith("int8") for layer in model.layers) and not added
@@ -364,6 +378,7 @@ def _require_promises(
             expected="integer operators alone", found=kinds or f"{graph.first} comes first",
             todo="report this model; without the section quantize it is quantized after training",
         )  # fmt: skip
+    return clustered
 
 
 def _held(model: Model, precision: str) -> int:

@@ -188,13 +188,13 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     splits = sources.load(data, job.store)
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     before = fine_tune.quality(model, splits)
-    left, pattern = _left(model, prune), prune.structured()
+    reasons, pattern = left(model, prune), prune.structured()
     excluded = excluding.of(job, model, prune, "prune", prune.final_sparsity)
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(excluded), left)
+    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(excluded), reasons)
     patterns = {name: label(pattern) for name in aims} if pattern else {}
-    left |= excluded
+    reasons |= excluded
     dense = {
-        layer.name: support.dense(layer) or left.get(layer.name) or "the recipe leaves it out (prune.layers)"
+        layer.name: support.dense(layer) or reasons.get(layer.name) or "the recipe leaves it out (prune.layers)"
         for layer in model.layers
         if layer.name not in aims and (support.dense(layer) or support.prunable(layer))
     }
@@ -230,18 +230,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     return Result(fine_tune.compare(job, prune, fine_tune.teaching(job.inputs, prune), learn, stage=NAME))
 
 
-def check(model: Any, prune: Config) -> None:
-    """Hold a recipe against the model that it is going to get, whatever that one's weights are.
-
-    Raises:
-        InputError: as `run` would.
-    """
-    from pipeline.compress import pruning
-
-    pruning.targets(model, prune.final_sparsity, prune.layers, _left(model, prune))
-
-
-def _left(model: Any, prune: Config) -> dict[str, str]:
+def left(model: Any, prune: Config) -> dict[str, str]:
     """Return layer name -> why it stays dense by the policy or the pattern.
 
     Raises:

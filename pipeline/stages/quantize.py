@@ -1,4 +1,4 @@
-"""quantize: int8 quantization-aware training that keeps the zeros (PQAT)."""
+"""quantize: int8 quantization-aware training that keeps zeros and clusters (PQAT, CQAT, PCQAT)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Config(Compressing):
 
 
 def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
-    """Train a copy of the model that comes in with its rounding imitated, and assert that the zeros are still there.
+    """Train a copy of the model that comes in with its rounding imitated, and assert that zeros and clusters stayed.
 
     The folder gets the model with and without fake quantization (`formats/fake_quant_file.py`), and models.json, which
     says of each layer how it computes, or why it stays float.
@@ -86,37 +86,34 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     Raises:
         DivergedError: a loss is not finite.
         InputError: `exclude` names what is not there, or no layer with weights can be quantized.
-        PromiseError: zeros are gone.
+        PromiseError: zeros are gone, or there are more distinct weights than came in.
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import excluding, fake_quant, fusing, kernels, lowering, pruning
+    from pipeline.compress import excluding, fake_quant, fusing, kernels, lowering, promises, pruning
     from pipeline.data.batches import arrays
     from pipeline.formats import fake_quant_file, keras_file
     from pipeline.measuring import anatomy
-    from pipeline.report.model import read_models
 
     splits = sources.load(data, job.store)
     came = fine_tune.last(job.inputs).folder
     model, _ = keras_file.read(came)
-    had = read_models(came)[0].layers
-    aims = {layer.name: layer.target for layer in had if layer.target is not None}
-    patterns = {layer.name: layer.pattern for layer in had if layer.pattern is not None}
-    # zeros that an imported model brings along are to be kept as well as those of a stage before
-    aims = pruning.found_zeros(model) | aims
     before = fine_tune.quality(model, splits)
     out = excluding.of(job, model, quantize, "quantize", BITS)
     whole, (model, lowered) = model, lowering.lower(model)
     out = {name: out[origin] for name, origin in lowering.origins(whole, model).items() if origin in out}
     out = fusing.with_operators(model, out)
+    promised = promises.of(came, model)
     left = fake_quant.floating(model, out)
     for name, became in lowered.items():
         job.emit(Note(NAME, f"{name} {became}"))
     for name, reason in left.items():
         job.emit(Note(NAME, f"{name} stays float: {reason}"))
+    zeros = pruning.zeros(model)
+    clustered = {name: clusters.per for name, clusters in promised.clusters.items()}
 
     def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
-        built = fake_quant.build(model, out)
+        built = fake_quant.build(model, clustered, out)
         fake_quant.calibrate(built, model, arrays(splits.calibration.x))
         frozen = quantize.freeze_ranges_epochs
         callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
@@ -126,8 +123,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
         )  # fmt: skip
         fake_quant.settle(built)
         plain = fake_quant.plain(built, model)
-        pruning.require(plain, aims, stage=NAME, patterns=patterns)
-        pruning.require_kept(model, plain, stage=NAME)
+        promises.require(plain, promised, zeros, stage=NAME)
         keras_file.write(plain, splits.spec, job.folder)
         fake_quant_file.write(built, job.folder, out)
         wide = fake_quant.per_channel(built)
@@ -137,7 +133,8 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
             if layer.name not in left
         } | {layer.name: quantize.float_layers for layer in plain.layers if layer.name in left and kernels.of(layer)}
         described = anatomy.describe(
-            plain, NAME, targets=aims, patterns=patterns, precisions=precisions, reasons=left,
+            plain, NAME, targets=promised.zeros, patterns=promised.patterns,
+            clusters=promises.entries(plain, promised), precisions=precisions, reasons=left,
             training=tuned.history.epochs, taught=tuned.taught,
         )  # fmt: skip
         return described, {

@@ -17,6 +17,7 @@ from pipeline.stage import Job, Result
 if TYPE_CHECKING:
     from pipeline.compress.channel_graph import ChannelGraph, Kept
     from pipeline.compress.distillation import Teaching
+    from pipeline.compress.promises import Promises
     from pipeline.compress.widths import Allowed, Cost
     from pipeline.data import Splits
     from pipeline.measuring.layer_times import LayerTimes
@@ -34,15 +35,23 @@ CODE = (
     "pipeline/compress/channel_ids.py",
     "pipeline/compress/channel_rules",
     "pipeline/compress/channel_walk.py",
+    "pipeline/compress/channel_words.py",
+    "pipeline/compress/cluster_promise.py",
+    "pipeline/compress/clustering.py",
     "pipeline/compress/distillation",
     "pipeline/compress/excluding.py",
+    "pipeline/compress/folding.py",
     "pipeline/compress/importance.py",
+    "pipeline/compress/keeping.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/operators.py",
+    "pipeline/compress/promises.py",
+    "pipeline/compress/pruning.py",
     "pipeline/compress/removal.py",
     "pipeline/compress/removal_promise.py",
     "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/shrink_config.py",
+    "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
     "pipeline/compress/taylor.py",
     "pipeline/compress/widths.py",
@@ -97,6 +106,7 @@ class _Task:
         full: group -> channels of the model that came in.
         had: what that took; see `_amounts`.
         allowed: group -> widths that it may have.
+        promised: zeros and clusters of the model that came in.
     """
 
     job: Job
@@ -109,6 +119,7 @@ class _Task:
     full: Mapping[str, int]
     had: Mapping[str, float]
     allowed: Allowed
+    promised: Promises
 
 
 @dataclass(frozen=True)
@@ -142,19 +153,21 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
         DivergedError: a loss is not finite.
         InputError: `layers` or `exclude` names what is not there, nothing can be removed, or the target cannot be
             reached.
-        PromiseError: more is left than the target, other channels than were chosen, or the model has other ends than
-            the one that came in.
+        PromiseError: more is left than the target, other channels than were chosen, the model has other ends than the
+            one that came in, or channels that stayed lost zeros or clusters.
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import channel_graph, excluding, removal_promise
+    from pipeline.compress import channel_graph, channel_words, excluding, promises, removal_promise
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import Channels
 
     splits = sources.load(data, job.store)
     times = _times(job, shrink)
-    came, _ = keras_file.read(fine_tune.last(job.inputs).folder)
+    folder = fine_tune.last(job.inputs).folder
+    came, _ = keras_file.read(folder)
+    promised = promises.of(folder, came)
     whole = channel_graph.follow(came)
     # a share of the MACs goes with about its square root of the channels: a layer has fewer on both sides
     left = excluding.of(job, came, shrink, "shrink", math.sqrt(shrink.share))
@@ -169,7 +182,7 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     before = fine_tune.quality(came, splits)
 
     def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
-        task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed)
+        task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed, promised)
         state = _State(came, whole, had)
         for place, (share, epochs) in enumerate(shrink.rounds()):
             state = _round(task, state, place, share, epochs)
@@ -186,12 +199,18 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
             )
             for group in whole.groups
         ]  # fmt: skip
-        described = anatomy.describe(model, NAME, training=state.curves, taught=state.taught)
+        stay = promises.narrowed(promised, model)
+        for text in promises.fewer_zeros(promised, stay):
+            job.emit(Note(NAME, text))
+        described = anatomy.describe(
+            model, NAME, targets=stay.zeros, clusters=promises.entries(model, stay), training=state.curves,
+            taught=state.taught,
+        )  # fmt: skip
         return described.model_copy(update={"channels": channels}), {
             **{_KEYS.get(name, name): value for name, value in state.has.items()},
             **{f"{_KEYS.get(name, name)}_before": value for name, value in had.items()},
-            "channels": _positions(whole, now), "channels_before": _positions(whole, whole.full),
-            "groups": len(whole.groups),
+            "channels": channel_words.positions(whole, now),
+            "channels_before": channel_words.positions(whole, whole.full), "groups": len(whole.groups),
             "left_groups": len(reasons), "epoch": state.epoch,
             **fine_tune.metrics(splits, fine_tune.quality(model, splits), before),
         }  # fmt: skip
@@ -221,18 +240,21 @@ def check(model: Any, shrink: Config) -> tuple[ChannelGraph, Allowed, dict[str, 
 def _round(task: _Task, state: _State, place: int, share: float, epochs: int) -> _State:
     """Take channels out until at most `share` of what came in is left, and fine-tune the rest for so many epochs."""
     from pipeline import fine_tune
-    from pipeline.compress import channel_graph, removal
+    from pipeline.compress import channel_graph, channel_words, promises, removal
 
     shrink, emit, work = task.shrink, task.job.emit, task.job.work / f"round_{place + 1}"
     kept = _kept(task, state, place, share, work)
     model, graph = removal.remove(state.model, state.graph, kept), channel_graph.narrowed(state.graph, kept)
     has = _amounts(model, graph, task.times)
     which = f"round {place + 1} of {shrink.steps}: " if shrink.steps > 1 else ""
-    emit(Note(NAME, f"{which}{_said(task.had, has)}; {_left(graph, task.full)}"))
+    emit(Note(NAME, f"{which}{channel_words.said(task.had, has)}; {channel_words.left(graph, task.full)}"))
+    promised = promises.narrowed(task.promised, model)
+    zeros = promises.keep(model, promised)
     tuned = fine_tune.tune(
         task.job, model, task.splits, shrink.model_copy(update={"epochs": epochs}), data=task.data,
         seed=task.seed + place, stage=NAME, work=work, teaching=task.teaching,
     )  # fmt: skip
+    promises.require(model, promised, zeros, stage=NAME)
     epoch = len(state.curves.get("loss", ())) + tuned.epoch
     curves = {name: [*state.curves.get(name, ()), *values] for name, values in tuned.history.epochs.items()}
     return _State(model, graph, has, curves, epoch, tuned.taught)
@@ -397,23 +419,3 @@ def _gradients(task: _Task, model: Any) -> Iterator[Any]:
     loss = own if own is not None else losses.of(splits.spec.head, shrink, splits.train.y, stage=NAME)
     given = batches.evaluation(splits.calibration, splits.spec, task.data, batch_size=shrink.batch_size)
     return taylor.gradients(model, given, loss)
-
-
-def _said(had: Mapping[str, float], has: Mapping[str, float]) -> str:
-    from pipeline.compress.widths import amount
-
-    words = {"macs": "MACs", "parameters": "parameters", "latency": "ms by the table of layer times"}
-    return ", ".join(
-        f"{amount(had[name])} to {amount(has[name])} {words[name]} ({has[name] / had[name]:.1%})" for name in had
-    )
-
-
-def _positions(graph: ChannelGraph, widths: Mapping[str, int]) -> int:
-    """Return how many channels there are in the layers that make them; an attention's heads are none."""
-    return sum(widths[group.name] * group.multiplicity for group in graph.groups)
-
-
-def _left(graph: ChannelGraph, full: Mapping[str, int]) -> str:
-    fewer = sum(graph.full[name] < count for name, count in full.items())
-    whole = _positions(graph, full)
-    return f"{whole - _positions(graph, graph.full)} of {whole} channels go, in {fewer} of {len(full)} groups"

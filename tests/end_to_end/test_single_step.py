@@ -124,6 +124,36 @@ def test_same_step_again_reuses_everything_wherever_the_file_lies(pruned: Any, c
     assert "run" not in statuses.values()
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("pruned")
+def test_clustered_model_keeps_the_zeros_of_the_file_and_says_what_it_has(cwd: Path) -> None:
+    sets = brief("cluster", "clusters=8", "layers={conv: null}")
+    done = modelmill(
+        "cluster", "--model", "pruned/artifacts/prune.keras", "--data", "digits", "--out", "clustered", *sets,
+        *options(BRIEFLY), cwd=cwd,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    keras = legacy_keras.load()
+    before, after = (
+        keras.models.load_model(cwd / path, compile=False)
+        for path in ("pruned/artifacts/prune.keras", "clustered/artifacts/cluster.keras")
+    )
+    for layer in after.layers:
+        for weight, came in zip(layer.weights, before.get_layer(layer.name).weights, strict=True):
+            if len(weight.shape) >= 2:
+                assert np.all(weight.numpy()[came.numpy() == 0] == 0)
+                assert layer.name == "conv" or np.unique(weight.numpy()).size <= 8
+    found = report(cwd / "clustered")
+    layers = {layer["name"]: layer for layer in found["models"][1]["layers"]}
+    assert (layers["ends"]["clusters"], layers["ends"]["clustered"], layers["ends"]["distinct"]) == (8, "tensor", 8)
+    assert layers["conv"]["reason"] == "the recipe leaves it out (cluster.layers)"
+    bought = found["bought"][0]
+    assert (bought["stage"], bought["against"]) == ("cluster", "import")
+    assert bought["size_ratio"] > 1.2
+    assert re.search(r"cluster: distinct weights 8 of 8: .*ends", done.stdout)
+    assert "distinct weights</th>" in (cwd / "clustered/report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.usefixtures("pruned")
 def test_quantized_model_keeps_the_zeros_of_the_file_in_its_int8_file(cwd: Path) -> None:
     model = "pruned/artifacts/prune.keras"

@@ -83,6 +83,16 @@ def test_widths_are_those_of_what_layers_give(group: Channels) -> None:
     assert "multiple of 8" not in said([*ROUND, group])[0]
 
 
+def test_clusters_are_said_to_make_files_smaller_only_where_they_are_compressed() -> None:
+    assert said([], macs_ratio=1.0, clustered={"kernels": 3, "distinct": 16}) == [
+        "LiteRT: 3 kernels have at most 16 distinct weights, but each weight is stored and multiplied for itself: that "
+        "makes a file smaller only where it is compressed, and nothing faster"
+    ]
+    assert "1 kernel has at most 4" in said([], macs_ratio=1.0, clustered={"kernels": 1, "distinct": 4})[0]
+    # int8 is another cause, and clusters that were there before are none
+    assert "distinct" not in said([], macs_ratio=1.0, precision="int8", clustered={"kernels": 3, "distinct": 16})[0]
+
+
 def test_width_of_a_bidirectional_layer_is_that_of_both_directions() -> None:
     both = Channels(name="lstm", layers=["lstm"], before=8, after=6, positions=2)
     assert said([both])[0].startswith(

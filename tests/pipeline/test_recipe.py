@@ -303,7 +303,7 @@ def test_single_step_is_a_recipe_of_the_file_and_that_step(verb: str, tmp_path: 
         "quantize": ("import", "quantize", "export", "measure"),
         "export": ("import", "export"),
         "validate": ("import", "export", "measure"),
-        "doctor": ("import", "shrink", "prune", "quantize", "export"),
+        "doctor": ("import", "shrink", "prune", "cluster", "quantize", "export"),
     }
     assert recipe.stages() == wanted[verb]
     assert recipes.load(written(tmp_path, recipes.dump(recipe))) == recipe

@@ -298,3 +298,25 @@ def test_file_that_takes_one_sample_at_a_time_is_marked() -> None:
     any_batch = shapes.artifact("train", "tflite", "float32", **facts)
     assert words.marks(single, shapes.report(verdict="pass")) == ["batch 1 only"]
     assert words.marks(any_batch, shapes.report(verdict="pass")) == []
+
+
+def test_distinct_weights_stand_in_a_column_of_the_layers_and_on_the_terminal() -> None:
+    few = shapes.whole()
+    layers_ = [
+        layer.model_copy(update={"clusters": 16, "clustered": per, "distinct": 9 + place})
+        for place, (layer, per) in enumerate(zip(few.models[-1].layers, ("tensor", "tensor", "channel"), strict=False))
+    ]
+    model = few.models[-1].model_copy(update={"stage": "cluster", "layers": [*layers_, *few.models[-1].layers[3:]]})
+    found = few.model_copy(update={"models": [*few.models[:-1], model], "bought": []})
+    text = page.render(found)
+    assert text.count("distinct weights</th>") == 1
+    for words_ in ("9 of 16", "10 of 16", "11 of 16 a channel"):
+        assert f'<td class="n">{words_}</td>' in text
+    assert layers.clustered(model) == ["9 of 16: conv_1", "10 of 16: conv_2", "11 of 16 a channel: conv_3"]
+    assert layers.clustered(few.models[0]) == []
+    assert "distinct weights</th>" not in page.render(few)
+
+
+def test_metrics_of_cluster_are_told_in_words() -> None:
+    told = words.told({"clustered_layers": 1, "left_layers": 2, "distinct_weights": 16, "val_accuracy": 0.9})
+    assert told == ["1 layer clustered", "2 left alone", "at most 16 distinct weights", "val_accuracy 0.9"]

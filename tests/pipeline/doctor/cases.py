@@ -72,6 +72,7 @@ def recipe(name: str, folder: Path) -> dict[str, Any]:
         "train": FIT,
         "shrink": TUNING | {"parameters": 0.95, "multiple": None},
         "prune": TUNING | {"final_sparsity": 0.5},
+        "cluster": TUNING | {"clusters": 8},
         "quantize": TUNING,
         "export": {},
         "measure": None,

@@ -18,12 +18,22 @@ import models
 from models import ModelConfig, several
 from models.several import Ensemble, Selection
 from pipeline import implied, order, single_step
+from pipeline.compress.cluster_config import Config as ClusterConfig
+from pipeline.compress.distill_config import Config as DistillConfig
+from pipeline.compress.prune_config import Config as PruneConfig
+from pipeline.compress.quantize_config import Config as QuantizeConfig
+from pipeline.compress.sensitivity_config import Config as SensitivityConfig
 from pipeline.compress.shrink_config import Config as ShrinkConfig
 from pipeline.config import Frozen
 from pipeline.data import DataConfig, augment, input_shapes
 from pipeline.errors import InputError
 from pipeline.fit import problems as fit_problems
 from pipeline.fit.config import Compressing, FitConfig
+from pipeline.formats.export_config import Config as ExportConfig
+from pipeline.formats.export_config import conflicts as export_conflicts
+from pipeline.formats.export_config import plan
+from pipeline.formats.import_config import Config as ModelFile
+from pipeline.measuring.measure_config import Config as MeasureConfig
 from pipeline.metric import DEFAULTS, find
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
@@ -31,18 +41,8 @@ from pipeline.plan import Planned
 from pipeline.predictor import Task
 from pipeline.recipe_problems import explain, nearest
 from pipeline.stages import MODELS, NAMES
-from pipeline.stages.cluster import Config as ClusterConfig
-from pipeline.stages.distill import Config as DistillConfig
-from pipeline.stages.export import Config as ExportConfig
-from pipeline.stages.export import conflicts as export_conflicts
-from pipeline.stages.export import plan
-from pipeline.stages.import_model import Config as ModelFile
 from pipeline.stages.judge import Config as JudgeConfig
 from pipeline.stages.judge import conflicts
-from pipeline.stages.measure import Config as MeasureConfig
-from pipeline.stages.prune import Config as PruneConfig
-from pipeline.stages.quantize import Config as QuantizeConfig
-from pipeline.stages.sensitivity import Config as SensitivityConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")

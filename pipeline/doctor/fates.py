@@ -29,11 +29,11 @@ from pipeline.stages import prune as pruning_stage
 from pipeline.stages import shrink as shrinking
 
 if TYPE_CHECKING:
+    from pipeline.compress.cluster_config import Config as Cluster
+    from pipeline.compress.prune_config import Config as Prune
+    from pipeline.compress.quantize_config import Config as Quantize
     from pipeline.compress.sensitivity_table import Technique
     from pipeline.fit.config import Compressing
-    from pipeline.stages.cluster import Config as Cluster
-    from pipeline.stages.prune import Config as Prune
-    from pipeline.stages.quantize import Config as Quantize
 
 # (how, made, reason) of a layer
 Told = tuple[How, str, str]

@@ -11,9 +11,9 @@ import models
 from pipeline import recipe as recipes
 from pipeline import single_step
 from pipeline.errors import InputError
+from pipeline.formats.import_config import Config as ModelFile
 from pipeline.plan import reference, to_serve
 from pipeline.recipe_text import commented
-from pipeline.stages.import_model import Config as ModelFile
 
 # what the section model may be
 KINDS = [*models.MODELS, "builder", "selection", "averaged", "file"]

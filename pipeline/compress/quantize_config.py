@@ -12,6 +12,13 @@ from pipeline.fit.config import Compressing
 class Config(Compressing):
     """How the model learns to be int8."""
 
+    # int8 costs little to begin with, so that there is little to win back
+    exclude_budget: float = Field(
+        default=0.01,
+        ge=0,
+        description="exclude auto: what all layers that are not left out may cost together, each by itself, on the "
+        "validation split, before any fine-tuning; 0.01 is one point",
+    )
     freeze_ranges_epochs: int = Field(
         default=0, ge=0, description="last epochs in which the ranges of activations stay where they are"
     )

@@ -113,7 +113,7 @@ def _of_file(path: Path, data: str | None, assignments: Sequence[str], custom_co
 def _foreseen(recipe: Recipe, store: Path, *, alone: bool) -> Forecast:
     from pipeline import foresight
     from pipeline.console import Streams
-    from pipeline.stages.import_model import Config as ModelFile
+    from pipeline.formats.import_config import Config as ModelFile
 
     with tempfile.TemporaryDirectory(prefix="modelmill-") as private, Streams().chatter_to(Path(private) / "log.txt"):
         made: dict[str, Any] = {}

@@ -20,20 +20,21 @@ from pipeline.compress import (
     lowering,
     pruning,
     removal,
+    shrink_bounds,
     support,
     widths,
 )
 from pipeline.errors import InputError
 from pipeline.report.forecast import How
 from pipeline.stages import prune as pruning_stage
-from pipeline.stages import shrink as shrinking
 
 if TYPE_CHECKING:
+    from pipeline.compress.cluster_config import Config as Cluster
+    from pipeline.compress.prune_config import Config as Prune
+    from pipeline.compress.quantize_config import Config as Quantize
     from pipeline.compress.sensitivity_table import Technique
+    from pipeline.compress.shrink_config import Config as Shrink
     from pipeline.fit.config import Compressing
-    from pipeline.stages.cluster import Config as Cluster
-    from pipeline.stages.prune import Config as Prune
-    from pipeline.stages.quantize import Config as Quantize
 
 # (how, made, reason) of a layer
 Told = tuple[How, str, str]
@@ -72,7 +73,7 @@ def fitted(model: Any) -> Passed:
     )
 
 
-def shrunk(model: Any, shrink: shrinking.Config) -> Passed:
+def shrunk(model: Any, shrink: Shrink) -> Passed:
     """Return which layers can lose channels, and a model with about as many fewer as are asked for.
 
     Which channels go, and how many of each layer, is decided by trained weights; here each group loses the same share.
@@ -80,7 +81,7 @@ def shrunk(model: Any, shrink: shrinking.Config) -> Passed:
     Raises:
         InputError: as `stages/shrink.run`.
     """
-    graph, allowed, reasons = shrinking.check(model, shrink)
+    graph, allowed, reasons = shrink_bounds.check(model, shrink)
     told: dict[str, Told] = {layer.name: _NO_KERNEL for layer in model.layers}
     for group in sorted(graph.groups, key=lambda one: one.name not in reasons):
         for name in group.layers:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
-
+from pipeline.compress.cluster_config import Config
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
-from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
@@ -20,15 +18,20 @@ NAME = "cluster"
 INPUTS = ("import", "train", "distill", "sensitivity", "shrink", "prune")
 CODE = (
     "pipeline/compress/__init__.py",
+    "pipeline/compress/cluster_config.py",
     "pipeline/compress/cluster_promise.py",
     "pipeline/compress/clustering.py",
     "pipeline/compress/distillation",
+    "pipeline/compress/excluding.py",
     "pipeline/compress/folding.py",
     "pipeline/compress/keeping.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compress/masks.py",
     "pipeline/compress/operators.py",
+    "pipeline/compress/pattern_config.py",
     "pipeline/compress/promises.py",
     "pipeline/compress/pruning.py",
+    "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
     "pipeline/data",
@@ -62,28 +65,6 @@ CODE = (
     "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
-
-
-class Config(Compressing):
-    """How few distinct weights a kernel keeps, and where."""
-
-    clusters: int = Field(
-        default=16, ge=2, le=256, description="most distinct weights in each kernel; where it has zeros, zero is one"
-    )
-    per_channel: bool = Field(
-        default=False, description="each output channel of a kernel has clusters of its own: more exact, less small"
-    )
-    layers: dict[str, int | None] = Field(
-        default={},
-        description="numbers of their own, by a layer's name or a pattern (conv_*): at least 2, or null: not clustered",
-    )
-
-    @model_validator(mode="after")
-    def _possible(self) -> Config:
-        wrong = {name: some for name, some in self.layers.items() if some is not None and not 2 <= some <= 256}
-        if wrong:
-            raise ValueError(f"layers wants numbers from 2 to 256, or null, but has {wrong}")
-        return self
 
 
 def run(job: Job, *, data: DataConfig, cluster: Config, seed: int) -> Result:

@@ -38,7 +38,7 @@ def possible(model: Any, graph: ChannelGraph, shrink: Config, left: Iterable[str
     names = [layer.name for layer in model.layers]
     return widths.allowed(
         graph, names, multiple=shrink.multiple, min_share=shrink.min_share,
-        layers=shrink.layers | dict.fromkeys(left),
+        layers=excluding.without(shrink.layers, left),
     )  # fmt: skip
 
 

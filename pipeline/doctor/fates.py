@@ -109,7 +109,7 @@ def pruned(model: Any, prune: Prune) -> Passed:
     """
     excluded = _excluded(model, prune, "prune")
     left = pruning_stage.left(model, prune)
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(excluded), left)
+    aims = pruning.targets(model, prune.final_sparsity, excluding.without(prune.layers, excluded), left)
     left |= excluded
 
     def told(layer: Any) -> Told:
@@ -131,7 +131,7 @@ def clustered(model: Any, cluster: Cluster) -> Passed:
         InputError: as `stages/cluster.run`.
     """
     excluded = _excluded(model, cluster, "cluster")
-    layers = cluster.layers | dict.fromkeys(excluded)
+    layers = excluding.without(cluster.layers, excluded)
     aims = clustering.targets(model, cluster.clusters, layers, per_channel=cluster.per_channel)
 
     def told(layer: Any) -> Told:
@@ -157,8 +157,9 @@ def quantized(model: Any, quantize: Quantize) -> Passed:
         InputError: no layer with a kernel can be quantized.
     """
     excluded = _excluded(model, quantize, "quantize")
-    lowered, _ = lowering.lower(model)
-    out = {name: excluded[origin] for name, origin in lowering.origins(model, lowered).items() if origin in excluded}
+    origins: dict[str, str] = {}
+    lowered, _ = lowering.lower(model, origins)
+    out = excluding.lowered(excluded, origins)
     left = fake_quant.floating(lowered, fusing.with_operators(lowered, out))
     fake_quant.require_kernels(lowered, left)
     return Passed(

@@ -88,8 +88,9 @@ def run(job: Job, *, data: DataConfig, cluster: Config, seed: int) -> Result:
     came = fine_tune.last(job.inputs).folder
     whole, _ = keras_file.read(came)
     before = fine_tune.quality(whole, splits)
-    excluded = excluding.of(job, whole, cluster, "cluster", cluster.clusters)
-    layers = cluster.layers | dict.fromkeys(excluded)
+    touched = clustering.targets(whole, cluster.clusters, cluster.layers, per_channel=cluster.per_channel)
+    excluded = excluding.of(job, whole, cluster, "cluster", cluster.clusters, touched)
+    layers = excluding.without(cluster.layers, excluded)
     asked = clustering.targets(whole, cluster.clusters, layers, per_channel=cluster.per_channel)
     left = {
         layer.name: support.spread(layer) or excluded.get(layer.name) or "the recipe leaves it out (cluster.layers)"

@@ -88,8 +88,9 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     model, _ = keras_file.read(fine_tune.last(job.inputs).folder)
     before = fine_tune.quality(model, splits)
     reasons, pattern = left(model, prune), prune.structured()
-    excluded = excluding.of(job, model, prune, "prune", prune.final_sparsity)
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(excluded), reasons)
+    touched = pruning.targets(model, prune.final_sparsity, prune.layers, reasons)
+    excluded = excluding.of(job, model, prune, "prune", prune.final_sparsity, touched)
+    aims = pruning.targets(model, prune.final_sparsity, excluding.without(prune.layers, excluded), reasons)
     patterns = {name: label(pattern) for name in aims} if pattern else {}
     reasons |= excluded
     dense = {

@@ -76,9 +76,9 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     model, _ = keras_file.read(came)
     before = fine_tune.quality(model, splits)
     out = excluding.of(job, model, quantize, "quantize", BITS)
-    whole, (model, lowered) = model, lowering.lower(model)
-    out = {name: out[origin] for name, origin in lowering.origins(whole, model).items() if origin in out}
-    out = fusing.with_operators(model, out)
+    origins: dict[str, str] = {}
+    model, lowered = lowering.lower(model, origins)
+    out = fusing.with_operators(model, excluding.lowered(out, origins))
     promised = promises.of(came, model)
     left = fake_quant.floating(model, out)
     for name, became in lowered.items():

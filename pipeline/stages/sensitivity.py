@@ -228,9 +228,14 @@ def _of_kernels(model: Any, technique: Technique, wanted: Wanted, seed: int) -> 
     macs = {layer.name: layer.macs for layer in footprint.macs(model).layers}
     tries, reasons = [], {}
     for layer in model.layers:
-        if reason := support.dense(layer):
-            reasons[layer.name] = reason
-        elif support.prunable(layer):
+        why, touched = (
+            (support.dense(layer), support.prunable(layer))
+            if technique == "prune"
+            else (support.spread(layer), support.clusterable(layer))
+        )
+        if why:
+            reasons[layer.name] = why
+        elif touched:
             changes = (
                 partial(sensitivity.prunings, layer, wanted.amounts[technique], macs.get(layer.name))
                 if technique == "prune"

@@ -36,6 +36,7 @@ from pipeline.options import (
 )
 from pipeline.recipes import DEFAULT
 from pipeline.stages import NAMES
+from pipeline.start import uncollected
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -65,7 +66,8 @@ def _make(
         for option, name in (("--from", first), ("--until", until)):
             if name is not None and name not in NAMES:
                 raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
-        recipe = wanted()
+        with uncollected():
+            recipe = wanted()
 
         from pipeline import run as runs
         from pipeline.artifact import Store

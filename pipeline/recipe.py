@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import importlib.resources
 import json
 import re
 from collections.abc import Iterable, Mapping
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -135,9 +133,9 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789"))
 
 
-def built_in() -> dict[str, Traversable]:
+def built_in() -> dict[str, Path]:
     """Return the recipes that come with the package, by name."""
-    folder = importlib.resources.files("pipeline") / "recipes"
+    folder = Path(__file__).parent / "recipes"
     found = [item for item in folder.iterdir() if item.name.endswith(SUFFIXES)]
     return {item.name.rsplit(".", 1)[0]: item for item in sorted(found, key=lambda item: item.name)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -112,6 +111,8 @@ def _of_file(path: Path, data: str | None, assignments: Sequence[str], custom_co
 
 
 def _foreseen(recipe: Recipe, store: Path, *, alone: bool) -> Forecast:
+    import tempfile
+
     from pipeline import foresight
     from pipeline.console import Streams
     from pipeline.formats.import_config import Config as ModelFile

@@ -353,9 +353,15 @@ def _require_promises(
 
         plain, _ = keras_file.read(folder)
         trained = item.stage == QUANTIZE
+        # what a batch normalization multiplies with is in the scales of a kernel that learned to be int8, and in others
+        folded = {
+            layer.name
+            for layer in model.layers
+            if item.format != "saved_model" and not (trained and layer.precision.startswith("int8"))
+        }
         clustered = promises.require_in_file(
             kernels, plain, promises.told(model), axes=axes, name=item.id,
-            folded=item.format != "saved_model" and not trained,
+            folded=folded,
             scaled=not trained and item.precision not in ("float32", "sparse-float32", "float16"),
         )  # fmt: skip
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float

@@ -40,7 +40,6 @@ _GRAPHS = {
     ("saved_model", "float32"): _Graph(2000, 4700, 0, 55_000, 0.16),
     ("saved_model", "fake-quant"): _Graph(5000, 10_500, 0, 55_000, 0.16),
     ("tflite", "float32"): _Graph(2200, 130, 0, 5000, 0.65),
-    ("tflite", "sparse-float32"): _Graph(2200, 130, 0, 5000, 0.65),
     ("tflite", "float16"): _Graph(2200, 170, 0, 5000, 0.65),
     ("tflite", "dynamic-int8"): _Graph(2200, 150, 4, 5000, 0.6),
     ("tflite", "int8"): _Graph(2500, 200, 24, 8000, 0.5),
@@ -54,9 +53,6 @@ _ATTENTION = {"saved_model": 10_000, "tflite": 22_000, "onnx": 10_000}
 _ATTENTION_PACKED = 0.3
 # kernels with fewer weights stay float in a dynamic-int8 .tflite
 _DYNAMIC = 1024
-# a sparse-float32 .tflite stores kernels with such a share of zeros without them, each weight with its place in the row
-# of its inputs, and where each row ends
-_SPARSE, _PLACE_BITS, _ROW = 0.3, 8, 3
 
 
 def expected(item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, int], steps: int) -> Size:
@@ -77,12 +73,8 @@ def expected(item: Planned, model: Any, zeros: Mapping[str, float], clusters: Ma
             count = math.prod(weight.shape)
             channels += weight.shape[-1]
             bits = _bits(item, count)
-            share = zeros.get(layer.name, 0)
-            if item.precision == "sparse-float32" and share >= _SPARSE:
-                whole += (1 - share) * count * (bits + _PLACE_BITS) / 8 + _ROW * count / weight.shape[-2]
-            else:
-                whole += count * bits / 8
-            packed += count * _packed_bits(bits, share, clusters.get(layer.name)) / 8
+            whole += count * bits / 8
+            packed += count * _packed_bits(bits, zeros.get(layer.name, 0), clusters.get(layer.name)) / 8
     biases = 4 * channels
     graph = _GRAPHS[item.format, item.precision]
     loops = 0 if steps else len(recurrent.loops(model))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.compress.clustering import Clusters
 from pipeline.formats import recurrent
 from pipeline.measuring.footprint import Size
 from pipeline.plan import Planned
@@ -55,12 +56,14 @@ _ATTENTION_PACKED = 0.3
 _DYNAMIC = 1024
 
 
-def expected(item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, int], steps: int) -> Size:
+def expected(
+    item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, Clusters], steps: int
+) -> Size:
     """Return about what a file of a model will take.
 
     Args:
         zeros: layer name -> share of zeros in its kernels, in [0, 1).
-        clusters: layer name -> most distinct weights in each of its kernels.
+        clusters: layer name -> how few distinct weights its kernels have.
         steps: time steps of recurrent layers that are written out in it; 0: their loops are loops in the graph.
     """
     whole = packed = 0.0
@@ -100,11 +103,11 @@ def _bits(item: Planned, weights: int) -> int:
     return 32
 
 
-def _packed_bits(bits: int, zeros: float, clusters: int | None) -> float:
+def _packed_bits(bits: int, zeros: float, clusters: Clusters | None) -> float:
     """Return the bits that gzip leaves of a weight: its entropy, which nothing can go below, and a little."""
     one = {32: _FLOAT_BITS, 16: 14.5, 8: _INT8_BITS}[bits]
     if clusters is not None:
-        one = min(one, math.log2(clusters) * (1.0 if bits == 8 else 1.3))
+        one = min(one, math.log2(clusters.most) * (1.0 if bits == 8 else 1.3))
     return _entropy(zeros) * 1.2 + (1 - zeros) * one
 
 

@@ -292,12 +292,13 @@ def convert(
         PromiseError: the file lacks zeros that the model has, has more distinct weights, or computes in float what the
             model has in int8.
     """
-    from pipeline.formats import ConversionError, columns_ahead, labels, onnx, recurrent, saved_model, tflite
+    from pipeline.formats import ConversionError, columns_ahead, known, labels, onnx, recurrent, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
     from pipeline.report.model import read_models
 
     network, spec = _model(model)
+    known.require(network, item)
     (described,) = read_models(model)[:1]
     path = folder / item.filename
     _remove(path)  # what an interrupted call left

@@ -145,6 +145,8 @@ def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:
 def _file(item: Planned, made: _Made, spec: Spec, asked: Asked) -> File:
     trained = item.stage == _QUANTIZE
     way = known.way(made.model, item, asked.unrolled_steps, trained=trained)
+    if item.precision == "sparse-float32" and not any(share >= known.SPARSE for share in made.zeros.values()):
+        way = known.Way(refused="no kernel has zeros enough for the converter to store it sparsely")
     optional = item.id in asked.optional or item.precision == "fake-quant"
     if way.refused:
         return File(id=item.id, refused=way.refused, optional=optional)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.compress.clustering import Clusters
-from pipeline.formats import recurrent
+from pipeline.formats import known, recurrent
 from pipeline.measuring.footprint import Size
 from pipeline.plan import Planned
 
@@ -41,6 +41,7 @@ _GRAPHS = {
     ("saved_model", "float32"): _Graph(2000, 4700, 0, 55_000, 0.16),
     ("saved_model", "fake-quant"): _Graph(5000, 10_500, 0, 55_000, 0.16),
     ("tflite", "float32"): _Graph(2200, 130, 0, 5000, 0.65),
+    ("tflite", "sparse-float32"): _Graph(2200, 130, 0, 5000, 0.65),
     ("tflite", "float16"): _Graph(2200, 170, 0, 5000, 0.65),
     ("tflite", "dynamic-int8"): _Graph(2200, 150, 4, 5000, 0.6),
     ("tflite", "int8"): _Graph(2500, 200, 24, 8000, 0.5),
@@ -54,6 +55,8 @@ _ATTENTION = {"saved_model": 10_000, "tflite": 22_000, "onnx": 10_000}
 _ATTENTION_PACKED = 0.3
 # kernels with fewer weights stay float in a dynamic-int8 .tflite
 _DYNAMIC = 1024
+# bits of a weight that is stored sparsely, its place among them
+_PLACED = 45
 
 
 def expected(
@@ -76,7 +79,7 @@ def expected(
             count = math.prod(weight.shape)
             channels += weight.shape[-1]
             bits = _bits(item, count)
-            whole += count * bits / 8
+            whole += count * _stored(item, bits, zeros.get(layer.name, 0)) / 8
             packed += count * _packed_bits(bits, zeros.get(layer.name, 0), clusters.get(layer.name)) / 8
     biases = 4 * channels
     graph = _GRAPHS[item.format, item.precision]
@@ -101,6 +104,13 @@ def _bits(item: Planned, weights: int) -> int:
         case "dynamic-int8" if weights >= _DYNAMIC:
             return 8
     return 32
+
+
+def _stored(item: Planned, bits: int, zeros: float) -> float:
+    """Return the bits of a weight in the file; one that is stored sparsely has its place beside it."""
+    if item.precision == "sparse-float32" and zeros >= known.SPARSE:
+        return (1 - zeros) * _PLACED
+    return bits
 
 
 def _packed_bits(bits: int, zeros: float, clusters: Clusters | None) -> float:

@@ -21,6 +21,8 @@ NO_TFLITE: Mapping[str, str] = {
     "MaxPooling3D": "TFLite has no such operator (MaxPool3D)",
     "GroupNormalization": "LiteRT cannot run what becomes of it over more than two axes (BROADCAST_TO)",
 }
+# share of zeros from which on TensorFlow's converter stores a kernel without them
+SPARSE = 0.3
 # dimensions over which LiteRT runs a GroupNormalization, the batch's among them
 _GROUPED = 3
 

@@ -126,6 +126,16 @@ def test_layers_that_stay_float_are_named_in_the_file_and_with_their_share_of_th
     assert any(one.startswith("quantize: layers that stay float have ") for one in line.no_faster)
 
 
+def test_sparse_file_is_as_small_as_its_zeros_let_it_be() -> None:
+    planned = (Planned("prune", "tflite", "float32"), Planned("prune", "tflite", "sparse-float32"))
+    dense, sparse = foresee(squeezed(), planned, prune=Prune(final_sparsity=0.9)).files
+    assert dense.bytes is not None
+    assert sparse.bytes is not None
+    assert sparse.bytes < 0.9 * dense.bytes
+    _, refused = foresee(squeezed(), planned, prune=Prune(final_sparsity=0.2)).files
+    assert "no kernel has zeros enough" in refused.refused
+
+
 def test_layer_that_no_tflite_can_hold_refuses_the_files_and_says_which() -> None:
     keras = load_keras()
     inputs = keras.Input((8, 8, 4), name="samples")

@@ -20,21 +20,22 @@ from pipeline.compress import (
     lowering,
     pruning,
     removal,
+    shrink_bounds,
     support,
     widths,
 )
 from pipeline.errors import InputError
 from pipeline.report.forecast import How
 from pipeline.stages import prune as pruning_stage
-from pipeline.stages import shrink as shrinking
 
 if TYPE_CHECKING:
+    from pipeline.compress.cluster_config import Config as Cluster
     from pipeline.compress.clustering import Clusters
+    from pipeline.compress.prune_config import Config as Prune
+    from pipeline.compress.quantize_config import Config as Quantize
     from pipeline.compress.sensitivity_table import Technique
+    from pipeline.compress.shrink_config import Config as Shrink
     from pipeline.fit.config import Compressing
-    from pipeline.stages.cluster import Config as Cluster
-    from pipeline.stages.prune import Config as Prune
-    from pipeline.stages.quantize import Config as Quantize
 
 # (how, made, reason) of a layer
 Told = tuple[How, str, str]
@@ -73,7 +74,7 @@ def fitted(model: Any) -> Passed:
     )
 
 
-def shrunk(model: Any, shrink: shrinking.Config) -> Passed:
+def shrunk(model: Any, shrink: Shrink) -> Passed:
     """Return which layers can lose channels, and a model with about as many fewer as are asked for.
 
     Which channels go, and how many of each layer, is decided by trained weights; here each group loses the same share.
@@ -81,7 +82,7 @@ def shrunk(model: Any, shrink: shrinking.Config) -> Passed:
     Raises:
         InputError: as `stages/shrink.run`.
     """
-    graph, allowed, reasons = shrinking.check(model, shrink)
+    graph, allowed, reasons = shrink_bounds.check(model, shrink)
     told: dict[str, Told] = {layer.name: _NO_KERNEL for layer in model.layers}
     for group in sorted(graph.groups, key=lambda one: one.name not in reasons):
         for name in group.layers:
@@ -109,7 +110,7 @@ def pruned(model: Any, prune: Prune) -> Passed:
     """
     excluded = _excluded(model, prune, "prune")
     left = pruning_stage.left(model, prune)
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(excluded), left)
+    aims = pruning.targets(model, prune.final_sparsity, excluding.without(prune.layers, excluded), left)
     left |= excluded
 
     def told(layer: Any) -> Told:
@@ -131,7 +132,7 @@ def clustered(model: Any, cluster: Cluster) -> Passed:
         InputError: as `stages/cluster.run`.
     """
     excluded = _excluded(model, cluster, "cluster")
-    layers = cluster.layers | dict.fromkeys(excluded)
+    layers = excluding.without(cluster.layers, excluded)
     aims = clustering.targets(model, cluster.clusters, layers, per_channel=cluster.per_channel)
 
     def told(layer: Any) -> Told:
@@ -160,8 +161,9 @@ def quantized(model: Any, quantize: Quantize, clusters: Mapping[str, Clusters] |
         InputError: no layer with a kernel can be quantized.
     """
     excluded = _excluded(model, quantize, "quantize")
-    lowered, _ = lowering.lower(model)
-    out = {name: excluded[origin] for name, origin in lowering.origins(model, lowered).items() if origin in excluded}
+    origins: dict[str, str] = {}
+    lowered, _ = lowering.lower(model, origins)
+    out = excluding.lowered(excluded, origins)
     left = fake_quant.floating(lowered, fusing.with_operators(lowered, out))
     fake_quant.require_kernels(lowered, left)
     whole = {name for name, one in (clusters or {}).items() if one.per == "tensor"}

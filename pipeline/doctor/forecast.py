@@ -13,8 +13,7 @@ from pipeline.compress.pattern_config import Unstructured
 from pipeline.doctor import activations, fates, no_faster, sizes
 from pipeline.errors import InputError
 from pipeline.fit import tasks
-from pipeline.formats import known
-from pipeline.formats.recurrent import UNROLLED_STEPS
+from pipeline.formats import UNROLLED_STEPS, known
 from pipeline.measuring import footprint
 from pipeline.plan import Planned
 from pipeline.predictor import GIVING_BACK, Spec

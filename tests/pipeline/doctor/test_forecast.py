@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.compress.cluster_config import Config as Cluster
+from pipeline.compress.prune_config import Config as Prune
+from pipeline.compress.quantize_config import Config as Quantize
 from pipeline.compress.shrink_config import Config as Shrink
 from pipeline.doctor import forecast
 from pipeline.doctor.forecast import Asked, Subject
+from pipeline.formats import export_config as export
 from pipeline.legacy_keras import load as load_keras
 from pipeline.plan import Planned
 from pipeline.predictor import classifier
 from pipeline.report.forecast import Fate, Line
-from pipeline.stages import export
-from pipeline.stages.cluster import Config as Cluster
-from pipeline.stages.prune import Config as Prune
-from pipeline.stages.quantize import Config as Quantize
 
 SPEC = classifier("samples", (8, 8, 1), (0, 255), "abc")
 

@@ -48,6 +48,8 @@ _GRAPHS = {
     ("onnx", "float32"): _Graph(600, 120, 0, 1500, 0.8),
     ("onnx", "int8"): _Graph(1500, 350, 10, 1500, 0.45),
 }
+# the bodies of loops are alike
+_LOOP_PACKED = {"tflite": 0.25}
 # of a .tflite and what is made from it, for each step of a recurrent layer that is written out
 _STEP, _STEP_PACKED = 2700, 0.2
 # an attention becomes dozens of operators
@@ -84,14 +86,16 @@ def expected(
     biases = 4 * channels
     graph = _GRAPHS[item.format, item.precision]
     loops = 0 if steps else len(recurrent.loops(model))
-    around = graph.fixed + graph.layer * layers + graph.channel * channels + graph.loop * loops
+    around = graph.fixed + graph.layer * layers + graph.channel * channels
+    looped = graph.loop * loops
     written = _STEP * steps
     attention = _ATTENTION[item.format] * sum(
         type(layer).__name__ == "MultiHeadAttention" for layer in getattr(model, "layers", ())
     )
+    added = graph.packed * around + _LOOP_PACKED.get(item.format, graph.packed) * looped
     return Size(
-        round(whole + biases + around + written + attention),
-        round(packed + 0.9 * biases + graph.packed * around + _STEP_PACKED * written + _ATTENTION_PACKED * attention),
+        round(whole + biases + around + looped + written + attention),
+        round(packed + 0.9 * biases + added + _STEP_PACKED * written + _ATTENTION_PACKED * attention),
     )
 
 

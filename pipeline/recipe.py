@@ -6,7 +6,7 @@ import copy
 import importlib.resources
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,35 +14,29 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-import models
 from models import ModelConfig, several
 from models.several import Ensemble, Selection
-from pipeline import implied, order, single_step
+from pipeline import implied, order, recipe_checks, single_step
+from pipeline.compress.cluster_config import Config as ClusterConfig
+from pipeline.compress.distill_config import Config as DistillConfig
+from pipeline.compress.prune_config import Config as PruneConfig
+from pipeline.compress.quantize_config import Config as QuantizeConfig
+from pipeline.compress.sensitivity_config import Config as SensitivityConfig
 from pipeline.compress.shrink_config import Config as ShrinkConfig
 from pipeline.config import Frozen
-from pipeline.data import DataConfig, augment, input_shapes
+from pipeline.data import DataConfig
 from pipeline.errors import InputError
-from pipeline.fit import problems as fit_problems
 from pipeline.fit.config import Compressing, FitConfig
-from pipeline.metric import DEFAULTS, find
+from pipeline.formats.export_config import Config as ExportConfig
+from pipeline.formats.export_config import plan
+from pipeline.formats.import_config import Config as ModelFile
+from pipeline.measuring.measure_config import Config as MeasureConfig
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
 from pipeline.plan import Planned
-from pipeline.predictor import Task
 from pipeline.recipe_problems import explain, nearest
 from pipeline.stages import MODELS, NAMES
-from pipeline.stages.cluster import Config as ClusterConfig
-from pipeline.stages.distill import Config as DistillConfig
-from pipeline.stages.export import Config as ExportConfig
-from pipeline.stages.export import conflicts as export_conflicts
-from pipeline.stages.export import plan
-from pipeline.stages.import_model import Config as ModelFile
 from pipeline.stages.judge import Config as JudgeConfig
-from pipeline.stages.judge import conflicts
-from pipeline.stages.measure import Config as MeasureConfig
-from pipeline.stages.prune import Config as PruneConfig
-from pipeline.stages.quantize import Config as QuantizeConfig
-from pipeline.stages.sensitivity import Config as SensitivityConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
@@ -87,9 +81,9 @@ class Recipe(Frozen):
 
     def stages(self) -> tuple[str, ...]:
         """Return the names of the stages that the recipe asks for, in their order."""
-        return order.arranged(self._asked(), self.order)
+        return order.arranged(self.asked(), self.order)
 
-    def _asked(self) -> tuple[str, ...]:
+    def asked(self) -> tuple[str, ...]:
         """Return the names of the stages that the recipe asks for, in their usual order."""
         timed = self.shrink is not None and self.shrink.latency is not None
         asked = {
@@ -115,124 +109,10 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
-        problems = list(self._problems())
+        problems = list(recipe_checks.problems(self))
         if problems:
             raise ValueError("; ".join(problems))
         return self
-
-    def _problems(self) -> Iterator[str]:
-        shape, student = None, self.distill.student if self.distill else None
-        try:
-            shapes = input_shapes(self.data)
-            if shapes and len(shapes) > 1 and (student or not isinstance(self.model, ModelFile)):
-                yield (
-                    f"the data has the inputs {', '.join(shapes)}, but architectures take one: give a model of your "
-                    "own that takes them (model.path), without distill"
-                )
-            elif shapes and len(shapes) == 1:
-                (shape,) = shapes.values()
-            if shape is not None:
-                yield from several.problems(self.model, shape, self.data.task)
-            _check(self.model, shape, self.data.task)
-            if shape is not None and self.data.augment:
-                augment.check(self.data.augment, shape)
-        except InputError as error:
-            yield str(error).replace("\n  ", "; ")
-        try:
-            if student:
-                _check(student, shape, self.data.task)
-        except InputError as error:
-            yield "distill.student: " + str(error).replace("\n  ", "; ").replace("model.", "distill.student.")
-        if not isinstance(self.model, ModelFile) and not self.train:
-            yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
-        yield from self._fit_problems()
-        tried = self.sensitivity.techniques if self.sensitivity else None
-        for name in self.excluding():
-            if tried is not None and name not in tried:
-                yield f"{name}.exclude is auto, but sensitivity.techniques leaves {name} out: add it"
-        wrong = [*order.problems(self._asked(), self.order), *self._pattern_problems()]
-        yield from wrong
-        if wrong:
-            return  # what follows looks at the stages in their order
-        if isinstance(self.model, ModelFile):
-            from pipeline.formats.plain.folder import (
-                conflicts as graph_conflicts,  # what few recipes need, few wait for
-            )
-
-            yield from graph_conflicts(Path(self.model.path), self.stages())
-        if self.judge and not (self.measure and self.export):
-            yield "judge needs the sections export and measure: limits are compared with measurements"
-        if self.export:
-            yield from export_conflicts(self.export, self.models())
-        yield from self._batch_problems()
-        yield from self._bound_problems()
-        if self.export and self.measure and self.judge:
-            yield from conflicts(self.judge, self.plan(), self.measure.latency.percentile)
-
-    def _fit_problems(self) -> Iterator[str]:
-        """Yield what the sections that train ask for and cannot have."""
-        own = isinstance(self.model, Builder) and self.model.loss is not None
-        for name in ("train", "distill", "shrink", "prune", "cluster", "quantize"):
-            section: FitConfig | None = getattr(self, name)
-            if section is None:
-                continue
-            if name == "distill" and self.distill and isinstance(self.distill.student, Builder):
-                own = own or self.distill.student.loss is not None
-            yield from fit_problems.of_task(name, section, self.data.task)
-            if self.data.classes:
-                yield from fit_problems.of_names(name, section, self.data.classes)
-            if own:  # which all that trains on later uses too
-                yield from fit_problems.beside_own_loss(name, section)
-
-    def _pattern_problems(self) -> Iterator[str]:
-        """Yield why channels cannot go after zeros in a pattern."""
-        if not (self.order and self.prune and self.prune.structured()) or "shrink" not in self.order:
-            return
-        if self.order.index("shrink") > self.order.index("prune"):
-            yield (
-                "order: shrink has to come before prune where prune.pattern says how zeros stand: channels that go "
-                "would tear the pattern"
-            )
-
-    def _bound_problems(self) -> Iterator[str]:
-        """Yield the bounds that are not in the unit of what models are judged by, where no drop can be so large."""
-        judged = find(self.data.metric or DEFAULTS[self.data.task or "classification"])
-        if judged is None or judged.most is None or judged.least is None:
-            return
-        limits = [("gates", self.judge.gates), *self.judge.artifacts.items()] if self.judge else []
-        bounds = {f"judge.{name}.max_accuracy_drop": one.max_accuracy_drop for name, one in limits}
-        tuning = {
-            "distill": self.distill, "shrink": self.shrink, "prune": self.prune, "cluster": self.cluster,
-            "quantize": self.quantize,
-        }  # fmt: skip
-        bounds |= {f"{name}.max_accuracy_loss": one.max_accuracy_loss for name, one in tuning.items() if one}
-        for key, bound in bounds.items():
-            if bound is not None and abs(bound) > 1:
-                yield f"{key} is {bound:g}, but {judged.noun} is at most 1: 0.01 is one point"
-
-    def _batch_problems(self) -> Iterator[str]:
-        """Yield the batches that are measured, but that the server would refuse."""
-        batching = self.serving.batching if self.serving else None
-        if self.measure is None or batching is None or batching.max_batch_size is None:
-            return
-        sizes = {"measure.batch_size": self.measure.batch_size,
-                 "measure.latency.batch_size": self.measure.latency.batch_size}  # fmt: skip
-        for key, size in sizes.items():
-            if size > batching.max_batch_size:
-                yield (
-                    f"{key} is {size}, but a server with serving.batching.max_batch_size {batching.max_batch_size} "
-                    f"refuses such a request: lower {key}"
-                )
-
-
-def _check(model: Any, shape: tuple[int, ...] | None, task: Task | None) -> None:
-    """Refuse a model that is impossible for inputs of a shape, where that is known; see `models.check`."""
-    if isinstance(model, Builder):
-        from pipeline.own_code.source import look
-
-        look(model)
-    elif shape is not None and not isinstance(model, (Selection, Ensemble, ModelFile)):
-        models.check(model, shape, task)
 
 
 class _Loader(yaml.SafeLoader):

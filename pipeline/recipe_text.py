@@ -33,7 +33,8 @@ def section(config: BaseModel, indent: str, kinds: tuple[str, ...] = ()) -> Iter
     """
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        text = field.description or (summary(value) if isinstance(value, BaseModel) else "")
+        choices = list(configs(field.annotation))
+        text = field.description or (summary(value) if isinstance(value, BaseModel) else _of_absent(choices))
         if kinds and value in kinds:
             text = f"one of {', '.join(kinds)}; the keys that follow are its own"
         if text:
@@ -44,7 +45,6 @@ def section(config: BaseModel, indent: str, kinds: tuple[str, ...] = ()) -> Iter
         else:
             plain = config.model_dump(mode="json", include={name})[name]
             yield f"{indent}{name}: {_inline(plain)}"
-            choices = list(configs(field.annotation))
             if value is None and len(choices) == 1:
                 yield from absent(choices[0], f"{indent}#   ")
         if not indent:
@@ -80,9 +80,13 @@ def _kinds(annotation: Any) -> tuple[str, ...]:
     )
 
 
-def summary(config: BaseModel) -> str:
+def summary(config: BaseModel | type[BaseModel]) -> str:
     """Return what a config is, in one line."""
-    return (type(config).__doc__ or "").strip().split("\n")[0]
+    return (config.__doc__ or "").strip().split("\n")[0]
+
+
+def _of_absent(choices: list[type[BaseModel]]) -> str:
+    return f"{summary(choices[0]).removesuffix('.')}; null: left out" if len(choices) == 1 else ""
 
 
 def _inline(value: Any) -> str:

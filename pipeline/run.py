@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import artifact as artifacts
-from pipeline import data, foresight, machine
+from pipeline import data, foresight, machine, run_report
 from pipeline.again import Again
-from pipeline.artifact import Artifact, Basis, Manifest, Store
-from pipeline.bought import bought, explained
-from pipeline.compress import sensitivity_table
+from pipeline.artifact import Artifact, Basis, Store
 from pipeline.config import Frozen
 from pipeline.data import prepared
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
 from pipeline.events import Emit, Note, StageFinished, StageReused, StageStarted
 from pipeline.files import sha256
-from pipeline.measuring import layer_times
 from pipeline.order import REORDERED
-from pipeline.plan import final, reference, to_serve
 from pipeline.reason import reason
-from pipeline.recipe import Recipe, dump, risks
+from pipeline.recipe import Recipe, dump
 from pipeline.report import document
-from pipeline.report.answers import read_answers
-from pipeline.report.baseline import read_baseline
-from pipeline.report.data import read_data
-from pipeline.report.model import Model, read_models
 from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
 from pipeline.stages import (
@@ -43,20 +33,15 @@ from pipeline.stages import (
     distill,
     export,
     import_model,
-    judge,
     measure,
     profile,
     prune,
     quantize,
-    report,
     sensitivity,
     shrink,
     train,
 )
-
-if TYPE_CHECKING:
-    from pipeline.isolate import Child
-    from pipeline.report.forecast import Forecast
+from pipeline.walk import Walk
 
 STAGES: tuple[Stage, ...] = (
     import_model, train, distill, sensitivity, profile, shrink, prune, cluster, quantize, export, measure
@@ -65,26 +50,6 @@ STAGES: tuple[Stage, ...] = (
 # how a recipe gets the stages that have no section of their own
 _SWITCHES = {"import": "set model.path", "profile": "set shrink.latency"}
 _ROOT = Path(__file__).parent.parent
-
-
-@dataclass
-class _Walk:
-    """What is known so far of a run; the report is made of it, after an error too."""
-
-    store: Store
-    again: Again
-    stages: list[document.Stage] = field(default_factory=list)
-    done: dict[str, Artifact] = field(default_factory=dict)
-    around: dict[str, Surroundings] = field(default_factory=dict)
-    at: str | None = None
-    forecast: Forecast | None = None
-    held: ExitStack = field(default_factory=ExitStack)
-    children: dict[str, Child] = field(default_factory=dict)
-
-    def tell(self, stage: str, status: str, reason: str = "", manifest: Manifest | None = None) -> None:
-        """Add a stage to the report."""
-        facts = {"seconds": manifest.seconds, "metrics": manifest.metrics} if manifest else {}
-        self.stages.append(document.Stage.model_validate({"name": stage, "status": status, "reason": reason} | facts))
 
 
 def run(
@@ -103,21 +68,21 @@ def run(
     Raises:
         ModelmillError: the run ended in error; report.json says so too.
     """
-    walk = _Walk(store, Again(folder.path / AGAIN, first))
+    walk = Walk(store, Again(folder.path / AGAIN, first))
     try:
         with _translated(walk, folder), walk.held:
             (folder.path / RECIPE).write_text(dump(recipe), encoding="utf-8")
             _stages(recipe, folder, emit, walk, first, until)
-            return _conclude(recipe, folder, walk)
+            return run_report.conclude(recipe, folder, walk, _libraries())
     except ModelmillError as error:
         failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
         with suppress(Exception):  # what failed the run (a full disk) may fail its report; the message says what it was
-            report.write(_report(recipe, folder, walk, verdict="error", failure=failure), folder.path)
+            run_report.fail(recipe, folder, walk, _libraries(), failure)
         raise
 
 
 @contextmanager
-def _translated(walk: _Walk, folder: RunFolder) -> Iterator[None]:
+def _translated(walk: Walk, folder: RunFolder) -> Iterator[None]:
     """Turn what is not ours into our errors: the one boundary for foreign exceptions of a run."""
     try:
         yield
@@ -140,7 +105,7 @@ def _translated(walk: _Walk, folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: str | None, until: str | None) -> None:
+def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk, first: str | None, until: str | None) -> None:
     absent = [stage.NAME for stage in STAGES if stage.NAME not in recipe.stages()]
     folder.unlink(absent)
     for name in (first, until):
@@ -189,9 +154,7 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, first: s
     walk.at = None
 
 
-def _reuse_or_run(
-    stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, walk: _Walk, *, forced: bool
-) -> Artifact:
+def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk, *, forced: bool) -> Artifact:
     """Return a stage's result; its lock is shared until the run has ended, so that nobody replaces what we read."""
     name, store, again = stage.NAME, walk.store, walk.again
     # in the order in which they were made: the last model is the one that comes in
@@ -256,7 +219,7 @@ def _reuse_or_run(
     return stored
 
 
-def _foresee(stage: Stage, recipe: Recipe, emit: Emit, walk: _Walk) -> None:
+def _foresee(stage: Stage, recipe: Recipe, emit: Emit, walk: Walk) -> None:
     """Ask doctor, before the first stage that makes something of a model, once in a run."""
     # what is trained and not made smaller has nothing to fear
     if walk.forecast is not None or stage.NAME not in MODELS or stage.NAME == import_model.NAME:
@@ -270,7 +233,7 @@ def _foresee(stage: Stage, recipe: Recipe, emit: Emit, walk: _Walk) -> None:
         walk.at = stage.NAME
 
 
-def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
+def _start_ahead(stage: Stage, recipe: Recipe, walk: Walk) -> None:
     """Start the process of the stage that comes after this one: it imports while this one works."""
     line = _line(recipe)
     for follower in line[line.index(stage) + 1 :]:
@@ -279,6 +242,11 @@ def _start_ahead(stage: Stage, recipe: Recipe, walk: _Walk) -> None:
                 child = follower.ahead(**_sections(recipe, follower.ahead))
                 walk.children[follower.NAME] = walk.held.enter_context(child)
             return
+
+
+def _libraries() -> tuple[str, ...]:
+    """Return what all stages compute with, for the report to name the versions of."""
+    return tuple(dict.fromkeys(library for stage in STAGES for library in stage.LIBRARIES))
 
 
 def _line(recipe: Recipe) -> tuple[Stage, ...]:
@@ -331,92 +299,3 @@ def _code(rooms: tuple[str, ...]) -> dict[str, str]:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             files[file.relative_to(_ROOT).as_posix()] = sha256(file)
     return files
-
-
-def _conclude(recipe: Recipe, folder: RunFolder, walk: _Walk) -> document.Report:
-    """Judge and write the report."""
-    walk.at = "report"
-    found = _artifacts(recipe, walk)
-    gates: list[document.Gate] = []
-    if recipe.export and recipe.judge and measure.NAME in walk.done:
-        gates = judge.judge(found, recipe.plan(), recipe.judge)
-    finished = _report(recipe, folder, walk, verdict=judge.verdict(found, gates), gates=gates)
-    report.write(finished, folder.path)
-    walk.again.end()
-    return finished
-
-
-def _artifacts(recipe: Recipe, walk: _Walk) -> list[document.Artifact]:
-    """Return what is known of the exported files, from the last stage that looked at them."""
-    last = walk.done.get(measure.NAME) or walk.done.get(export.NAME)
-    if last is None or recipe.export is None:
-        return []
-    optional = recipe.export.optional
-    return [
-        # what is only there to show what it costs fails nobody
-        item.model_copy(update={"optional": item.id in optional or item.precision == "fake-quant"})
-        for item in document.read_artifacts(last.folder)
-    ]
-
-
-def _foreseen(
-    walk: _Walk, folder: RunFolder, made: list[Model], found: list[document.Artifact]
-) -> dict[str, Any]:  # fmt: skip
-    """Return what was foreseen of these results, in this run or in the one that made them, and what came otherwise."""
-    results = {name: item.manifest.fingerprint for name, item in walk.done.items()}
-    forecast = walk.forecast or foresight.remembered(folder.path, results)
-    if forecast is None:
-        return {}
-    foresight.remember(folder.path, results, forecast)
-    return {"forecast": forecast, "unforeseen": foresight.differences(forecast, made, found)}
-
-
-def _models(walk: _Walk) -> list[Model]:
-    """Return what is known of the stages' models, from measure where it has looked at them."""
-    if measure.NAME in walk.done:
-        return read_models(walk.done[measure.NAME].folder)
-    return [model for item in walk.done.values() for model in read_models(item.folder)]
-
-
-def _report(
-    recipe: Recipe, folder: RunFolder, walk: _Walk, *, verdict: str, gates: list[document.Gate] | None = None,
-    failure: document.Failure | None = None,
-) -> document.Report:  # fmt: skip
-    plan = recipe.plan()
-    found, made = _artifacts(recipe, walk), _models(walk)
-    store, here = walk.store.root, Path.cwd()
-    libraries = dict.fromkeys(library for stage in STAGES for library in stage.LIBRARIES)
-    return document.Report.model_validate(
-        {
-            "schema": 1,
-            "modelmill": importlib.metadata.version("modelmill"),
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "verdict": verdict,
-            "reference": reference(plan).id if plan else None,
-            "final": final(plan, recipe.judge.final if recipe.judge else None).id if plan else None,
-            "to_serve": to_serve(plan).id if plan else None,
-            "failure": failure,
-            "serving": measure.serving_target(walk.around[measure.NAME]) if measure.NAME in walk.around else None,
-            "stages": walk.stages,
-            "models": made,
-            "bought": bought(made, found),
-            "explained": explained(found),
-            "artifacts": found,
-            "gates": gates or [],
-            "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
-            "data": next((known for item in walk.done.values() if (known := read_data(item.folder))), None),
-            "baseline": read_baseline(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
-            **_foreseen(walk, folder, made, found),
-            "layer_times": layer_times.read(walk.done[profile.NAME].folder) if profile.NAME in walk.done else None,
-            "sensitivity": sensitivity_table.read(walk.done[sensitivity.NAME].folder)
-            if sensitivity.NAME in walk.done
-            else None,
-            "folder": str(folder.path),
-            "store": str(store.relative_to(here) if store.is_relative_to(here) else store),
-            "settings": (settings := recipe.model_dump(mode="json")),
-            "needs_trust": bool(risks(settings)),
-            "machine": machine.describe(libraries),
-            "training": next((model.training for model in made if model.stage == train.NAME), {}),
-        }
-    )

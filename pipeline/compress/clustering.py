@@ -174,6 +174,8 @@ def _clustered(values: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     if np.unique(other).size <= room:
         return values
     centers = _centers(other, room, seed).astype(np.float32)
+    # a kernel without zeros gets none: what is zero once stays zero, and is no cluster that learns
+    centers = np.where(centers == 0, np.abs(other).min().astype(np.float32), centers)
     nearest = np.searchsorted((centers[1:] + centers[:-1]) / 2, values)
     return np.where(values == 0, np.float32(0), centers[nearest]).astype(np.float32)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pipeline.compress import sensitivity_table
 from pipeline.compress.sensitivity_table import Sensitivity, Technique, said
@@ -16,17 +16,21 @@ if TYPE_CHECKING:
     from pipeline.fit.config import Compressing
     from pipeline.stage import Job
 
+_Own = TypeVar("_Own")
 # the stage whose artifact `auto` reads
 STAGE = "sensitivity"
 
 
-def of(job: Job, model: Any, config: Compressing, technique: Technique, asked: float) -> dict[str, str]:
+def of(
+    job: Job, model: Any, config: Compressing, technique: Technique, asked: float, touched: Container[str] | None = None
+) -> dict[str, str]:  # fmt: skip
     """Return layer name -> why the recipe leaves it out, for the layers of the model that comes to a stage.
 
     Args:
         job: whose inputs hold the table, where `config.exclude` is auto.
         technique: the stage's name.
         asked: how much the stage does, as `Trial.amount`.
+        touched: names of the layers that the stage would work on; None: all that it can.
 
     Raises:
         InputError: as `named` and `worst`.
@@ -37,7 +41,7 @@ def of(job: Job, model: Any, config: Compressing, technique: Technique, asked: f
     table = sensitivity_table.read(job.inputs[STAGE].folder)
     return {
         name: reason
-        for name, reason in worst(table, technique, asked=asked, budget=config.exclude_budget).items()
+        for name, reason in worst(table, technique, asked=asked, budget=config.exclude_budget, touched=touched).items()
         if name in names
     }
 
@@ -62,7 +66,25 @@ def named(exclude: Sequence[str] | Literal["auto"], names: Sequence[str], techni
     return {name: reason for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)}
 
 
-def worst(table: Sensitivity, technique: Technique, *, asked: float, budget: float) -> dict[str, str]:
+def without(layers: Mapping[str, _Own | None], out: Iterable[str]) -> dict[str, _Own | None]:
+    """Return a section's `layers`, of which the last entry that fits a layer decides, with some layers left out."""
+    names = list(out)
+    return {key: own for key, own in layers.items() if key not in names} | dict.fromkeys(names)
+
+
+def lowered(out: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, str]:
+    """Return what is left out of a lowered model, layer name -> why: what comes of a layer goes with it.
+
+    Args:
+        out: the same of the model before.
+        origins: see `lowering.lower`.
+    """
+    return {**out, **{name: out[origin] for name, origin in origins.items() if origin in out}}
+
+
+def worst(
+    table: Sensitivity, technique: Technique, *, asked: float, budget: float, touched: Container[str] | None = None
+) -> dict[str, str]:  # fmt: skip
     """Return layer name -> why it is left out: the fewest of the worst such that the others lose little enough.
 
     What layers lose by themselves is added up, at the amount nearest to what is asked; what a layer gains is no loss,
@@ -70,11 +92,15 @@ def worst(table: Sensitivity, technique: Technique, *, asked: float, budget: flo
 
     Args:
         budget: most that the sum may be, in the metric's own unit; 0.01 is one point.
+        touched: names of the layers that count; None: all.
 
     Raises:
         InputError: none would be left.
     """
-    trials = sorted(table.at(technique, asked), key=lambda one: -one.lost.value)
+    counted = [
+        one for one in table.at(technique, asked) if touched is None or any(name in touched for name in one.layers)
+    ]
+    trials = sorted(counted, key=lambda one: -one.lost.value)
     losses = [max(0.0, one.lost.value) for one in trials]
     out = next(count for count in range(len(trials) + 1) if sum(losses[count:]) <= budget + 1e-9)
     _, metric = of_key(table.metric)

@@ -9,7 +9,9 @@ from pipeline.compress import support
 
 _FUNCTIONS = ("relu", "relu6")
 # what a batch normalization becomes part of
-_SCALED = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
+_SCALED = (
+    "Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Dense",
+)  # fmt: skip
 
 
 def behind(layer: Any) -> list[Any]:

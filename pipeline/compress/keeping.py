@@ -1,9 +1,10 @@
 """What earlier stages made of a model's kernels stays while it learns on: zeros are zero, clusters share a weight.
 
 After every step of the optimizer the weights are projected: those that were zero become zero again, those of a cluster
-become their mean. As long as they were equal before a step and their gradients are averaged, that is what Deep
-Compression (Han, Mao and Dally, 2016, section 3.3) does with shared weights. TF-MOT has a scheme for each combination
-instead, under which zeros drift away and whole 1x1 convolutions become zero (its issue 979, pull requests 720 and 721).
+become their mean. Deep Compression (Han, Mao and Dally, 2016, section 3.3) sums the gradients of a cluster instead:
+with plain gradient descent that is the same step, larger by the cluster's size; Adam scales each weight's step first.
+TF-MOT has a scheme for each combination instead, under which zeros drift away and whole 1x1 convolutions become zero
+(its issue 979, pull requests 720 and 721).
 """
 
 from __future__ import annotations

@@ -29,18 +29,32 @@ _EVERYWHERE = (
 )  # fmt: skip
 
 
-def lift(model: Any) -> tuple[Any, dict[str, str]]:
+def lift(model: Any, origins: dict[str, str]) -> tuple[Any, dict[str, str]]:
     """Return an equal model without 1D layers that int8 can compute as 2D ones, weights included.
 
     Args:
         model: functional or sequential; it is left as it is.
+        origins: see `rewriting.rewrite`.
 
     Returns:
         The model, and name of each layer with a kernel that has another class now -> that class.
     """
+    if not any(not support.floating(layer) and _over_sequences(layer) for layer in model.layers):
+        return model, {}
     lifter = _Lifter()
-    lifted = rewrite(model, lifter.replace)
-    return (lifted, lifter.changed) if lifter.used else (model, {})
+    written = rewrite(model, lifter.replace, origins)
+    if not lifter.used:
+        return model, {}
+    # sequences that nobody reads hang on the images that they are made of, as if these had another reader
+    lifted = load_keras().models.clone_model(written)
+    lifted.set_weights(written.get_weights())
+    return lifted, lifter.changed
+
+
+def _over_sequences(layer: Any) -> bool:
+    """Return whether a layer becomes one over images, or a convolution, whatever stands around it."""
+    kind = type(layer).__name__
+    return kind in (*_CONVOLUTIONS, *_POOLING, "UpSampling1D") or (kind == "Dense" and len(layer.input_shape) > 2)
 
 
 class _Lifter:

@@ -15,7 +15,7 @@ from pipeline.legacy_keras import load as load_keras
 _CHAINED = ("Add", "Maximum", "Minimum", "Multiply")
 
 
-def lower(model: Any) -> tuple[Any, dict[str, str]]:
+def lower(model: Any, origins: dict[str, str] | None = None) -> tuple[Any, dict[str, str]]:
     """Return an equal model, weights included, of layers between which an int8 file rounds.
 
     What cannot be quantized (`support.floating`) stays as it is. A layer with a kernel keeps its name; what is new is
@@ -23,45 +23,39 @@ def lower(model: Any) -> tuple[Any, dict[str, str]]:
 
     Args:
         model: functional or sequential; it is left as it is.
+        origins: name of each new layer -> name of the model's layer that it comes from; it is added to.
 
     Returns:
         The model, and name of each layer that is not what it was -> what became of it, in words.
     """
     said: dict[str, str] = {}
+    origins = {} if origins is None else origins
 
     def say(became: dict[str, str]) -> None:
         for name, words in became.items():
             said[name] = f"{said[name]}, then {words}" if name in said else words
 
     model, inside = flattening.flatten(model)
+    origins.update({layer: name for name, layers in inside.items() for layer in layers})
     say({name: f"is written out: {', '.join(layers)}" for name, layers in inside.items()})
-    model, single = _in_single_steps(model)
+    model, single = _in_single_steps(model, origins)
     say(single)
-    model, lifted = lifting.lift(model)
+    model, lifted = lifting.lift(model, origins)
     say({name: f"becomes a {kind}" for name, kind in lifted.items()})
     model, halves = splitting.split(model)
+    origins.update({first: origins.get(name, name) for name, first in halves.items()})
     say({name: f"computes in two steps, and becomes {first} and {name}" for name, first in halves.items()})
     model, into = folding.fold(model)
     say({name: f"is folded into {dense}" for name, dense in into.items()})
-    model, alone = _with_norms_as_convolutions(model)
+    model, alone = _with_norms_as_convolutions(model, origins)
     say(dict.fromkeys(alone, "becomes a depthwise 1x1 convolution: it follows none that could take it in"))
     return model, said
 
 
-def origins(before: Any, after: Any) -> dict[str, str]:
-    """Return name of each layer of a lowered model -> name of the layer of the model before that it comes from."""
-    known = {layer.name for layer in before.layers}
-
-    def origin(name: str) -> str:
-        if name in known:
-            return name
-        return max((one for one in known if name.startswith(f"{one}_")), key=len, default=name)
-
-    return {layer.name: origin(layer.name) for layer in after.layers}
-
-
-def _in_single_steps(model: Any) -> tuple[Any, dict[str, str]]:
+def _in_single_steps(model: Any, origins: dict[str, str]) -> tuple[Any, dict[str, str]]:
     """Write operators as layers, and layers that compute in several steps, or at several places, as several."""
+    if not any(_has_steps(layer) for layer in model.layers):
+        return model, {}
     said: dict[str, str] = {}
     called: set[int] = set()
 
@@ -91,8 +85,18 @@ def _in_single_steps(model: Any) -> tuple[Any, dict[str, str]]:
             return load_keras().layers.Activation(layer.activation, name=call.free(f"{layer.name}_{function}"))(values)
         return None
 
-    written = rewrite(model, replace)
+    written = rewrite(model, replace, origins)
     return (written, said) if said else (model, {})
+
+
+def _has_steps(layer: Any) -> bool:
+    """Return whether a layer may become several: a model is copied for these only, which takes its time."""
+    kind = type(layer).__name__
+    if kind in ("Average", "TFOpLambda") or len(layer._inbound_nodes) > 1:
+        return True
+    if kind in _CHAINED:
+        return len(layer.input) > 2
+    return kind != "Activation" and support.function(layer) not in support.INSIDE
 
 
 def _chain(call: Call, kind: str, again: bool) -> Any:
@@ -107,20 +111,21 @@ def _chain(call: Call, kind: str, again: bool) -> Any:
     return layers.Rescaling(1 / len(call.args[0]), name=name)(found) if kind == "Average" else found
 
 
-def _with_norms_as_convolutions(model: Any) -> tuple[Any, list[str]]:
+def _with_norms_as_convolutions(model: Any, origins: dict[str, str]) -> tuple[Any, list[str]]:
     """Write batch normalizations that no layer before them can take in as depthwise 1x1 convolutions with a bias.
 
     The scales are int8 weights then, with one range as those of all depthwise convolutions, the shifts int32. Its
     statistics no longer move in training.
     """
-    changed: list[str] = []
+    changed = [layer.name for layer in model.layers if _is_alone(layer)]
+    if not changed:
+        return model, []
 
     def replace(call: Call) -> Any:
         layer = call.layer
-        if type(layer).__name__ != "BatchNormalization" or support.floating(layer) or support.folds(layer):
+        if layer.name not in changed:
             return None
         layers = load_keras().layers
-        changed.append(layer.name)
         (values,) = call.args
         *sides, channels = values.shape[1:]
         if len(sides) < 2:
@@ -135,5 +140,8 @@ def _with_norms_as_convolutions(model: Any) -> tuple[Any, list[str]]:
             values = layers.Reshape(back, name=call.free(f"{layer.name}_values"))(values)
         return values
 
-    written = rewrite(model, replace)
-    return (written, changed) if changed else (model, [])
+    return rewrite(model, replace, origins), changed
+
+
+def _is_alone(layer: Any) -> bool:
+    return type(layer).__name__ == "BatchNormalization" and not support.floating(layer) and not support.folds(layer)

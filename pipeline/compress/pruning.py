@@ -321,7 +321,7 @@ def require(model: Any, aims: Mapping[str, float], *, stage: str, patterns: Mapp
     if missing:
         raise PromiseError(
             f"{stage}: kernels have fewer zeros than were promised", found="; ".join(missing),
-            todo="train longer after the last pruning step (prune.schedule.end_epoch), or prune again after it",
+            todo="train longer after the last pruning step (prune.pruning_schedule.end_epoch), or prune again after it",
         )  # fmt: skip
     broken = [
         f"{layer.name}/{name}: {why}"

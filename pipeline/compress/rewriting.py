@@ -29,13 +29,15 @@ class Call:
 Replace = Callable[[Call], Any]
 
 
-def rewrite(model: Any, replace: Replace) -> Any:
+def rewrite(model: Any, replace: Replace, origins: dict[str, str]) -> Any:
     """Return a copy of a model, weights included.
 
     Args:
         model: functional or sequential; it is left as it is.
         replace: returns the symbolic tensor that takes the place of what a layer gives, from new layers that have
             their weights; None: the layer is copied as it is.
+        origins: name of each new layer -> name of the one that it comes from; it is added to, and looked into where
+            that one is new itself.
     """
     import tensorflow as tf
 
@@ -51,7 +53,7 @@ def rewrite(model: Any, replace: Replace) -> Any:
             if node.is_input:
                 continue
             args, options = node.map_arguments(tensors)
-            found = replace(Call(node.layer, args, options, copies.free))
+            found = replace(Call(node.layer, args, options, _named(copies, node.layer.name, origins)))
             if found is None:
                 found = copies.of(node.layer)(*args, **options)
             for name, tensor in zip(node.flat_output_ids, tf.nest.flatten(found), strict=True):
@@ -61,6 +63,15 @@ def rewrite(model: Any, replace: Replace) -> Any:
     copy = keras.Model(*(tf.nest.pack_sequence_as(kind, flat) for kind, flat in ends), name=model.name)
     copies.set_weights()
     return copy
+
+
+def _named(copies: _Copies, origin: str, origins: dict[str, str]) -> Callable[[str], str]:
+    def free(name: str) -> str:
+        found = copies.free(name)
+        origins[found] = origins.get(origin, origin)
+        return found
+
+    return free
 
 
 @dataclass

@@ -74,7 +74,7 @@ def _pruned(values: np.ndarray, share: float) -> np.ndarray:
 
 def clusterings(layer: Any, numbers: Iterable[int], *, per_channel: bool, seed: int) -> Iterator[Change]:
     """Yield a layer with so many distinct weights in each kernel; see `clustering.cluster`."""
-    found = _kernels(layer, support.prunable(layer))
+    found = _kernels(layer, support.clusterable(layer))
     for number in numbers:
         clustered = {
             place: clustering.cluster(values, number, per_channel=per_channel, seed=seed)
@@ -93,7 +93,7 @@ def quantization(layer: Any, ranges: Mapping[str, tuple[float, float]]) -> Chang
     for place, values in _kernels(layer, kernels.of(layer)).items():
         depthwise = kernels.short(layer.weights[place]).startswith("depthwise")
         rounded[place] = _rounded(
-            values, _factor(layer, values, depthwise=depthwise), _axes(layer, depthwise=depthwise)
+            values, _factor(layer, values, depthwise=depthwise), _axes(layer, values.ndim, depthwise=depthwise)
         )
     (end,) = ends([layer])
     return Change(BITS, (layer.name,), _of(layer, rounded), {end: ranges[end]})
@@ -118,18 +118,19 @@ def _rounded(values: np.ndarray, factor: np.ndarray, axes: tuple[int, ...] | Non
     return found
 
 
-def _axes(layer: Any, *, depthwise: bool) -> tuple[int, ...] | None:
+def _axes(layer: Any, rank: int, *, depthwise: bool) -> tuple[int, ...] | None:
     if support.row(layer).quantized != "int8 per-channel":
         return None
-    return (0, 1) if depthwise else (0, 1, 2)
+    # depthwise kernels have their channels on the axis before the last
+    return tuple(range(rank - 2 if depthwise else rank - 1))
 
 
 def _factor(layer: Any, values: np.ndarray, *, depthwise: bool) -> np.ndarray:
     norms = [one for one in fusing.behind(layer) if type(one).__name__ == "BatchNormalization"]
-    if not norms or (depthwise and type(layer).__name__ != "DepthwiseConv2D"):
+    if not norms or (depthwise and not type(layer).__name__.startswith("DepthwiseConv")):
         return np.ones(1, np.float32)
     scales: np.ndarray = np.prod([_scale(one) for one in norms], axis=0)
-    return scales.reshape(values.shape[2:]) if depthwise else scales
+    return scales.reshape(values.shape[-2:]) if depthwise else scales
 
 
 def _scale(norm: Any) -> np.ndarray:

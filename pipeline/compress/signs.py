@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.compress import kernels, support
 
 # whose last axis counts the outputs, and whose scale a batch normalization becomes
-_SCALED = ("Conv2D", "SeparableConv2D")
+_SCALED = ("Conv1D", "Conv2D", "SeparableConv1D", "SeparableConv2D")
 # in training a scale stays as large at least: with one of zero, int8 has no range
 _LEAST = 1e-3
 

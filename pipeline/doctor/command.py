@@ -26,10 +26,11 @@ EXIT_CODES = (
 
 HELP = (
     "Tell, before any training, what each layer will do in each stage and format, and why.\n\n"
-    "Of a recipe: which layers shrink, prune and quantize work on, and why the others stay whole, dense or float; "
-    "parameters, MACs and activation memory behind each stage; which files can be made and about how large they are; "
-    "what will get smaller and no faster. All that cannot work is listed at once, such as a layer in prune.layers that "
-    "is not there, a target of shrink out of reach, or a format that no converter takes the model to.\n\n"
+    "Of a recipe: which layers shrink, prune, cluster and quantize work on, and why the others stay whole, dense or "
+    "float; parameters, MACs and activation memory behind each stage; which files can be made and about how large "
+    "they are; what will get smaller and no faster. All that cannot work is listed at once, such as a layer in "
+    "prune.layers that is not there, a target of shrink out of reach, or a format that no converter takes the model "
+    "to.\n\n"
     "Of a model file: the same for every stage, [bold]modelmill doctor model.keras[/]; with --data DATA it is also "
     "held to the data and brought in as a run would. --set changes the stages: --set prune.layers.conv_1=0.5, or "
     "--set shrink=null.\n\n"
@@ -113,7 +114,7 @@ def _of_file(path: Path, data: str | None, assignments: Sequence[str], custom_co
 def _foreseen(recipe: Recipe, store: Path, *, alone: bool) -> Forecast:
     from pipeline import foresight
     from pipeline.console import Streams
-    from pipeline.stages.import_model import Config as ModelFile
+    from pipeline.formats.import_config import Config as ModelFile
 
     with tempfile.TemporaryDirectory(prefix="modelmill-") as private, Streams().chatter_to(Path(private) / "log.txt"):
         made: dict[str, Any] = {}

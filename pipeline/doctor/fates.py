@@ -20,20 +20,22 @@ from pipeline.compress import (
     lowering,
     pruning,
     removal,
+    shrink_bounds,
     support,
     widths,
 )
 from pipeline.errors import InputError
 from pipeline.report.forecast import How
 from pipeline.stages import prune as pruning_stage
-from pipeline.stages import shrink as shrinking
 
 if TYPE_CHECKING:
+    from pipeline.compress.cluster_config import Config as Cluster
+    from pipeline.compress.clustering import Clusters
+    from pipeline.compress.prune_config import Config as Prune
+    from pipeline.compress.quantize_config import Config as Quantize
     from pipeline.compress.sensitivity_table import Technique
+    from pipeline.compress.shrink_config import Config as Shrink
     from pipeline.fit.config import Compressing
-    from pipeline.stages.cluster import Config as Cluster
-    from pipeline.stages.prune import Config as Prune
-    from pipeline.stages.quantize import Config as Quantize
 
 # (how, made, reason) of a layer
 Told = tuple[How, str, str]
@@ -48,13 +50,13 @@ class Passed:
         model: with the layers that it then has; its weights say nothing.
         told: layer name -> what the stage does with it, for the layers of the model as the stage works on it.
         zeros: layer name -> share of zeros that the stage makes in its kernels.
-        clusters: layer name -> distinct weights that it leaves in each of them.
+        clusters: layer name -> how few distinct weights it leaves in each of them.
     """
 
     model: Any
     told: Mapping[str, Told]
     zeros: Mapping[str, float] = field(default_factory=dict)
-    clusters: Mapping[str, int] = field(default_factory=dict)
+    clusters: Mapping[str, Clusters] = field(default_factory=dict)
 
 
 def fitted(model: Any) -> Passed:
@@ -72,7 +74,7 @@ def fitted(model: Any) -> Passed:
     )
 
 
-def shrunk(model: Any, shrink: shrinking.Config) -> Passed:
+def shrunk(model: Any, shrink: Shrink) -> Passed:
     """Return which layers can lose channels, and a model with about as many fewer as are asked for.
 
     Which channels go, and how many of each layer, is decided by trained weights; here each group loses the same share.
@@ -80,7 +82,7 @@ def shrunk(model: Any, shrink: shrinking.Config) -> Passed:
     Raises:
         InputError: as `stages/shrink.run`.
     """
-    graph, allowed, reasons = shrinking.check(model, shrink)
+    graph, allowed, reasons = shrink_bounds.check(model, shrink)
     told: dict[str, Told] = {layer.name: _NO_KERNEL for layer in model.layers}
     for group in sorted(graph.groups, key=lambda one: one.name not in reasons):
         for name in group.layers:
@@ -108,7 +110,7 @@ def pruned(model: Any, prune: Prune) -> Passed:
     """
     excluded = _excluded(model, prune, "prune")
     left = pruning_stage.left(model, prune)
-    aims = pruning.targets(model, prune.final_sparsity, prune.layers | dict.fromkeys(excluded), left)
+    aims = pruning.targets(model, prune.final_sparsity, excluding.without(prune.layers, excluded), left)
     left |= excluded
 
     def told(layer: Any) -> Told:
@@ -130,7 +132,7 @@ def clustered(model: Any, cluster: Cluster) -> Passed:
         InputError: as `stages/cluster.run`.
     """
     excluded = _excluded(model, cluster, "cluster")
-    layers = cluster.layers | dict.fromkeys(excluded)
+    layers = excluding.without(cluster.layers, excluded)
     aims = clustering.targets(model, cluster.clusters, layers, per_channel=cluster.per_channel)
 
     def told(layer: Any) -> Told:
@@ -145,30 +147,34 @@ def clustered(model: Any, cluster: Cluster) -> Passed:
     prepared, _ = clustering.prepared(model, [name for name, one in aims.items() if one.per == "tensor"])
     return Passed(
         prepared, {layer.name: told(layer) for layer in prepared.layers},
-        clusters={name: one.most for name, one in aims.items()},
+        clusters=aims,
     )  # fmt: skip
 
 
-def quantized(model: Any, quantize: Quantize) -> Passed:
+def quantized(model: Any, quantize: Quantize, clusters: Mapping[str, Clusters] | None = None) -> Passed:
     """Return which layers compute in int8, as `compress.lowering` writes them.
+
+    Args:
+        clusters: layer name -> how few distinct weights its kernels have; those of a whole kernel need one range.
 
     Raises:
         InputError: no layer with a kernel can be quantized.
     """
     excluded = _excluded(model, quantize, "quantize")
-    lowered, _ = lowering.lower(model)
-    out = {name: excluded[origin] for name, origin in lowering.origins(model, lowered).items() if origin in excluded}
+    origins: dict[str, str] = {}
+    lowered, _ = lowering.lower(model, origins)
+    out = excluding.lowered(excluded, origins)
     left = fake_quant.floating(lowered, fusing.with_operators(lowered, out))
     fake_quant.require_kernels(lowered, left)
-    return Passed(
-        lowered,
-        {
-            layer.name: ("float", "", left[layer.name])
-            if layer.name in left
-            else ("yes", support.row(layer).quantized if kernels.of(layer) else "int8", "")
-            for layer in lowered.layers
-        },
-    )
+    whole = {name for name, one in (clusters or {}).items() if one.per == "tensor"}
+
+    def told(layer: Any) -> Told:
+        if layer.name in left:
+            return "float", "", left[layer.name]
+        wide = kernels.of(layer) and layer.name not in whole
+        return "yes", support.row(layer).quantized if wide else "int8", ""
+
+    return Passed(lowered, {layer.name: told(layer) for layer in lowered.layers})
 
 
 def _excluded(model: Any, config: Compressing, technique: Technique) -> dict[str, str]:
@@ -176,9 +182,7 @@ def _excluded(model: Any, config: Compressing, technique: Technique) -> dict[str
     return excluding.named(config.exclude, [layer.name for layer in model.layers], technique)
 
 
-PASSING: Mapping[str, Callable[[Any, Any], Passed]] = {
-    "shrink": shrunk, "prune": pruned, "cluster": clustered, "quantize": quantized,
-}  # fmt: skip
+PASSING: Mapping[str, Callable[[Any, Any], Passed]] = {"shrink": shrunk, "prune": pruned, "cluster": clustered}
 
 
 def refused(model: Any, error: InputError) -> Passed:

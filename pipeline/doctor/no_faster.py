@@ -26,7 +26,12 @@ def _reasons(stages: Sequence[Foreseen], files: Sequence[File], asked: Asked) ->
     by_name = {one.stage: one for one in stages}
     made = [one.id for one in files if not one.refused]
     if "prune" in by_name:
-        yield f"prune: zeros make files smaller once they are compressed, and no faster: {DENSE_KERNELS}"
+        sparse = any(name.endswith("tflite.sparse-float32") for name in made)
+        but = "; the sparse-float32 file is computed sparsely where XNNPACK does that: ARM, x86 without AVX"
+        yield (
+            f"prune: zeros make files smaller once they are compressed, and no faster: {DENSE_KERNELS}"
+            f"{but if sparse else ''}"
+        )
     if "cluster" in by_name:
         yield (
             "cluster: few distinct weights make files smaller once they are compressed, and no faster: kernels "

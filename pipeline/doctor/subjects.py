@@ -13,9 +13,9 @@ from pipeline import data, several
 from pipeline.doctor.forecast import Asked, Subject
 from pipeline.events import Emit
 from pipeline.formats import keras_file
+from pipeline.formats.import_config import Config as ModelFile
 from pipeline.own_code.config import Builder
 from pipeline.stages import MODELS
-from pipeline.stages.import_model import Config as ModelFile
 
 if TYPE_CHECKING:
     from pipeline.data import Splits

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 
 from pipeline.errors import ModelmillError, RunError
 
+# time steps of all recurrent layers together, each direction counted, that a .tflite has written out (`recurrent`)
+UNROLLED_STEPS = 64
+
 
 class ConversionError(RunError):
     """A converter refused the model; it would refuse it again."""

@@ -27,9 +27,6 @@ from pipeline.legacy_keras import load as load_keras
 
 Way = Literal["as it is", "unrolled", "single"]
 
-# time steps of all recurrent layers together, each direction counted
-UNROLLED_STEPS = 64
-
 
 @dataclass(frozen=True)
 class Loop:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.formats import (
+    UNROLLED_STEPS,
     ConversionError,
     columns_ahead,
     converting,
@@ -30,7 +31,7 @@ Precision = Literal["float32", "sparse-float32", "float16", "dynamic-int8", "int
 
 def write(
     source: Any, path: Path, spec: Spec, precision: Precision, calibration: Samples | None = None, *,
-    fake_quant: bool = False, half_weights: bool = False, unrolled_steps: int = recurrent.UNROLLED_STEPS,
+    fake_quant: bool = False, half_weights: bool = False, unrolled_steps: int = UNROLLED_STEPS,
 ) -> None:  # fmt: skip
     """Write one .tflite file with the signature `serving_default` and float32 ends; texts go in as int32 token ids.
 

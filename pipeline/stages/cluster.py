@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
-
+from pipeline.compress.cluster_config import Config
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
-from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
@@ -20,6 +18,7 @@ NAME = "cluster"
 INPUTS = ("import", "train", "distill", "sensitivity", "shrink", "prune")
 CODE = (
     "pipeline/compress/__init__.py",
+    "pipeline/compress/cluster_config.py",
     "pipeline/compress/cluster_promise.py",
     "pipeline/compress/clustering.py",
     "pipeline/compress/distillation",
@@ -68,28 +67,6 @@ CODE = (
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 
 
-class Config(Compressing):
-    """How few distinct weights a kernel keeps, and where."""
-
-    clusters: int = Field(
-        default=16, ge=2, le=256, description="most distinct weights in each kernel; where it has zeros, zero is one"
-    )
-    per_channel: bool = Field(
-        default=False, description="each output channel of a kernel has clusters of its own: more exact, less small"
-    )
-    layers: dict[str, int | None] = Field(
-        default={},
-        description="numbers of their own, by a layer's name or a pattern (conv_*): at least 2, or null: not clustered",
-    )
-
-    @model_validator(mode="after")
-    def _possible(self) -> Config:
-        wrong = {name: some for name, some in self.layers.items() if some is not None and not 2 <= some <= 256}
-        if wrong:
-            raise ValueError(f"layers wants numbers from 2 to 256, or null, but has {wrong}")
-        return self
-
-
 def run(job: Job, *, data: DataConfig, cluster: Config, seed: int) -> Result:
     """Cluster a copy of the model that comes in, fine-tune its centroids, and assert them on the result.
 
@@ -111,8 +88,9 @@ def run(job: Job, *, data: DataConfig, cluster: Config, seed: int) -> Result:
     came = fine_tune.last(job.inputs).folder
     whole, _ = keras_file.read(came)
     before = fine_tune.quality(whole, splits)
-    excluded = excluding.of(job, whole, cluster, "cluster", cluster.clusters)
-    layers = cluster.layers | dict.fromkeys(excluded)
+    touched = clustering.targets(whole, cluster.clusters, cluster.layers, per_channel=cluster.per_channel)
+    excluded = excluding.of(job, whole, cluster, "cluster", cluster.clusters, touched)
+    layers = excluding.without(cluster.layers, excluded)
     asked = clustering.targets(whole, cluster.clusters, layers, per_channel=cluster.per_channel)
     left = {
         layer.name: support.spread(layer) or excluded.get(layer.name) or "the recipe leaves it out (cluster.layers)"

@@ -5,18 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from models import ModelConfig
-from pipeline.config import NEUTRAL
+from pipeline.compress.distill_config import Config
 from pipeline.data import DataConfig
 from pipeline.errors import InputError
 from pipeline.events import Emit, Note
 from pipeline.files import sha256
-from pipeline.fit.config import FineTuning
-from pipeline.fit.teach import TeachConfig
 from pipeline.own_code.config import Builder
 from pipeline.stage import Job, Result, Surroundings
 
@@ -29,6 +24,7 @@ INPUTS = ("import", "train")
 CODE = (
     "models",
     "pipeline/compress/__init__.py",
+    "pipeline/compress/distill_config.py",
     "pipeline/compress/distillation",
     "pipeline/compress/flattening.py",
     "pipeline/compress/kernels.py",
@@ -67,24 +63,6 @@ LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")
 _NO_CODE = (
     "leave it out of distill.teachers, or rebuild it from Keras' own layers: code of a further teacher is not run"
 )
-
-
-class Config(FineTuning):
-    """A student, and how it is taught."""
-
-    student: Annotated[ModelConfig | Builder, Field(discriminator="architecture")] = Field(
-        description="the architecture of the student, as in the section model"
-    )
-    teach: TeachConfig = Field(default=TeachConfig(), description="what is learned of the teacher, and its weight")
-    # what decides is their content: see `surroundings`
-    teachers: Annotated[tuple[str, ...], NEUTRAL] = Field(
-        default=(),
-        description="more teachers, .keras or .h5 files; the softened answers of all are averaged, "
-        "features and relations are those of the first model",
-    )
-    alone: bool = Field(
-        default=True, description="train the same student without a teacher too, on the same budget, to compare"
-    )
 
 
 def surroundings(emit: Emit, *, distill: Config) -> Surroundings:  # noqa: ARG001 - every stage's have the same face

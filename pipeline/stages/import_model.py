@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import Field
-
-from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
 from pipeline.files import sha256
+from pipeline.formats.import_config import Config
 from pipeline.stage import Job, Result, Surroundings
 
 NAME = "import"
@@ -25,6 +22,7 @@ CODE = (
     "pipeline/formats/custom_code.py",
     "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
+    "pipeline/formats/import_config.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/model_file",
@@ -50,22 +48,6 @@ CODE = (
     "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "keras", "h5py", "numpy", "scikit-learn")
-
-
-class Config(Frozen):
-    """A model file of the user's: the reference, and with a section `train` the model that is fine-tuned."""
-
-    architecture: Literal["file"] = "file"
-    path: Annotated[str, NEUTRAL] = Field(
-        min_length=1,
-        description="a .keras or .h5 file of Keras 2 (tf_keras) or of Keras 3, which is translated; or a SavedModel "
-        "folder",
-    )
-    allow_custom_code: bool = Field(
-        default=False,
-        description="true: Lambda layers and classes of the file's author are loaded, and their code runs on this "
-        "machine with your rights; false: such a file is refused",
-    )
 
 
 def surroundings(emit: Emit, *, model: Config) -> Surroundings:  # noqa: ARG001 - every stage's have the same face

@@ -12,16 +12,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from pipeline import legacy_keras, machine
-from pipeline.config import NEUTRAL, Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import RunError
 from pipeline.events import Emit, Note
-from pipeline.measuring.latency_config import LatencyConfig
+from pipeline.measuring.measure_config import Config
 from pipeline.parts import Parts
 from pipeline.plan import reference, to_serve
 from pipeline.stage import Job, Result, Surroundings
@@ -92,30 +89,6 @@ LIBRARIES = (
 LOGITS_FILE = "logits.npz"
 EXAMPLES = "examples"
 SERVED = "served"  # the part of the unfinished work that is behind a server
-
-
-class Config(Frozen):
-    """How the exported files are measured."""
-
-    threads: int = Field(default=1, ge=1, le=256, description="threads of each runtime")
-    batch_size: int = Field(default=256, ge=1, description="samples per call while accuracy is measured")
-    resamples: int = Field(default=1000, ge=100, le=100_000, description="bootstrap resamples of each interval")
-    latency: LatencyConfig = LatencyConfig()
-    baseline: bool = Field(
-        default=False,
-        description="fit a simple model of scikit-learn's to the same training split and show it beside: TF-IDF and a "
-        "linear SVM for texts, gradient boosting for rows of numbers, else logistic or ridge regression",
-    )
-    deadline_s: Annotated[float, NEUTRAL] = Field(
-        default=1800,
-        gt=0,
-        description="longest time for one file's answers, and for one runtime's blocks",
-    )
-    memory_mb: Annotated[int | None, NEUTRAL] = Field(
-        default=None,
-        gt=0,
-        description="most memory of the measuring process, in MiB; watching it costs some latency",
-    )
 
 
 def surroundings(emit: Emit, *, serving: ServingConfig | None) -> Surroundings:

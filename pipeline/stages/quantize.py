@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
+from pipeline.compress.quantize_config import Config
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
-from pipeline.fit.config import Compressing
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
@@ -55,28 +53,6 @@ BITS = 8
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
 
 
-class Config(Compressing):
-    """How the model learns to be int8."""
-
-    freeze_ranges_epochs: int = Field(
-        default=0, ge=0, description="last epochs in which the ranges of activations stay where they are"
-    )
-    float_layers: Literal["float32", "float16"] = Field(
-        default="float32",
-        description="how the int8 .tflite holds the weights of layers that stay float; float16: half as large, "
-        "computed in float32",
-    )
-
-    @model_validator(mode="after")
-    def _ranges_move_first(self) -> Config:
-        if self.freeze_ranges_epochs >= self.epochs:
-            raise ValueError(
-                f"freeze_ranges_epochs must be less than epochs ({self.epochs}), but is {self.freeze_ranges_epochs}: "
-                "the ranges would never follow the training"
-            )
-        return self
-
-
 def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     """Train a copy of the model that comes in with its rounding imitated, and assert that zeros and clusters stayed.
 
@@ -100,9 +76,9 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     model, _ = keras_file.read(came)
     before = fine_tune.quality(model, splits)
     out = excluding.of(job, model, quantize, "quantize", BITS)
-    whole, (model, lowered) = model, lowering.lower(model)
-    out = {name: out[origin] for name, origin in lowering.origins(whole, model).items() if origin in out}
-    out = fusing.with_operators(model, out)
+    origins: dict[str, str] = {}
+    model, lowered = lowering.lower(model, origins)
+    out = fusing.with_operators(model, excluding.lowered(out, origins))
     promised = promises.of(came, model)
     left = fake_quant.floating(model, out)
     for name, became in lowered.items():

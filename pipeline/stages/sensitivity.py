@@ -9,10 +9,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import Field, model_validator
-
+from pipeline.compress.sensitivity_config import Config
 from pipeline.config import Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import InputError
@@ -45,6 +44,7 @@ CODE = (
     "pipeline/compress/operators.py",
     "pipeline/compress/removal.py",
     "pipeline/compress/sensitivity.py",
+    "pipeline/compress/sensitivity_config.py",
     "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
@@ -86,41 +86,8 @@ CODE = (
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scipy", "scikit-learn")
 
-_EVERY = ("shrink", "prune", "cluster", "quantize")
 _RESAMPLES = 1000
 _BATCH = 256
-
-Share = Annotated[float, Field(gt=0, lt=1)]
-Clusters = Annotated[int, Field(ge=2, le=256)]
-
-
-class Config(Frozen):
-    """What is done to one layer at a time, without fine-tuning; all losses are on the validation split."""
-
-    techniques: tuple[Literal["shrink", "prune", "cluster", "quantize"], ...] | None = Field(
-        default=None,
-        min_length=1,
-        description="of shrink prune cluster quantize; null: those that the recipe has a section of, all where it has "
-        "none",
-    )
-    shrink: tuple[Share, ...] = Field(default=(0.75, 0.5), min_length=1, description="shares of channels that stay")
-    prune: tuple[Share, ...] = Field(
-        default=(0.5, 0.8, 0.9), min_length=1, description="shares of weights that are zero"
-    )
-    cluster: tuple[Clusters, ...] = Field(
-        default=(16, 4), min_length=1, description="numbers of distinct weights in a kernel"
-    )
-    samples: int | None = Field(
-        default=None, ge=10, description="of the validation split, drawn by the seed; null: all of it"
-    )
-
-    @model_validator(mode="after")
-    def _once(self) -> Config:
-        for name in ("techniques", *_EVERY[:3]):
-            given = getattr(self, name) or ()
-            if len(set(given)) != len(given):
-                raise ValueError(f"{name} names something twice: {', '.join(map(str, given))}")
-        return self
 
 
 class Clustering(Protocol):
@@ -261,9 +228,14 @@ def _of_kernels(model: Any, technique: Technique, wanted: Wanted, seed: int) -> 
     macs = {layer.name: layer.macs for layer in footprint.macs(model).layers}
     tries, reasons = [], {}
     for layer in model.layers:
-        if reason := support.dense(layer):
-            reasons[layer.name] = reason
-        elif support.prunable(layer):
+        why, touched = (
+            (support.dense(layer), support.prunable(layer))
+            if technique == "prune"
+            else (support.spread(layer), support.clusterable(layer))
+        )
+        if why:
+            reasons[layer.name] = why
+        elif touched:
             changes = (
                 partial(sensitivity.prunings, layer, wanted.amounts[technique], macs.get(layer.name))
                 if technique == "prune"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pipeline.compress.channel_graph import ChannelGraph, Kept
     from pipeline.compress.distillation import Teaching
     from pipeline.compress.promises import Promises
-    from pipeline.compress.widths import Allowed, Cost
+    from pipeline.compress.widths import Allowed
     from pipeline.data import Splits
     from pipeline.measuring.layer_times import LayerTimes
     from pipeline.report.model import Model
 
-__all__ = ["CODE", "INPUTS", "LIBRARIES", "NAME", "Config", "assess", "check", "run"]
+__all__ = ["CODE", "INPUTS", "LIBRARIES", "NAME", "Config", "assess", "run"]
 
 NAME = "shrink"
 PROFILE = "profile"
@@ -52,6 +52,7 @@ CODE = (
     "pipeline/compress/removal.py",
     "pipeline/compress/removal_promise.py",
     "pipeline/compress/sensitivity_table.py",
+    "pipeline/compress/shrink_bounds.py",
     "pipeline/compress/shrink_config.py",
     "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
@@ -95,8 +96,7 @@ LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 _KEYS = {"latency": "latency_ms"}
 # in a round's folder: the channels that stay in it
 _KEPT = "kept.json"
-# why a group keeps all its channels, besides what the graph says
-_HELD = "shrink.layers, min_share and multiple allow no fewer"
+# why a group keeps all its channels, where times were measured
 _FLAT = "fewer channels are no faster there, by the table of layer times"
 
 
@@ -106,7 +106,7 @@ class _Task:
 
     Attributes:
         full: group -> channels of the model that came in.
-        had: what that took; see `_amounts`.
+        had: what that took; see `shrink_bounds.amounts`.
         allowed: group -> widths that it may have.
         promised: zeros and clusters of the model that came in.
     """
@@ -160,7 +160,7 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     """
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import channel_graph, channel_words, excluding, promises, removal_promise
+    from pipeline.compress import channel_graph, channel_words, excluding, promises, removal_promise, shrink_bounds
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
     from pipeline.report.model import Channels
@@ -173,13 +173,13 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     whole = channel_graph.follow(came)
     # a share of the MACs goes with about its square root of the channels: a layer has fewer on both sides
     left = excluding.of(job, came, shrink, "shrink", math.sqrt(shrink.share))
-    allowed = _allowed(came, whole, shrink, left)
-    reasons = _reasons(whole, allowed, left)
-    allowed = _faster(whole, allowed, times)
+    allowed = shrink_bounds.possible(came, whole, shrink, left)
+    reasons = shrink_bounds.reasons(whole, allowed, left)
+    allowed = shrink_bounds.faster(whole, allowed, times)
     reasons |= {name: _FLAT for name, some in allowed.items() if len(some) == 1 and name not in reasons}
     _tell_what_stays(whole, reasons, shrink, job.emit)
-    had = _amounts(came, whole, times)
-    _require_reachable(whole, allowed, shrink, had, times)
+    had = shrink_bounds.amounts(came, whole, times)
+    shrink_bounds.require_reachable(whole, allowed, shrink, had, times)
     _tell_of_target(came, whole, allowed, shrink, times, job.emit)
     before = fine_tune.quality(came, splits)
 
@@ -220,34 +220,15 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     return Result(fine_tune.compare(job, shrink, fine_tune.teaching(job.inputs, shrink), learn, stage=NAME))
 
 
-def check(model: Any, shrink: Config) -> tuple[ChannelGraph, Allowed, dict[str, str]]:
-    """Refuse a section that is impossible for a model, trained or not; of a time only its layers are checked.
-
-    Returns:
-        The model's channels, the widths that each group may have, and why groups keep all of theirs in any case.
-
-    Raises:
-        InputError: as `run`.
-    """
-    from pipeline.compress import channel_graph, excluding
-
-    graph = channel_graph.follow(model)
-    left = excluding.named(shrink.exclude, [one.name for one in model.layers], "shrink")
-    allowed = _allowed(model, graph, shrink, left)
-    if shrink.latency is None:
-        _require_reachable(graph, allowed, shrink, _amounts(model, graph, None), None)
-    return graph, allowed, _reasons(graph, allowed, left)
-
-
 def _round(task: _Task, state: _State, place: int, share: float, epochs: int) -> _State:
     """Take channels out until at most `share` of what came in is left, and fine-tune the rest for so many epochs."""
     from pipeline import fine_tune
-    from pipeline.compress import channel_graph, channel_words, promises, removal
+    from pipeline.compress import channel_graph, channel_words, promises, removal, shrink_bounds
 
     shrink, emit, work = task.shrink, task.job.emit, task.job.work / f"round_{place + 1}"
     kept = _kept(task, state, place, share, work)
     model, graph = removal.remove(state.model, state.graph, kept), channel_graph.narrowed(state.graph, kept)
-    has = _amounts(model, graph, task.times)
+    has = shrink_bounds.amounts(model, graph, task.times)
     which = f"round {place + 1} of {shrink.steps}: " if shrink.steps > 1 else ""
     emit(Note(NAME, f"{which}{channel_words.said(task.had, has)}; {channel_words.left(graph, task.full)}"))
     promised = promises.narrowed(task.promised, model)
@@ -270,7 +251,7 @@ def _kept(task: _Task, state: _State, place: int, share: float, work: Path) -> K
     """
     import numpy as np
 
-    from pipeline.compress import importance, widths
+    from pipeline.compress import importance, shrink_bounds, widths
 
     shrink, file = task.shrink, work / _KEPT
     if work.exists():
@@ -286,7 +267,7 @@ def _kept(task: _Task, state: _State, place: int, share: float, work: Path) -> K
 
     def choose(allowed: Allowed, share: float) -> dict[str, np.ndarray]:
         return widths.choose(
-            state.graph, scores, allowed, cost=_cost(shrink, state.graph, task.times),
+            state.graph, scores, allowed, cost=shrink_bounds.cost(shrink, state.graph, task.times),
             budget=share * task.had[shrink.what], selection=shrink.selection, unit=shrink.unit,
         )  # fmt: skip
 
@@ -306,49 +287,6 @@ def assess(metrics: Mapping[str, float], emit: Emit, *, shrink: Config) -> None:
     fine_tune.require_accuracy(metrics, shrink, stage=NAME, emit=emit)
 
 
-def _allowed(model: Any, graph: ChannelGraph, shrink: Config, left: Iterable[str]) -> Allowed:
-    from pipeline.compress import widths
-
-    names = [layer.name for layer in model.layers]
-    return widths.allowed(
-        graph, names, multiple=shrink.multiple, min_share=shrink.min_share,
-        layers=shrink.layers | dict.fromkeys(left),
-    )  # fmt: skip
-
-
-def _faster(graph: ChannelGraph, allowed: Allowed, times: LayerTimes | None) -> Allowed:
-    """Leave out the widths that take as long as a wider one, where times were measured."""
-    from pipeline.measuring import layer_times
-
-    return allowed if times is None else layer_times.undominated(graph, times, allowed)
-
-
-def _require_reachable(
-    graph: ChannelGraph, allowed: Allowed, shrink: Config, had: Mapping[str, float], times: LayerTimes | None
-) -> None:
-    from pipeline.compress import widths
-    from pipeline.measuring import layer_times
-
-    budget = shrink.share * had[shrink.what]
-    widths.require_reachable(
-        graph, allowed, cost=_cost(shrink, graph, times), budget=budget, unit=shrink.unit,
-        hint=layer_times.hint(times) if times else "",
-    )  # fmt: skip
-
-
-def _reasons(graph: ChannelGraph, allowed: Allowed, left: Mapping[str, str]) -> dict[str, str]:
-    """Return group -> why it keeps all its channels, for each that does so whatever the target is."""
-    from pipeline.compress import widths
-
-    found = {name: reason for reason, names in widths.whole(graph).items() for name in names}
-    through = {group.name: (*group.through, *group.layers, group.name) for group in graph.groups}
-    return found | {
-        name: next((left[one] for one in through[name] if one in left), _HELD)
-        for name, some in allowed.items()
-        if len(some) == 1
-    }
-
-
 def _tell_what_stays(graph: ChannelGraph, reasons: Mapping[str, str], shrink: Config, emit: Emit) -> None:
     from pipeline.compress import importance
 
@@ -366,12 +304,13 @@ def _tell_of_target(
     model: Any, graph: ChannelGraph, allowed: Allowed, shrink: Config, times: LayerTimes | None, emit: Emit
 ) -> None:
     """Say what the target leaves out, and how far below it one could go."""
+    from pipeline.compress import shrink_bounds
     from pipeline.measuring import footprint
 
     if shrink.what == "macs" and (unknown := footprint.macs(model).unknown):
         text = f"shrink.macs is a share of the MACs that are known: nobody counts those of {', '.join(unknown)}"
         emit(Note(NAME, text, level="warning"))
-    cost = _cost(shrink, graph, times)
+    cost = shrink_bounds.cost(shrink, graph, times)
     least = cost({name: some[0] for name, some in allowed.items()}) / cost({})
     text = f"every group as narrow as it may be would leave {least:.1%} of {shrink.unit}, {shrink.share:.1%} may stay"
     emit(Note(NAME, text))
@@ -384,27 +323,6 @@ def _times(job: Job, shrink: Config) -> LayerTimes | None:
     from pipeline.measuring import layer_times
 
     return layer_times.read(job.inputs[PROFILE].folder)
-
-
-def _cost(shrink: Config, graph: ChannelGraph, times: LayerTimes | None) -> Cost:
-    """Return what gives the target's amount at other widths."""
-    if times is not None:
-        from pipeline.measuring import layer_times
-
-        return layer_times.cost(graph, times)
-    return graph.macs if shrink.what == "macs" else graph.parameters
-
-
-def _amounts(model: Any, graph: ChannelGraph, times: LayerTimes | None) -> dict[str, float]:
-    """Return what a model takes, counted anew on the model itself; its time is that of the table, in ms."""
-    from pipeline.measuring import footprint
-
-    counted: dict[str, float] = {"macs": footprint.macs(model).total, "parameters": footprint.parameters(model)}
-    if times is None:
-        return counted
-    from pipeline.measuring import layer_times
-
-    return counted | {"latency": layer_times.cost(graph, times)({})}
 
 
 def _gradients(task: _Task, model: Any) -> Iterator[Any]:

@@ -33,7 +33,6 @@ WHOLE = options([
 ])  # fmt: skip
 
 
-@pytest.mark.long
 def test_run_killed_three_times_ends_with_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     # a seed whose moments lie after a quarter, a half and three quarters of the run
     code = kills.main(["--kills", "3", "--seed", "130", *WHOLE])
@@ -141,7 +140,6 @@ def test_signal_while_the_command_is_still_being_loaded_is_one_message_and_exit_
     assert "Traceback" not in said
 
 
-@pytest.mark.long
 def test_two_runs_at_once_make_each_result_once_and_both_end_well(tmp_path: Path) -> None:
     command = [*ARGUMENTS, "--store", "store", "--json"]
     one = kills.begin([*command, "--out", "one"], tmp_path / "one.err", tmp_path)
@@ -196,10 +194,9 @@ def in_own_mounts(script: str, arguments: list[str], cwd: Path, **environment: s
     return modelmill(*arguments, cwd=cwd, prefix=prefix, timeout_s=3000, **environment)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "step_kb"),
-    [(ARGUMENTS, 72), (["run", "digits", *WHOLE], 16)],
+    [(ARGUMENTS, 72), pytest.param(["run", "digits", *WHOLE], 16, marks=pytest.mark.long)],
     ids=["one model", "every stage"],
 )
 def test_full_disk_is_one_message_and_exit_4_wherever_it_is_met_and_the_next_call_goes_on(

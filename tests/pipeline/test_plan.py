@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline import plan
+from pipeline.formats import export_config as export
 from pipeline.plan import Planned
-from pipeline.stages import export
 
 ALL = ("train", "distill", "prune", "quantize")
 FLOATS = ("saved_model.float32", "tflite.float32", "tflite.float16", "tflite.dynamic-int8")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -11,9 +12,10 @@ import models
 from pipeline import recipe as recipes
 from pipeline import single_step
 from pipeline.errors import InputError
+from pipeline.formats.import_config import Config as ModelFile
 from pipeline.plan import reference, to_serve
+from pipeline.recipe_problems import configs
 from pipeline.recipe_text import commented
-from pipeline.stages.import_model import Config as ModelFile
 
 # what the section model may be
 KINDS = [*models.MODELS, "builder", "selection", "averaged", "file"]
@@ -60,6 +62,30 @@ def test_commented_recipe_is_equal_after_load_and_explains_every_key(digits: rec
     keys = [i for i, line in enumerate(lines) if line.strip() and not line.strip().startswith("#")]
     bare = [lines[i] for i in keys if not lines[i - 1].strip().startswith("#")]
     assert bare == []
+
+
+def test_every_key_of_every_section_has_a_meaning() -> None:
+    bare, left, seen = [], [recipes.Recipe], set[type]()
+    while left:
+        one = left.pop()
+        seen.add(one)
+        assert one.__doc__
+        for name, field in one.model_fields.items():
+            inner = list(configs(field.annotation))
+            left += [found for found in inner if found not in seen]
+            # a section is what its type says; a tag is said by the key that chooses among types
+            if not field.description and not inner and len(get_args(field.annotation)) != 1:
+                bare.append(f"{one.__module__}.{name}")
+    assert bare == []
+    assert len(seen) > 50
+
+
+def test_budget_of_excluding_is_as_much_as_fine_tuning_wins_back() -> None:
+    sections = ["shrink={macs: 0.5}", "prune={}", "cluster={}", "quantize={}"]
+    recipe = recipes.load("digits", sections)
+    assert recipe.shrink and recipe.prune and recipe.cluster and recipe.quantize
+    found = [one.exclude_budget for one in (recipe.shrink, recipe.prune, recipe.cluster, recipe.quantize)]
+    assert found == [0.1, 0.1, 0.1, 0.01]
 
 
 def test_dump_shows_every_default_and_absent_stages_as_null(digits: recipes.Recipe) -> None:
@@ -300,6 +326,7 @@ def test_single_step_is_a_recipe_of_the_file_and_that_step(verb: str, tmp_path: 
         "sensitivity": ("import", "sensitivity"),
         "shrink": ("import", "shrink", "measure"),
         "prune": ("import", "prune", "measure"),
+        "cluster": ("import", "cluster", "measure"),
         "quantize": ("import", "quantize", "export", "measure"),
         "export": ("import", "export"),
         "validate": ("import", "export", "measure"),

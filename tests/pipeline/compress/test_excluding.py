@@ -93,3 +93,19 @@ def test_name_that_fits_no_layer_is_refused_with_the_names_that_there_are() -> N
     assert "found: dens\n" in str(refused.value)
     assert "names or patterns of conv_1, conv_2, dense, logits" in str(refused.value)
     assert "did you mean dense?" in str(refused.value)
+
+
+def test_layer_that_is_left_out_is_so_whatever_pattern_comes_after_it() -> None:
+    found = excluding.without({"conv_1": 0.5, "*": 0.9}, ["conv_1"])
+    assert list(found.items()) == [("*", 0.9), ("conv_1", None)]
+
+
+def test_what_comes_of_a_layer_is_left_out_with_it() -> None:
+    origins = {"conv_depthwise": "conv", "conv_1_row": "conv_1"}
+    assert excluding.lowered({"conv": "why"}, origins) == {"conv": "why", "conv_depthwise": "why"}
+
+
+def test_layers_that_the_stage_does_not_touch_use_up_no_budget() -> None:
+    trials = table(trial("prune", 0.9, 0.5, "dense"), trial("prune", 0.9, 0.01, "conv_1"))
+    assert list(excluding.worst(trials, "prune", asked=0.9, budget=0.02)) == ["dense"]
+    assert excluding.worst(trials, "prune", asked=0.9, budget=0.02, touched={"conv_1"}) == {}

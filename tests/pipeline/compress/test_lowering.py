@@ -213,3 +213,27 @@ def test_zeros_of_kernels_stay_and_the_rest_learns(tmp_path: Path, name: str) ->
     for (layer, _, before), (_, _, after) in zip(kernels.named(lowered), kernels.named(plain), strict=True):
         assert np.array_equal(before == 0, after == 0), layer.name
         assert not np.array_equal(before, after), layer.name
+
+
+def test_batch_normalization_behind_a_1d_convolution_becomes_part_of_it(tmp_path: Path) -> None:
+    def body(x: Any, layers: Any) -> Any:
+        return layers.ReLU()(layers.BatchNormalization(name="norm")(layers.Conv1D(8, 3, name="conv")(x)))
+
+    lowered, _ = lowering.lower(_net(body, (36, 1)))
+    assert type(lowered.get_layer("norm")).__name__ == "BatchNormalization"
+    built = fake_quant.build(lowered)
+    fake_quant.calibrate(built, lowered, tiny.SPLITS.calibration.x)
+    tflite.write(built, tmp_path / "int8.tflite", tiny.SPEC, "int8", fake_quant=True)
+    # the convolution, and the logits
+    assert len(tflite.kernels(tmp_path / "int8.tflite")) == 2
+
+
+def test_new_layers_are_told_by_the_layer_that_they_come_from() -> None:
+    def body(x: Any, layers: Any) -> Any:
+        parts = [layers.Conv2D(4, 3, name=f"conv_{place}")(x) for place in range(3)]
+        return layers.Add(name="add_1")([layers.Add(name="add")(parts), parts[0]])
+
+    origins: dict[str, str] = {}
+    lowered, _ = lowering.lower(_net(body), origins)
+    assert origins == {"add_1_1": "add"}
+    assert {"add", "add_1", "add_1_1"} <= {layer.name for layer in lowered.layers}

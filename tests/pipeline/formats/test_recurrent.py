@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.formats import ConversionError
-from pipeline.formats.recurrent import UNROLLED_STEPS
+from pipeline.formats import UNROLLED_STEPS, ConversionError
 from pipeline.isolate import Child
 from tests.pipeline.formats import tiny_recurrent
 

@@ -12,7 +12,7 @@ import pytest
 
 import models
 from pipeline import data
-from pipeline.compress import importance, removal, removal_promise, sensitivity_table, widths
+from pipeline.compress import importance, removal, removal_promise, sensitivity_table, shrink_bounds, widths
 from pipeline.compress.sensitivity_table import Sensitivity, Trial
 from pipeline.errors import InputError, PromiseError
 from pipeline.events import Event, Note, Progress
@@ -137,9 +137,9 @@ def test_layers_that_are_left_out_stay_whole_with_the_reason(came: Path, tmp_pat
 def test_names_to_leave_out_are_checked_before_anything_is_trained(came: Path) -> None:
     model, _ = keras_file.read(came)
     with pytest.raises(InputError, match=r"shrink\.exclude names what is no layer of the model(.|\n)*found: conv_9"):
-        shrink.check(model, shrink.Config.model_validate({"macs": 0.5, "exclude": ["conv_9"]}))
+        shrink_bounds.check(model, shrink.Config.model_validate({"macs": 0.5, "exclude": ["conv_9"]}))
     with pytest.raises(InputError, match="shrink: all channels are to stay"):
-        shrink.check(model, shrink.Config.model_validate({"macs": 0.5, "exclude": ["conv_*"]}))
+        shrink_bounds.check(model, shrink.Config.model_validate({"macs": 0.5, "exclude": ["conv_*"]}))
 
 
 def test_time_is_that_of_the_table_and_the_table_is_not_taken_for_the_model(came: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def require(model: Any, asked: Mapping[str, Clusters], *, stage: str) -> None:
 
 def require_in_file(
     found: Mapping[str, np.ndarray], model: Any, asked: Mapping[str, Clusters], *, axes: Mapping[str, tuple[int, ...]],
-    folded: bool, scaled: bool, name: str,
+    folded: Collection[str], scaled: bool, name: str,
 ) -> Clustered:  # fmt: skip
     """Assert the promise of clustering on the kernels of an exported file.
 
@@ -60,7 +60,7 @@ def require_in_file(
         model: plain, that the file holds.
         asked: layer name -> its clusters.
         axes: name of a kernel in the file -> the axes that count its output channels.
-        folded: whether a batch normalization's factors are in the kernel before it.
+        folded: names of layers whose kernels hold the factors of a batch normalization behind them, if one is there.
         scaled: whether integers have a scale for each channel that training did not know.
         name: of the file, for the message.
 
@@ -70,7 +70,9 @@ def require_in_file(
     allowed: dict[int, list[tuple[float, bool, str]]] = {}
     for layer, kernel, values in kernels.named(model):
         clusters = asked.get(layer.name) if kernel in support.clusterable(layer) else None
-        apart = clusters is not None and (clusters.per == "channel" or scaled or (folded and _normalized(layer)))
+        apart = clusters is not None and (
+            clusters.per == "channel" or scaled or (layer.name in folded and _normalized(layer))
+        )
         most = clusters.most if clusters else math.inf
         allowed.setdefault(values.size, []).append((most, apart, f"{layer.name}/{kernel}"))
     broken, held, most_found = [], 0, 0

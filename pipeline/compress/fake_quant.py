@@ -26,7 +26,7 @@ from pipeline.legacy_keras import load_tfmot
 
 
 def build(
-    model: Any, clustered: Mapping[str, str] | None = None, out: Mapping[str, str] | None = None
+    model: Any, clustered: Mapping[str, str] | None = None, *, out: Mapping[str, str] | None = None
 ) -> Any:  # fmt: skip
     """Return a copy of a float model, weights included, that imitates int8 wherever `support` says it can.
 

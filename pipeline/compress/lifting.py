@@ -39,6 +39,8 @@ def lift(model: Any, origins: dict[str, str]) -> tuple[Any, dict[str, str]]:
     Returns:
         The model, and name of each layer with a kernel that has another class now -> that class.
     """
+    if not any(not support.floating(layer) and _over_sequences(layer) for layer in model.layers):
+        return model, {}
     lifter = _Lifter()
     written = rewrite(model, lifter.replace, origins)
     if not lifter.used:
@@ -47,6 +49,12 @@ def lift(model: Any, origins: dict[str, str]) -> tuple[Any, dict[str, str]]:
     lifted = load_keras().models.clone_model(written)
     lifted.set_weights(written.get_weights())
     return lifted, lifter.changed
+
+
+def _over_sequences(layer: Any) -> bool:
+    """Return whether a layer becomes one over images, or a convolution, whatever stands around it."""
+    kind = type(layer).__name__
+    return kind in (*_CONVOLUTIONS, *_POOLING, "UpSampling1D") or (kind == "Dense" and len(layer.input_shape) > 2)
 
 
 class _Lifter:

@@ -54,6 +54,8 @@ def lower(model: Any, origins: dict[str, str] | None = None) -> tuple[Any, dict[
 
 def _in_single_steps(model: Any, origins: dict[str, str]) -> tuple[Any, dict[str, str]]:
     """Write operators as layers, and layers that compute in several steps, or at several places, as several."""
+    if not any(_has_steps(layer) for layer in model.layers):
+        return model, {}
     said: dict[str, str] = {}
     called: set[int] = set()
 
@@ -87,6 +89,16 @@ def _in_single_steps(model: Any, origins: dict[str, str]) -> tuple[Any, dict[str
     return (written, said) if said else (model, {})
 
 
+def _has_steps(layer: Any) -> bool:
+    """Return whether a layer may become several: a model is copied for these only, which takes its time."""
+    kind = type(layer).__name__
+    if kind in ("Average", "TFOpLambda") or len(layer._inbound_nodes) > 1:
+        return True
+    if kind in _CHAINED:
+        return len(layer.input) > 2
+    return kind != "Activation" and support.function(layer) not in support.INSIDE
+
+
 def _chain(call: Call, kind: str, again: bool) -> Any:
     """Merge tensors two at a time; an average is their sum times a constant."""
     layers = load_keras().layers
@@ -105,14 +117,15 @@ def _with_norms_as_convolutions(model: Any, origins: dict[str, str]) -> tuple[An
     The scales are int8 weights then, with one range as those of all depthwise convolutions, the shifts int32. Its
     statistics no longer move in training.
     """
-    changed: list[str] = []
+    changed = [layer.name for layer in model.layers if _is_alone(layer)]
+    if not changed:
+        return model, []
 
     def replace(call: Call) -> Any:
         layer = call.layer
-        if type(layer).__name__ != "BatchNormalization" or support.floating(layer) or support.folds(layer):
+        if layer.name not in changed:
             return None
         layers = load_keras().layers
-        changed.append(layer.name)
         (values,) = call.args
         *sides, channels = values.shape[1:]
         if len(sides) < 2:
@@ -127,5 +140,8 @@ def _with_norms_as_convolutions(model: Any, origins: dict[str, str]) -> tuple[An
             values = layers.Reshape(back, name=call.free(f"{layer.name}_values"))(values)
         return values
 
-    written = rewrite(model, replace, origins)
-    return (written, changed) if changed else (model, [])
+    return rewrite(model, replace, origins), changed
+
+
+def _is_alone(layer: Any) -> bool:
+    return type(layer).__name__ == "BatchNormalization" and not support.floating(layer) and not support.folds(layer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def entries(model: Any, promises: Promises) -> dict[str, dict[str, Any]]:
 
 def require_in_file(
     found: Mapping[str, np.ndarray], model: Any, promises: Promises, *, axes: Mapping[str, tuple[int, ...]],
-    folded: bool, scaled: bool, name: str,
+    folded: Collection[str], scaled: bool, name: str,
 ) -> Clustered | None:  # fmt: skip
     """Assert on the kernels of an exported file what its stage promised; see `cluster_promise.require_in_file`.
 

@@ -65,7 +65,7 @@ def _of_layer(stage: str, fate: Fate, layer: Layer) -> Iterator[str]:
     worked = {
         "prune": layer.target is not None,
         "cluster": layer.clusters is not None,
-        "quantize": layer.precision != "float32",
+        "quantize": layer.precision.startswith("int8"),
     }.get(stage)
     if worked is None:
         return

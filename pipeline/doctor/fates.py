@@ -30,6 +30,7 @@ from pipeline.stages import prune as pruning_stage
 
 if TYPE_CHECKING:
     from pipeline.compress.cluster_config import Config as Cluster
+    from pipeline.compress.clustering import Clusters
     from pipeline.compress.prune_config import Config as Prune
     from pipeline.compress.quantize_config import Config as Quantize
     from pipeline.compress.sensitivity_table import Technique
@@ -49,13 +50,13 @@ class Passed:
         model: with the layers that it then has; its weights say nothing.
         told: layer name -> what the stage does with it, for the layers of the model as the stage works on it.
         zeros: layer name -> share of zeros that the stage makes in its kernels.
-        clusters: layer name -> distinct weights that it leaves in each of them.
+        clusters: layer name -> how few distinct weights it leaves in each of them.
     """
 
     model: Any
     told: Mapping[str, Told]
     zeros: Mapping[str, float] = field(default_factory=dict)
-    clusters: Mapping[str, int] = field(default_factory=dict)
+    clusters: Mapping[str, Clusters] = field(default_factory=dict)
 
 
 def fitted(model: Any) -> Passed:
@@ -146,12 +147,15 @@ def clustered(model: Any, cluster: Cluster) -> Passed:
     prepared, _ = clustering.prepared(model, [name for name, one in aims.items() if one.per == "tensor"])
     return Passed(
         prepared, {layer.name: told(layer) for layer in prepared.layers},
-        clusters={name: one.most for name, one in aims.items()},
+        clusters=aims,
     )  # fmt: skip
 
 
-def quantized(model: Any, quantize: Quantize) -> Passed:
+def quantized(model: Any, quantize: Quantize, clusters: Mapping[str, Clusters] | None = None) -> Passed:
     """Return which layers compute in int8, as `compress.lowering` writes them.
+
+    Args:
+        clusters: layer name -> how few distinct weights its kernels have; those of a whole kernel need one range.
 
     Raises:
         InputError: no layer with a kernel can be quantized.
@@ -162,15 +166,15 @@ def quantized(model: Any, quantize: Quantize) -> Passed:
     out = excluding.lowered(excluded, origins)
     left = fake_quant.floating(lowered, fusing.with_operators(lowered, out))
     fake_quant.require_kernels(lowered, left)
-    return Passed(
-        lowered,
-        {
-            layer.name: ("float", "", left[layer.name])
-            if layer.name in left
-            else ("yes", support.row(layer).quantized if kernels.of(layer) else "int8", "")
-            for layer in lowered.layers
-        },
-    )
+    whole = {name for name, one in (clusters or {}).items() if one.per == "tensor"}
+
+    def told(layer: Any) -> Told:
+        if layer.name in left:
+            return "float", "", left[layer.name]
+        wide = kernels.of(layer) and layer.name not in whole
+        return "yes", support.row(layer).quantized if wide else "int8", ""
+
+    return Passed(lowered, {layer.name: told(layer) for layer in lowered.layers})
 
 
 def _excluded(model: Any, config: Compressing, technique: Technique) -> dict[str, str]:
@@ -178,9 +182,7 @@ def _excluded(model: Any, config: Compressing, technique: Technique) -> dict[str
     return excluding.named(config.exclude, [layer.name for layer in model.layers], technique)
 
 
-PASSING: Mapping[str, Callable[[Any, Any], Passed]] = {
-    "shrink": shrunk, "prune": pruned, "cluster": clustered, "quantize": quantized,
-}  # fmt: skip
+PASSING: Mapping[str, Callable[[Any, Any], Passed]] = {"shrink": shrunk, "prune": pruned, "cluster": clustered}
 
 
 def refused(model: Any, error: InputError) -> Passed:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.compress import support
+from pipeline.compress import clustering, pruning, support
+from pipeline.compress.clustering import Clusters
 from pipeline.compress.pattern_config import Unstructured
 from pipeline.doctor import activations, fates, no_faster, sizes
 from pipeline.errors import InputError
@@ -62,7 +63,7 @@ class _Made:
     model: Any
     foreseen: Foreseen
     zeros: Mapping[str, float]
-    clusters: Mapping[str, int]
+    clusters: Mapping[str, Clusters]
 
 
 def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
@@ -72,7 +73,7 @@ def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
         spec: what goes into the model and comes out.
     """
     model, zeros = subject.model, dict[str, float]()
-    clusters: dict[str, int] = {}
+    clusters: dict[str, Clusters] = {}
     found: dict[str, _Made] = {}
     problems: list[Problem] = []
     about = False
@@ -80,7 +81,7 @@ def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
         if stage == "distill":
             model, zeros, clusters = subject.student, {}, {}
         try:
-            passed = _passed(stage, model, spec, asked)
+            passed = _passed(stage, model, clusters, spec, asked)
         except InputError as error:
             problems.append(Problem(stage=stage, message=str(error)))
             passed = fates.refused(model, error)
@@ -94,12 +95,18 @@ def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
     )
 
 
-def _passed(stage: str, model: Any, spec: Spec, asked: Asked) -> fates.Passed:
+def _passed(stage: str, model: Any, clusters: Mapping[str, Clusters], spec: Spec, asked: Asked) -> fates.Passed:
     if stage != "import":
         tasks.only_head(spec)
-    if stage in _FITTING or not hasattr(model, "layers"):
+    if not hasattr(model, "layers"):  # a graph without layers
+        return fates.Passed(model, {})
+    if stage == "import":  # what a file brings along stays, as in `compress.promises.of`
+        return replace(fates.fitted(model), zeros=pruning.found_zeros(model), clusters=clustering.brought(model))
+    if stage in _FITTING:
         return fates.fitted(model)
     section = asked.sections[stage]
+    if stage == _QUANTIZE:
+        return fates.quantized(model, section, clusters)
     try:
         return fates.PASSING[stage](model, section)
     except InputError:
@@ -137,6 +144,8 @@ def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:
 def _file(item: Planned, made: _Made, spec: Spec, asked: Asked) -> File:
     trained = item.stage == _QUANTIZE
     way = known.way(made.model, item, asked.unrolled_steps, trained=trained)
+    if item.precision == "sparse-float32" and not any(share >= known.SPARSE for share in made.zeros.values()):
+        way = known.Way(refused="no kernel has zeros enough for the converter to store it sparsely")
     optional = item.id in asked.optional or item.precision == "fake-quant"
     if way.refused:
         return File(id=item.id, refused=way.refused, optional=optional)

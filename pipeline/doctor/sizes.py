@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.formats import recurrent
+from pipeline.compress.clustering import Clusters
+from pipeline.formats import known, recurrent
 from pipeline.measuring.footprint import Size
 from pipeline.plan import Planned
 
@@ -40,12 +41,15 @@ _GRAPHS = {
     ("saved_model", "float32"): _Graph(2000, 4700, 0, 55_000, 0.16),
     ("saved_model", "fake-quant"): _Graph(5000, 10_500, 0, 55_000, 0.16),
     ("tflite", "float32"): _Graph(2200, 130, 0, 5000, 0.65),
+    ("tflite", "sparse-float32"): _Graph(2200, 130, 0, 5000, 0.65),
     ("tflite", "float16"): _Graph(2200, 170, 0, 5000, 0.65),
     ("tflite", "dynamic-int8"): _Graph(2200, 150, 4, 5000, 0.6),
     ("tflite", "int8"): _Graph(2500, 200, 24, 8000, 0.5),
     ("onnx", "float32"): _Graph(600, 120, 0, 1500, 0.8),
     ("onnx", "int8"): _Graph(1500, 350, 10, 1500, 0.45),
 }
+# the bodies of loops are alike
+_LOOP_PACKED = {"tflite": 0.25}
 # of a .tflite and what is made from it, for each step of a recurrent layer that is written out
 _STEP, _STEP_PACKED = 2700, 0.2
 # an attention becomes dozens of operators
@@ -53,14 +57,18 @@ _ATTENTION = {"saved_model": 10_000, "tflite": 22_000, "onnx": 10_000}
 _ATTENTION_PACKED = 0.3
 # kernels with fewer weights stay float in a dynamic-int8 .tflite
 _DYNAMIC = 1024
+# bits of a weight that is stored sparsely, its place among them
+_PLACED = 45
 
 
-def expected(item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, int], steps: int) -> Size:
+def expected(
+    item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, Clusters], steps: int
+) -> Size:
     """Return about what a file of a model will take.
 
     Args:
         zeros: layer name -> share of zeros in its kernels, in [0, 1).
-        clusters: layer name -> most distinct weights in each of its kernels.
+        clusters: layer name -> how few distinct weights its kernels have.
         steps: time steps of recurrent layers that are written out in it; 0: their loops are loops in the graph.
     """
     whole = packed = 0.0
@@ -73,19 +81,21 @@ def expected(item: Planned, model: Any, zeros: Mapping[str, float], clusters: Ma
             count = math.prod(weight.shape)
             channels += weight.shape[-1]
             bits = _bits(item, count)
-            whole += count * bits / 8
+            whole += count * _stored(item, bits, zeros.get(layer.name, 0)) / 8
             packed += count * _packed_bits(bits, zeros.get(layer.name, 0), clusters.get(layer.name)) / 8
     biases = 4 * channels
     graph = _GRAPHS[item.format, item.precision]
     loops = 0 if steps else len(recurrent.loops(model))
-    around = graph.fixed + graph.layer * layers + graph.channel * channels + graph.loop * loops
+    around = graph.fixed + graph.layer * layers + graph.channel * channels
+    looped = graph.loop * loops
     written = _STEP * steps
     attention = _ATTENTION[item.format] * sum(
         type(layer).__name__ == "MultiHeadAttention" for layer in getattr(model, "layers", ())
     )
+    added = graph.packed * around + _LOOP_PACKED.get(item.format, graph.packed) * looped
     return Size(
-        round(whole + biases + around + written + attention),
-        round(packed + 0.9 * biases + graph.packed * around + _STEP_PACKED * written + _ATTENTION_PACKED * attention),
+        round(whole + biases + around + looped + written + attention),
+        round(packed + 0.9 * biases + added + _STEP_PACKED * written + _ATTENTION_PACKED * attention),
     )
 
 
@@ -100,11 +110,18 @@ def _bits(item: Planned, weights: int) -> int:
     return 32
 
 
-def _packed_bits(bits: int, zeros: float, clusters: int | None) -> float:
+def _stored(item: Planned, bits: int, zeros: float) -> float:
+    """Return the bits of a weight in the file; one that is stored sparsely has its place beside it."""
+    if item.precision == "sparse-float32" and zeros >= known.SPARSE:
+        return (1 - zeros) * _PLACED
+    return bits
+
+
+def _packed_bits(bits: int, zeros: float, clusters: Clusters | None) -> float:
     """Return the bits that gzip leaves of a weight: its entropy, which nothing can go below, and a little."""
     one = {32: _FLOAT_BITS, 16: 14.5, 8: _INT8_BITS}[bits]
     if clusters is not None:
-        one = min(one, math.log2(clusters) * (1.0 if bits == 8 else 1.3))
+        one = min(one, math.log2(clusters.most) * (1.0 if bits == 8 else 1.3))
     return _entropy(zeros) * 1.2 + (1 - zeros) * one
 
 

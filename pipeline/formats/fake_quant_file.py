@@ -37,7 +37,7 @@ def read(folder: Path) -> tuple[Any, Spec]:
     model, spec = keras_file.read(folder)
     if not (folder / WEIGHTS).exists():
         return model, spec
-    built = fake_quant.build(model, json.loads((folder / OUT).read_text(encoding="utf-8")))
+    built = fake_quant.build(model, out=json.loads((folder / OUT).read_text(encoding="utf-8")))
     with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
         built.set_weights([stored[name] for name in sorted(stored.files)])
     return built, spec

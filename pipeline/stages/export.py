@@ -178,12 +178,13 @@ def convert(
         PromiseError: the file lacks zeros that the model has, has more distinct weights, or computes in float what the
             model has in int8.
     """
-    from pipeline.formats import ConversionError, columns_ahead, labels, onnx, recurrent, saved_model, tflite
+    from pipeline.formats import ConversionError, columns_ahead, known, labels, onnx, recurrent, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
     from pipeline.report.model import read_models
 
     network, spec = _model(model)
+    known.require(network, item)
     (described,) = read_models(model)[:1]
     path = folder / item.filename
     _remove(path)  # what an interrupted call left
@@ -239,9 +240,15 @@ def _require_promises(
 
         plain, _ = keras_file.read(folder)
         trained = item.stage == QUANTIZE
+        # what a batch normalization multiplies with is in the scales of a kernel that learned to be int8, and in others
+        folded = {
+            layer.name
+            for layer in model.layers
+            if item.format != "saved_model" and not (trained and layer.precision.startswith("int8"))
+        }
         clustered = promises.require_in_file(
             kernels, plain, promises.told(model), axes=axes, name=item.id,
-            folded=item.format != "saved_model" and not trained,
+            folded=folded,
             scaled=not trained and item.precision not in ("float32", "sparse-float32", "float16"),
         )  # fmt: skip
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float

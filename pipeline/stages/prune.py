@@ -20,8 +20,10 @@ NAME = "prune"
 INPUTS = ("import", "train", "distill", "sensitivity", "shrink")
 CODE = (
     "pipeline/compress/__init__.py",
+    "pipeline/compress/clustering.py",
     "pipeline/compress/distillation",
     "pipeline/compress/excluding.py",
+    "pipeline/compress/folding.py",
     "pipeline/compress/kernels.py",
     "pipeline/compress/masks.py",
     "pipeline/compress/operators.py",
@@ -29,6 +31,7 @@ CODE = (
     "pipeline/compress/prune_config.py",
     "pipeline/compress/pruning.py",
     "pipeline/compress/sensitivity_table.py",
+    "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
     "pipeline/compress/xnnpack.py",
     "pipeline/data",
@@ -80,7 +83,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
 
     from pipeline import data as sources
     from pipeline import fine_tune
-    from pipeline.compress import excluding, pruning, support
+    from pipeline.compress import clustering, excluding, pruning, support
     from pipeline.formats import keras_file
     from pipeline.measuring import anatomy
 
@@ -100,6 +103,12 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
     }
     for name, reason in dense.items():
         job.emit(Note(NAME, f"{name} stays dense: {reason}"))
+    if brought := clustering.brought(model):
+        text = (
+            f"the few distinct weights that {', '.join(brought)} came with are not kept: new zeros take weights out of "
+            "their clusters, and the others learn on; a section cluster makes new ones of what is left"
+        )
+        job.emit(Note(NAME, text, level="warning"))
     ramp = prune.pruning_schedule
     steps = math.ceil(len(splits.train) / prune.batch_size)
     when = pruning.schedule(

@@ -89,7 +89,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
     clustered = {name: clusters.per for name, clusters in promised.clusters.items()}
 
     def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
-        built = fake_quant.build(model, clustered, out)
+        built = fake_quant.build(model, clustered, out=out)
         fake_quant.calibrate(built, model, arrays(splits.calibration.x))
         frozen = quantize.freeze_ranges_epochs
         callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []

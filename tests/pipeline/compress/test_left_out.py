@@ -32,7 +32,7 @@ def model() -> Any:
 def built(*names: str) -> tuple[Any, dict[str, str]]:
     whole = model()
     out = fusing.with_operators(whole, dict.fromkeys(names, WHY))
-    found = fake_quant.build(whole, out)
+    found = fake_quant.build(whole, out=out)
     fake_quant.calibrate(found, whole, X)
     return found, out
 

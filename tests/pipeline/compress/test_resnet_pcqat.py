@@ -51,7 +51,7 @@ def test_int8_file_of_resnet_20_has_the_zeros_and_distinct_weights_that_were_ask
         assert 2 <= np.unique(values).size <= CLUSTERS, name
         assert kernels.sparsity([values]) >= SPARSITY - 1 / values.size, name
     held = promises.require_in_file(
-        found, plain, promised, axes=tflite.operators(path).channel_axes, folded=False, scaled=False, name=path.name
+        found, plain, promised, axes=tflite.operators(path).channel_axes, folded=(), scaled=False, name=path.name
     )  # fmt: skip
     assert held is not None
     assert held.kernels == len(found)

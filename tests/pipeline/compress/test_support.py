@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.compress import fake_quant, kernels, lowering, pruning, support
 from pipeline.compress.pruning import Schedule
+from pipeline.formats import known
 from pipeline.formats.operators import Operators
 from pipeline.legacy_keras import load as load_keras
 from tests.pipeline.compress import tiny, zoo
@@ -20,8 +21,6 @@ from tests.pipeline.compress import tiny, zoo
 TABLE = support.TABLE
 # what TF-MOT's registry promises and its wrapper does not keep, or keeps for some cells only
 _WIDER = {"MultiHeadAttention", "RNN"}
-# what neither a float nor an int8 .tflite can hold, or LiteRT cannot run
-_NO_TFLITE = {"ConvLSTM2D", "AveragePooling3D", "MaxPooling3D", "GroupNormalization"}
 # no model file with one is read: see formats/model_file.py
 _NO_CLONE = {"Lambda"}
 _INT8 = [kind for kind, row in TABLE.items() if row.quantized]
@@ -108,7 +107,7 @@ def test_model_around_a_float_layer_is_built_converted_and_answers(kind: str) ->
     model = zoo.around(kind)
     layer = zoo.subject(model)
     assert support.floating(layer) == TABLE[kind].floating
-    if kind in _NO_TFLITE:
+    if kind in known.NO_TFLITE:
         built = fake_quant.build(model)
         fake_quant.calibrate(built, model, zoo.samples(model))
         wanted, found = (one.predict(zoo.samples(model), verbose=0) for one in (model, built))

@@ -69,7 +69,7 @@ def test_tf_mots_scheme_loses_zeros_and_clusters_and_the_promises_catch_it(tmp_p
     tflite.write(theirs, path, tiny.SPEC, "int8", fake_quant=True)
     with pytest.raises(PromiseError, match="more distinct weights in its kernels than the model") as spread:
         cluster_promise.require_in_file(
-            tflite.kernels(path), model, ASKED, axes=tflite.operators(path).channel_axes, folded=False, scaled=False,
+            tflite.kernels(path), model, ASKED, axes=tflite.operators(path).channel_axes, folded=(), scaled=False,
             name=path.name,
         )  # fmt: skip
     assert "stem/kernel has " in spread.value.found
@@ -90,7 +90,7 @@ def test_ours_keeps_them_in_the_same_model(tmp_path: Path) -> None:
     tflite.write(built, path, tiny.SPEC, "int8", fake_quant=True)
     found = tflite.kernels(path)
     cluster_promise.require_in_file(
-        found, plain, ASKED, axes=tflite.operators(path).channel_axes, folded=False, scaled=False, name=path.name
+        found, plain, ASKED, axes=tflite.operators(path).channel_axes, folded=(), scaled=False, name=path.name
     )  # fmt: skip
     sparse = {values.size: kernels.sparsity([values]) for values in found.values()}
     assert (sparse[32], sparse[24]) == (0.5, 0.5)

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
+from tests.pipeline.formats.plain import graphs
+from tests.pipeline.own_code import files
 
 CNN = ["digits", "--set", "model={architecture: cnn, filters: [16, 32]}", "--set", "distill=null"]
 
@@ -72,11 +74,11 @@ def test_model_file_is_looked_at_without_data(doctor: Callable[..., Any], model:
     done = doctor(str(model), "--json")
     assert done.exit_code == 0, done.output
     (line,) = json.loads(done.output)["lines"]
-    assert [one["stage"] for one in line["stages"]] == ["import", "shrink", "prune", "quantize"]
+    assert [one["stage"] for one in line["stages"]] == ["import", "shrink", "prune", "cluster", "quantize"]
     quantized = {layer["name"]: layer for layer in line["stages"][-1]["layers"]}
     assert (quantized["conv"]["how"], quantized["elu"]["how"]) == ("yes", "float")
     assert quantized["elu"]["reason"]
-    assert {one["id"] for one in line["files"]} >= {"prune.tflite.float32", "quantize.tflite.int8"}
+    assert {one["id"] for one in line["files"]} >= {"cluster.tflite.float32", "quantize.tflite.int8"}
 
 
 def test_stages_of_a_model_file_are_changed_by_set(doctor: Callable[..., Any], model: Path) -> None:
@@ -117,6 +119,33 @@ def test_saved_model_without_data_says_what_to_do(doctor: Callable[..., Any], tm
     (folder / "saved_model.pb").write_bytes(b"")
     refused = doctor("served").exception
     assert "name the data: --data DATA" in str(refused)
+
+
+def test_graph_without_layers_is_exported_as_it_is(doctor: Callable[..., Any], tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    graphs.graph(tmp_path / "served", tf.nn.softmax)
+    done = doctor("served", "--data", "digits", "--json")
+    assert done.exit_code == 0, done.output
+    (line,) = json.loads(done.output)["lines"]
+    ((stage,), files) = line["stages"], {one["id"] for one in line["files"]}
+    assert (stage["stage"], stage["layers"], stage["parameters"]) == ("import", [], 650)
+    assert files >= {"import.saved_model.float32", "import.tflite.int8", "import.onnx.int8"}
+    assert not any(one["refused"] for one in line["files"])
+
+
+def test_model_that_the_users_code_builds_is_told_layer_by_layer(doctor: Callable[..., Any], tmp_path: Path) -> None:
+    builder = files.scaled(tmp_path / "own").builder
+    model = ("--set", f"model={{builder: '{builder}', options: {{units: 8}}}}", "--set", "distill=null")
+    done = doctor("digits", *model, "--set", "shrink=null", "--set", "prune={final_sparsity: 0.5}", "--trust", "--json")
+    assert done.exit_code == 0, done.output
+    (line,) = json.loads(done.output)["lines"]
+    stages = {one["stage"]: {layer["kind"]: layer for layer in one["layers"]} for one in line["stages"]}
+    assert stages["train"]["Scale"]["parameters"] == 1
+    assert (stages["prune"]["Scale"]["how"], stages["prune"]["Dense"]["how"]) == ("nothing", "yes")
+    quantized = stages["quantize"]
+    assert (quantized["Scale"]["how"], quantized["Dense"]["how"]) == ("float", "yes")
+    assert "its code is not Keras'" in quantized["Scale"]["reason"]
 
 
 def test_help_teaches_what_is_told(doctor: Callable[..., Any]) -> None:

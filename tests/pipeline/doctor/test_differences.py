@@ -68,6 +68,12 @@ def test_nothing_is_told_where_all_came_as_it_was_foreseen() -> None:
     assert told(made(), files()) == []
 
 
+def test_float_layer_that_is_stored_in_half_is_still_float() -> None:
+    models = made()
+    models["quantize"]["layers"][1] |= {"precision": "float16"}
+    assert told(models, files()) == []
+
+
 @pytest.mark.parametrize(
     ("stage", "change", "words"),
     [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipeline.compress.cluster_config import Config as Cluster
 from pipeline.compress.prune_config import Config as Prune
 from pipeline.compress.quantize_config import Config as Quantize
 from pipeline.compress.shrink_config import Config as Shrink
@@ -122,6 +124,48 @@ def test_layers_that_stay_float_are_named_in_the_file_and_with_their_share_of_th
     assert line.files[0].floating == ["cell"]
     assert any("float fallback in cell" in one for one in line.no_faster)
     assert any(one.startswith("quantize: layers that stay float have ") for one in line.no_faster)
+
+
+def test_sparse_file_is_as_small_as_its_zeros_let_it_be() -> None:
+    planned = (Planned("prune", "tflite", "float32"), Planned("prune", "tflite", "sparse-float32"))
+    dense, sparse = foresee(squeezed(), planned, prune=Prune(final_sparsity=0.9)).files
+    assert dense.bytes is not None
+    assert sparse.bytes is not None
+    assert sparse.bytes < 0.9 * dense.bytes
+    _, refused = foresee(squeezed(), planned, prune=Prune(final_sparsity=0.2)).files
+    assert "no kernel has zeros enough" in refused.refused
+
+
+def test_layer_that_no_tflite_can_hold_refuses_the_files_and_says_which() -> None:
+    keras = load_keras()
+    inputs = keras.Input((8, 8, 4), name="samples")
+    values = keras.layers.Flatten(name="flat")(keras.layers.GroupNormalization(groups=2, name="groups")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="logits")(values))
+    refused = {one.id: one.refused for one in foresee(model, export.plan(export.Config(), ["train"])).files}
+    assert {name for name, why in refused.items() if why} == {
+        "train.tflite.float32", "train.tflite.float16", "train.tflite.dynamic-int8", "train.tflite.int8",
+        "train.onnx.int8",
+    }  # fmt: skip
+    assert "groups (GroupNormalization)" in refused["train.tflite.float32"]
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_kernel_that_is_clustered_as_a_whole_has_one_range(per_channel: bool) -> None:
+    line = foresee(squeezed(), cluster=Cluster(clusters=4, per_channel=per_channel), quantize=Quantize())
+    assert fates(line, "cluster")["conv"].made == f"4 weights per {'channel' if per_channel else 'tensor'}"
+    assert fates(line, "quantize")["conv"].made == ("int8 per-channel" if per_channel else "int8")
+
+
+def test_what_a_file_brings_along_stays() -> None:
+    model = squeezed()
+    kernel, bias = model.get_layer("logits").get_weights()
+    clusters = np.where(np.arange(kernel.size) % 2, 0.5, 0).reshape(kernel.shape)
+    model.get_layer("logits").set_weights([clusters, bias])
+    planned = (Planned("import", "tflite", "float32"),)
+    sparse = forecast.foresee(Subject("", model), SPEC, Asked(("import",), {}, planned))
+    dense = forecast.foresee(Subject("", squeezed()), SPEC, Asked(("import",), {}, planned))
+    assert sparse.files[0].bytes == dense.files[0].bytes
+    assert (sparse.files[0].gzip_bytes or 0) < 0.8 * (dense.files[0].gzip_bytes or 0)
 
 
 def test_zeros_and_clusters_make_a_file_smaller_only_after_gzip() -> None:

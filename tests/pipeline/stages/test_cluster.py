@@ -11,7 +11,8 @@ import pytest
 
 import models
 from pipeline import data
-from pipeline.compress import keeping, kernels, signs
+from pipeline.compress import clustering, keeping, kernels, signs
+from pipeline.compress.clustering import Clusters
 from pipeline.errors import InputError, PromiseError
 from pipeline.events import Event, Note, Progress
 from pipeline.formats import keras_file, tflite
@@ -207,6 +208,21 @@ def test_clusters_that_a_file_brings_along_are_kept(came: Path, tmp_path: Path) 
     layers = {layer.name: layer for layer in described(tmp_path / "quantize").layers}
     assert (layers["conv_2"].clusters, layers["conv_2"].clustered) == (6, "tensor")
     assert layers["conv_2"].distinct in range(2, 7)
+
+
+def test_prune_says_that_it_does_not_keep_the_clusters_that_a_file_brings_along(came: Path, tmp_path: Path) -> None:
+    model, spec = keras_file.read(came)
+    clustering.apply(model, {"conv_2": Clusters(6)}, 0)
+    brought = tmp_path / "brought"
+    keras_file.write(model, spec, brought)
+    write_models([anatomy.describe(model, "train")], brought)
+    told: list[Event] = []
+    made("prune", tmp_path / "prune", {"train": brought}, told)
+    (text,) = [text for text in notes(told) if "distinct weights" in text]
+    assert text.startswith("the few distinct weights that conv_2 came with are not kept: new zeros take weights out")
+    quiet: list[Event] = []
+    made("prune", tmp_path / "quiet", {"train": came}, quiet)
+    assert not [text for text in notes(quiet) if "distinct weights" in text]
 
 
 def test_assess_holds_the_stage_to_what_it_may_lose() -> None:

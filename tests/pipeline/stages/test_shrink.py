@@ -19,9 +19,10 @@ from pipeline.events import Event, Note, Progress
 from pipeline.files import hashes
 from pipeline.formats import keras_file
 from pipeline.legacy_keras import load as load_keras
-from pipeline.measuring import footprint, layer_times
+from pipeline.measuring import anatomy, footprint, layer_times
 from pipeline.measuring.layer_times import Entry, LayerTimes
-from pipeline.report.model import Interval, read_models
+from pipeline.predictor import Spec
+from pipeline.report.model import Interval, read_models, write_models
 from pipeline.stage import Result
 from pipeline.stages import shrink
 from tests.pipeline.stages.small import DATA, job
@@ -30,12 +31,18 @@ _TOO_LITTLE_TIME = r"20% of the time by the table of layer times cannot be reach
 BRIEF: dict[str, Any] = {"epochs": 1, "batch_size": 256, "tensorboard": False}
 
 
+def stored(model: Any, spec: Spec, folder: Path) -> None:
+    """Write a model as the stage train leaves one."""
+    keras_file.write(model, spec, folder)
+    write_models([anatomy.describe(model, "train")], folder)
+
+
 @pytest.fixture(scope="module")
 def came(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("train")
     spec = data.load(DATA).spec
     config = models.cnn.Config(architecture="cnn", filters=(16, 32), convolutions=1, head="average")
-    keras_file.write(models.build(config, spec, seed=0), spec, folder)
+    stored(models.build(config, spec, seed=0), spec, folder)
     return folder
 
 
@@ -251,7 +258,7 @@ def test_rounds_keep_the_groups_of_the_first_where_a_smaller_model_would_have_ot
     x = layers.Conv2D(32, 3, name="second")(x)
     x = layers.GroupNormalization(groups=8, name="norm")(x)
     ends = layers.Dense(10, name="logits")(layers.Flatten(name="flat")(x))
-    keras_file.write(keras.Model(start, ends), spec, tmp_path / "train")
+    stored(keras.Model(start, ends), spec, tmp_path / "train")
     options: dict[str, Any] = {"parameters": 0.3, "steps": 3, "epochs": 3, "multiple": 8, "min_share": 0.01}
     found = shrunk(tmp_path / "train", tmp_path / "entry", **options).metrics
     assert found["parameters"] <= 0.3 * found["parameters_before"]
@@ -276,7 +283,7 @@ def test_layers_whose_macs_nobody_counts_are_named_where_macs_are_the_target(tmp
     x = keras.layers.Conv2D(16, 3, name="next")(x)
     x = keras.layers.EinsumDense("abcd,de->abce", (4, 4, 8), name="einsum")(x)
     ends = keras.layers.Dense(10, name="logits")(keras.layers.Flatten(name="flat")(x))
-    keras_file.write(keras.Model(start, ends), spec, tmp_path / "train")
+    stored(keras.Model(start, ends), spec, tmp_path / "train")
     for options, told in (({"macs": 0.6}, True), ({"parameters": 0.8}, False)):
         events: list[Event] = []
         shrunk(tmp_path / "train", tmp_path / next(iter(options)), events, **options)
@@ -314,7 +321,7 @@ def test_model_whose_only_channels_are_its_answers_is_refused_with_the_reason(tm
     spec = data.load(DATA).spec
     start = keras.Input((8, 8, 1), name="image")
     ends = keras.layers.Dense(10, name="logits")(keras.layers.Flatten()(start))
-    keras_file.write(keras.Model(start, ends), spec, tmp_path / "train")
+    stored(keras.Model(start, ends), spec, tmp_path / "train")
     with pytest.raises(InputError) as refused:
         shrunk(tmp_path / "train", tmp_path / "entry", macs=0.5)
     assert "there is nothing to remove in this model" in str(refused.value)

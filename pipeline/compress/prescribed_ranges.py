@@ -29,8 +29,7 @@ def same(config: Any) -> bool:
 
 
 def prescribe(built: Any) -> None:
-    """Give the layers of a model these ranges: those that have the range of what comes to them, and those of which a
-    Concatenate takes what they give.
+    """Give the layers of a model that have the range of what comes to them that range.
 
     Args:
         built: functional, of TF-MOT's wrappers; its layers are in the order in which they compute.
@@ -41,10 +40,6 @@ def prescribe(built: Any) -> None:
         if same(wrapper.quantize_config):
             (found,) = _before(wrapper)
             wrapper._output_quantizers = [_range(found)] if _range(found) else wrapper._output_quantizers
-        if type(wrapper.layer).__name__ == "Concatenate":
-            for before in _before(wrapper):
-                if hasattr(before, "quantize_config") and isinstance(_range(before), _Fixed):
-                    before._output_quantizers, before._output_quantizer_vars = [_range(before)], {}
 
 
 def prescribed(wrapper: Any) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compress import keeping, kernels, one_range, quantize_scheme, support
+from pipeline.compress import keeping, kernels, one_range, prescribed_ranges, quantize_scheme, support
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
@@ -63,6 +63,7 @@ def build(
             ]
         if wrapper.layer.name in (out or {}):
             wrapper._output_quantizers = [_Apart(quantizer) for quantizer in wrapper._output_quantizers]
+    prescribed_ranges.prescribe(built)
     for layer in map(_inner, built.layers):
         if hasattr(layer, "finalize_state"):  # Normalization computes with constants that it makes of its weights
             layer.finalize_state()
@@ -209,7 +210,7 @@ def _activation_ranges(built: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for activation in wrapper._quantize_activations:
             if hasattr(activation, "_post_activation_vars"):
                 yield wrapper.layer.name, activation._post_activation_vars
-        if wrapper._output_quantizers:
+        if wrapper._output_quantizers and not prescribed_ranges.prescribed(wrapper):
             yield wrapper.layer.name, wrapper._output_quantizer_vars
 
 

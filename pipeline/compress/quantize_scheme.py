@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.compress import kernels
+from pipeline.compress import kernels, prescribed_ranges
 from pipeline.legacy_keras import load_tfmot
 
 # their output is rounded to a range of its own
 _ROUNDED = ("Maximum", "Minimum", "Multiply", "Rescaling", "Subtract", "UnitNormalization")
-# they hand on the range of what comes to them: the same values, with zeros perhaps, or averages of neighbours (pooling,
-# interpolation). TF-MOT gives these a range of their own, to which LiteRT, whose kernels have one for both ends, then
-# cuts what comes in
+# they hand on values of what comes to them, and its range: with zeros perhaps
 _HANDED_ON = (
-    "AlphaDropout", "AveragePooling1D", "AveragePooling2D", "GaussianDropout", "GaussianNoise", "Identity",
-    "RepeatVector", "UpSampling2D", "UpSampling3D", "ZeroPadding3D",
+    "AlphaDropout", "GaussianDropout", "GaussianNoise", "Identity", "RepeatVector", "UpSampling3D", "ZeroPadding3D",
 )  # fmt: skip
+# averages of neighbours are rounded to the range of what comes in. TF-MOT gives these a range of their own, to which
+# LiteRT, whose kernels have one for both ends, then cuts what comes in; or its converter refuses to
+_AVERAGED = ("AveragePooling1D", "AveragePooling2D", "UpSampling2D")
 
 
 def scheme(left: Mapping[str, str], rounded: set[str]) -> Any:
@@ -45,6 +45,11 @@ def scheme(left: Mapping[str, str], rounded: set[str]) -> Any:
         default_8bit_quantize_configs.NoOpQuantizeConfig,
         default_8bit_quantize_configs.Default8BitOutputQuantizeConfig,
     )
+
+    class SameRange(output):  # type: ignore[misc, valid-type]
+        """The range behind a layer is the one before it; `prescribed_ranges` gives it that one."""
+
+        same_range = True
 
     class Layout(default_8bit_quantize_layout_transform.Default8BitQuantizeLayoutTransform):  # type: ignore[misc]
         def apply(self, model: Any, layer_quantize_map: Any) -> Any:
@@ -73,17 +78,19 @@ def scheme(left: Mapping[str, str], rounded: set[str]) -> Any:
                     for name in together:
                         configs[name]["quantize_config"] = nothing()
                     for name in [] if together else _not_rounded(layer, configs, registry):
-                        configs[name]["quantize_config"] = output()
+                        configs[name]["quantize_config"] = SameRange()
             return transformed, configs
 
     class Registry(default_8bit_quantize_registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
         def supports(self, layer: Any) -> bool:
-            own = type(layer).__name__ in (*_ROUNDED, *_HANDED_ON)
+            own = type(layer).__name__ in (*_ROUNDED, *_HANDED_ON, *_AVERAGED)
             return layer.name in rounded or (layer.name not in left and (own or super().supports(layer)))
 
         def get_quantize_config(self, layer: Any) -> Any:
             if layer.name in rounded or type(layer).__name__ in _ROUNDED:
                 return output()
+            if type(layer).__name__ in _AVERAGED:
+                return SameRange()
             return nothing() if type(layer).__name__ in _HANDED_ON else super().get_quantize_config(layer)
 
     class Scheme(default_8bit_quantize_scheme.Default8BitQuantizeScheme):  # type: ignore[misc]
@@ -107,18 +114,19 @@ def _only_concatenated(layer: Any, configs: Mapping[str, Any], registry: Any) ->
         chosen = _chosen(before, configs, registry)
         if len(before._outbound_nodes) > 1 or kernels.of(before) or not chosen:
             return []
-        if not chosen.get_output_quantizers(before):
+        if not chosen.get_output_quantizers(before) or prescribed_ranges.same(chosen):
             return []
         found.append(before.name)
     return found
 
 
 def _not_rounded(layer: Any, configs: Mapping[str, Any], registry: Any) -> list[str]:
-    """Return the names of the layers before a Concatenate that only hand on what comes to them."""
+    """Return the names of the layers before a Concatenate that only hand on what comes to them, unrounded."""
     return [
         before.name
         for before in layer._inbound_nodes[0].inbound_layers
-        if type(before).__name__ not in ("QuantizeLayer", "Softmax")
+        if type(before).__name__ != "QuantizeLayer"
+        and not prescribed_ranges.fixed(before)
         and (chosen := _chosen(before, configs, registry))
         and not chosen.get_weights_and_quantizers(before)
         and not chosen.get_activations_and_quantizers(before)

@@ -50,6 +50,7 @@ CODE = (
     "pipeline/compress/pattern_config.py",
     "pipeline/compress/promises.py",
     "pipeline/compress/pruning.py",
+    "pipeline/compress/prescribed_ranges.py",
     "pipeline/compress/quantize_scheme.py",
     "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/signs.py",

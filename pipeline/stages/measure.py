@@ -49,6 +49,7 @@ CODE = (
     "pipeline/compress/kernels.py",
     "pipeline/compress/one_range.py",
     "pipeline/compress/operators.py",
+    "pipeline/compress/prescribed_ranges.py",
     "pipeline/compress/quantize_scheme.py",
     "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/signs.py",

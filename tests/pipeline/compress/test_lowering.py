@@ -117,13 +117,17 @@ def _called_at_several_places(x: Any, layers: Any) -> Any:
 
 
 def _dense_block(x: Any, layers: Any) -> Any:
-    """What goes into a Concatenate goes elsewhere, too; and one has seven inputs (Huang et al., 2017)."""
+    """What goes into a Concatenate goes elsewhere, too; and one has nine inputs (Huang et al., 2017)."""
     grown = [layers.ReLU()(layers.Conv2D(2, 3, padding="same", name="stem")(x))]
     for place in range(3):
         all_yet = grown[0] if place == 0 else layers.Concatenate(name=f"so_far_{place}")(list(grown))
         grown.append(layers.Conv2D(2, 3, padding="same", activation="relu", name=f"conv_{place}")(all_yet))
-    pooled = layers.MaxPooling2D(3, strides=1, padding="same")(grown[-1])
-    return layers.Concatenate(name="seven")([*grown, layers.UpSampling2D(1)(grown[1]), pooled, x])
+    pooled = [
+        layers.MaxPooling2D(3, strides=1, padding="same")(grown[-1]),
+        layers.AveragePooling2D(3, strides=1, padding="same")(grown[2]),
+        layers.MaxPooling2D(2)(layers.UpSampling2D(2, interpolation="bilinear")(grown[2])),
+    ]
+    return layers.Concatenate(name="nine")([*grown, layers.UpSampling2D(1)(grown[1]), *pooled, x])
 
 
 def _enlarged(x: Any, layers: Any) -> Any:

@@ -43,7 +43,7 @@ def build(
     keras = load_keras()
     tfmot = load_tfmot()
     left = floating(model, out)
-    require_kernels(model, left)
+    require_possible(model, left)
 
     def annotate(layer: Any) -> Any:
         copy = layer.__class__.from_config(layer.get_config())
@@ -70,15 +70,16 @@ def build(
     return built
 
 
-def require_kernels(model: Any, left: Mapping[str, str]) -> None:
-    """Refuse a model of which nothing that counts would be int8.
+def require_possible(model: Any, left: Mapping[str, str]) -> None:
+    """Refuse a model of which nothing that counts would be int8, or what int8 cannot compute rightly.
 
     Args:
         left: see `floating`.
 
     Raises:
-        InputError: no layer with a kernel can be quantized.
+        InputError: no layer with a kernel can be quantized, or see `prescribed_ranges.require_common`.
     """
+    prescribed_ranges.require_common(model, left)
     if not any(kernels.of(layer) for layer in model.layers if layer.name not in left):
         raise InputError(
             "there is nothing to quantize in the model", expected="a layer with a kernel that TF-MOT can quantize",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.compress import support
+from pipeline.errors import InputError
 
 # in steps of 1/256 and 1/128: LiteRT 8-bit quantization specification, LOGISTIC, SOFTMAX, TANH and L2_NORMALIZATION
 _UNIT, _BOTH_SIGNS = (0.0, 255 / 256), (-1.0, 127 / 128)
@@ -21,6 +22,47 @@ _LAYERS = {"Softmax": _UNIT, "UnitNormalization": _BOTH_SIGNS}
 def fixed(layer: Any) -> tuple[float, float] | None:
     """Return the range (low, high) that int8 always has behind a layer; None where it has none of this kind."""
     return _LAYERS.get(type(layer).__name__) or _FUNCTIONS.get(support.function(layer))
+
+
+# behind them int8 has the range of what they read
+_HANDING_ON = (
+    "AveragePooling1D", "AveragePooling2D", "Cropping2D", "Dropout", "Flatten", "Identity", "MaxPooling1D",
+    "MaxPooling2D", "Permute", "RepeatVector", "Reshape", "UpSampling1D", "UpSampling2D", "ZeroPadding2D",
+)  # fmt: skip
+
+
+def require_common(model: Any, left: Mapping[str, str]) -> None:
+    """Refuse a model that concatenates what has a fixed range with what has another.
+
+    TensorFlow's converter takes the range of the first for all, and cuts the values of the others to it, or fails.
+
+    Args:
+        model: functional, of plain layers.
+        left: layer name -> why it stays float.
+
+    Raises:
+        InputError: with the layers.
+    """
+    for layer in model.layers:
+        if type(layer).__name__ != "Concatenate":
+            continue
+        sources = [_source(end) for node in layer._inbound_nodes for end in node.keras_inputs]
+        limits = {one.name: None if one.name in left else fixed(one) for one in sources}
+        if len(set(limits.values())) > 1:
+            bounded = ", ".join(name for name, limit in limits.items() if limit)
+            raise InputError(
+                f"quantize: {layer.name} concatenates what int8 cannot give one range",
+                expected="inputs that all come from softmax, sigmoid, tanh or the L2 norm alike, or none of them",
+                found=f"{bounded}, whose range LiteRT fixes, beside others",
+                todo="leave the section quantize out: the int8 .tflite is then quantized after training",
+            )  # fmt: skip
+
+
+def _source(end: Any) -> Any:
+    layer = end._keras_history.layer
+    while type(layer).__name__ in _HANDING_ON and not isinstance(layer.input, list):
+        layer = layer.input._keras_history.layer
+    return layer
 
 
 def same(config: Any) -> bool:

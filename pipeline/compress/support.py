@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from pipeline.compress import operators
 
 _OWN = ("tf_keras.", "keras.")
@@ -197,6 +199,8 @@ def floating(layer: Any) -> str:
             return "a dense layer over so many dimensions becomes operators of which TF-MOT knows nothing"
         case "BatchNormalization":
             return _not_scaled(layer)
+        case kind if "Conv" in kind and np.max(layer.dilation_rate) > 1:
+            return "TensorFlow's converter writes a dilated convolution as several operators, and in float"
         case "TFOpLambda" if not operators.known(layer):
             return f"there is no layer that computes tf.{operators.symbol(layer)} of what it is called with"
     if getattr(layer, "data_format", None) == "channels_first" and type(layer).__name__.endswith("1D"):

@@ -165,7 +165,7 @@ def quantized(model: Any, quantize: Quantize, clusters: Mapping[str, Clusters] |
     lowered, _ = lowering.lower(model, origins)
     out = excluding.lowered(excluded, origins)
     left = fake_quant.floating(lowered, fusing.with_operators(lowered, out))
-    fake_quant.require_kernels(lowered, left)
+    fake_quant.require_possible(lowered, left)
     whole = {name for name, one in (clusters or {}).items() if one.per == "tensor"}
 
     def told(layer: Any) -> Told:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.compress import fake_quant, kernels, lowering
+from pipeline.errors import InputError
 from pipeline.formats import tflite
 from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
@@ -67,7 +68,7 @@ def _more_1d(x: Any, layers: Any) -> Any:
     x = layers.DepthwiseConv1D(3, strides=2, padding="same", depth_multiplier=2, name="depthwise")(x)
     x = layers.UpSampling1D(2)(layers.LeakyReLU()(x))
     x = layers.Conv1DTranspose(4, 3, strides=2, padding="same", name="transposed")(x)
-    x = layers.Conv1D(4, 2, dilation_rate=2, name="dilated")(x)
+    x = layers.Conv1D(4, 2, name="conv")(x)
     return layers.AveragePooling1D(2)(x)
 
 
@@ -241,3 +242,21 @@ def test_new_layers_are_told_by_the_layer_that_they_come_from() -> None:
     lowered, _ = lowering.lower(_net(body), origins)
     assert origins == {"add_1_1": "add"}
     assert {"add", "add_1", "add_1_1"} <= {layer.name for layer in lowered.layers}
+
+
+def test_dilated_convolution_stays_float_by_name() -> None:
+    lowered, _ = lowering.lower(_net(lambda x, layers: layers.Conv2D(2, 3, dilation_rate=2, name="dilated")(x)))
+    assert fake_quant.floating(lowered) == {
+        "dilated": "TensorFlow's converter writes a dilated convolution as several operators, and in float"
+    }
+
+
+def test_concatenation_of_a_fixed_range_with_others_is_refused() -> None:
+    def body(x: Any, layers: Any) -> Any:
+        wide = layers.Conv2D(2, 3, padding="same", name="wide")(x)
+        return layers.Concatenate(name="joined")([wide, layers.MaxPooling2D(1)(layers.Softmax(name="shares")(wide))])
+
+    lowered, _ = lowering.lower(_net(body))
+    with pytest.raises(InputError, match="quantize: joined concatenates what int8 cannot give one range") as told:
+        fake_quant.build(lowered)
+    assert told.value.found == "shares, whose range LiteRT fixes, beside others"

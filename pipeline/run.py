@@ -221,10 +221,10 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
 
 def _foresee(stage: Stage, recipe: Recipe, emit: Emit, walk: Walk) -> None:
     """Ask doctor, before the first stage that makes something of a model, once in a run."""
-    # what is trained and not made smaller has nothing to fear
+    # what is trained, and neither made smaller nor converted, has nothing to fear
     if walk.forecast is not None or stage.NAME not in MODELS or stage.NAME == import_model.NAME:
         return
-    if any(name in walk.around for name in REORDERED):
+    if any(name in walk.around for name in (*REORDERED, export.NAME)):
         made = {name: item.folder for name, item in walk.done.items()}
         walk.forecast = foresight.foresee(recipe, made, walk.store.root, walk.around)
         for problem in walk.forecast.problems[:1]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.stage import Job
 
 _Own = TypeVar("_Own")
+# how the reason ends why "auto" leaves a layer out
+_AUTO = "(exclude: auto)"
 # the stage whose artifact `auto` reads
 STAGE = "sensitivity"
 
@@ -64,6 +66,11 @@ def named(exclude: Sequence[str] | Literal["auto"], names: Sequence[str], techni
         )  # fmt: skip
     reason = f"the recipe leaves it out ({technique}.exclude)"
     return {name: reason for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)}
+
+
+def by_measurement(reason: str) -> bool:
+    """Return whether a layer was left out for what sensitivity measured, of which nobody knows before."""
+    return reason.endswith(_AUTO)
 
 
 def without(layers: Mapping[str, _Own | None], out: Iterable[str]) -> dict[str, _Own | None]:
@@ -114,7 +121,7 @@ def worst(
         )  # fmt: skip
     return {
         name: f"by itself it loses {metric.difference(one.lost.value)}{metric.step} at "
-        f"{said(technique, one.amount)} (exclude: auto)"
+        f"{said(technique, one.amount)} {_AUTO}"
         for one in trials[:out]
         for name in one.layers
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipeline.compress import excluding
 from pipeline.report.document import Artifact
 from pipeline.report.forecast import Fate, File, Forecast, Foreseen, Line
 from pipeline.report.model import Layer, Model
@@ -67,7 +68,7 @@ def _of_layer(stage: str, fate: Fate, layer: Layer) -> Iterator[str]:
         "cluster": layer.clusters is not None,
         "quantize": layer.precision.startswith("int8"),
     }.get(stage)
-    if worked is None:
+    if worked is None or (not worked and excluding.by_measurement(layer.reason)):
         return
     if worked != (fate.how == "yes"):
         why = f" ({fate.reason})" if fate.reason else ""
@@ -83,7 +84,8 @@ def _of_channels(fates: Mapping[str, Fate], made: Model) -> Iterator[str]:
     for group in made.channels:
         for name in group.layers:
             # timed widths are not known before
-            left = bool(group.reason) and not group.reason.startswith(FLAT)
+            timed = group.reason.startswith(FLAT) or excluding.by_measurement(group.reason)
+            left = bool(group.reason) and not timed
             stays[name] = stays.get(name, True) and left
     for name, left in stays.items():
         if name in fates and left != (fates[name].how == "whole"):

@@ -149,11 +149,18 @@ def _file(item: Planned, made: _Made, spec: Spec, asked: Asked) -> File:
     optional = item.id in asked.optional or item.precision == "fake-quant"
     if way.refused:
         return File(id=item.id, refused=way.refused, optional=optional)
-    size = sizes.expected(item, made.model, made.zeros, made.clusters, way.steps)
+    wide = _wide(made, asked) if trained and item.precision == "int8" else {}
+    size = sizes.expected(item, made.model, made.zeros, made.clusters, way.steps, wide)
     return File(
         id=item.id, optional=optional, batch=way.batch, bytes=size.bytes, gzip_bytes=size.gzip_bytes,
         floating=_floating(made, spec, trained=trained) if item.precision == "int8" else [],
     )  # fmt: skip
+
+
+def _wide(made: _Made, asked: Asked) -> dict[str, int]:
+    """Return layer name -> bits of a weight in an int8 file, for the layers that stay float."""
+    bits = {"float32": 32, "float16": 16}[asked.sections[_QUANTIZE].float_layers]
+    return {fate.name: bits for fate in made.foreseen.layers if fate.how == "float"}
 
 
 def _floating(made: _Made, spec: Spec, *, trained: bool) -> list[str]:

@@ -62,13 +62,15 @@ _PLACED = 45
 
 
 def expected(
-    item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, Clusters], steps: int
-) -> Size:
+    item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, Clusters], steps: int,
+    wide: Mapping[str, int],
+) -> Size:  # fmt: skip
     """Return about what a file of a model will take.
 
     Args:
         zeros: layer name -> share of zeros in its kernels, in [0, 1).
         clusters: layer name -> how few distinct weights its kernels have.
+        wide: layer name -> bits of a weight, for the layers that are not of the file's precision.
         steps: time steps of recurrent layers that are written out in it; 0: their loops are loops in the graph.
     """
     whole = packed = 0.0
@@ -80,7 +82,7 @@ def expected(
                 continue
             count = math.prod(weight.shape)
             channels += weight.shape[-1]
-            bits = _bits(item, count)
+            bits = wide.get(layer.name) or _bits(item, count)
             whole += count * _stored(item, bits, zeros.get(layer.name, 0)) / 8
             packed += count * _packed_bits(bits, zeros.get(layer.name, 0), clusters.get(layer.name)) / 8
     biases = 4 * channels

@@ -123,7 +123,8 @@ def calibrate(built: Any, model: Any, samples: np.ndarray) -> None:
     keras = load_keras()
     behind = {name: model.get_layer(name).output for name, _ in _activation_ranges(built)}
     inside = {name: _before_function(model.get_layer(name)) for name, _ in _inner_ranges(built)}
-    found = keras.Model(model.inputs, [behind, inside]).predict(samples, batch_size=256, verbose=0)
+    # a tuple: Keras takes a list that holds one tensor for that tensor
+    found = keras.Model(model.inputs, (behind, inside)).predict(samples, batch_size=256, verbose=0)
     for answers, starting in zip(found, (_activation_ranges(built), _inner_ranges(built)), strict=True):
         for name, ranges in starting:
             # zero is in every range, so that padding and ReLU are exact

@@ -93,7 +93,8 @@ def test_run_folder_has_the_promised_files(first: Any, cwd: Path) -> None:  # no
     folder = cwd / "runs/digits"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "recipe.yaml", "log.txt", "stages", "artifacts", "report.json", "report.html", ".modelmill.lock"
+        "recipe.yaml", "log.txt", "stages", "artifacts", "forecast.json", "report.json", "report.html",
+        ".modelmill.lock",
     }  # fmt: skip
     assert (folder / "artifacts/train.saved_model.float32/1/saved_model.pb").exists()
     page = (folder / "report.html").read_text(encoding="utf-8")

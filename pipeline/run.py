@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from pipeline import artifact as artifacts
 from pipeline import data, foresight, machine, run_report
 from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Store
+from pipeline.compute import devices
+from pipeline.compute.scope import Scope
 from pipeline.config import Frozen
 from pipeline.data import prepared
 from pipeline.errors import InputError, ModelmillError, RunError, StoppedError, translate_os_error
@@ -187,6 +189,13 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         emit(StageReused(name, why))
         walk.tell(name, "reused", why, found.manifest)
         return found
+    if walk.scope is None and any(
+        _fits(one) for one in STAGES if one.NAME in walk.around and one.NAME not in walk.done
+    ):
+        # whichever stage comes first: TensorFlow's devices are decided before it computes anything
+        walk.scope = Scope(recipe.compute)
+        walk.scope.start()
+        emit(Note(name, walk.scope.choice.said))
     _foresee(stage, recipe, emit, walk)
     why = "asked for by --from" if anew else reason(before, basis, found)
     afresh = anew and entry.name not in again.begun
@@ -199,7 +208,8 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         again.begin(entry.name)
         _start_ahead(stage, recipe, walk)
         job = Job(made, work, inputs, emit, around.found, walk.children.pop(name, None), store.root)
-        result = stage.run(job, **chosen)
+        with walk.scope.entered() if walk.scope and _fits(stage) else nullcontext():
+            result = stage.run(job, **chosen)
         # what rests on a failure of the moment is itself not to be kept
         inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
         stored = store.commit(
@@ -263,6 +273,11 @@ def _surroundings(stage: Stage, recipe: Recipe, emit: Emit) -> Surroundings:
     return found
 
 
+def _fits(stage: Stage) -> bool:
+    """Return whether a stage trains or fine-tunes."""
+    return "compute" in sections(stage.run)
+
+
 def _sections(recipe: Recipe, function: Callable[..., Any]) -> dict[str, Any]:
     """Return the recipe's sections that a stage's function reads."""
     return {section: getattr(recipe, section) for section in sections(function)}
@@ -277,6 +292,8 @@ def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact], ar
         "versions": machine.versions(stage.LIBRARIES) | {"python": ".".join(platform.python_version_tuple()[:2])},
         "surroundings": dict(around.decisive),
     }
+    if _fits(stage):
+        basis["surroundings"] |= {"devices": devices.evidence()}
     if "data" in chosen:
         basis["content"] = {"data": data.content_hash(chosen["data"])}
         basis["versions"] |= machine.versions(data.libraries(chosen["data"]))

@@ -12,6 +12,7 @@ from pipeline.report import document
 from pipeline.stage import Surroundings
 
 if TYPE_CHECKING:
+    from pipeline.compute.scope import Scope
     from pipeline.isolate import Child
     from pipeline.report.forecast import Forecast
 
@@ -29,6 +30,7 @@ class Walk:
     forecast: Forecast | None = None
     held: ExitStack = field(default_factory=ExitStack)
     children: dict[str, Child] = field(default_factory=dict)
+    scope: Scope | None = None
 
     def tell(self, stage: str, status: str, reason: str = "", manifest: Manifest | None = None) -> None:
         """Add a stage to the report."""

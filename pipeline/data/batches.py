@@ -7,6 +7,7 @@ epoch 7 sees what a run that was never interrupted saw, and parallel threads cha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data import augment
@@ -18,6 +19,44 @@ if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
     from pipeline.data.divide import Split
     from pipeline.predictor import Spec, Stored
+
+
+# more epochs than there will ever be
+_ENDLESS = 2**40
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which consecutive parts of each batch a dataset gives, one after the other; the others are for other workers.
+
+    Attributes:
+        first, count: of these parts, counted from 0.
+        of: into how many parts a batch is cut; they differ by one sample at most, and may be empty.
+    """
+
+    first: int
+    count: int
+    of: int
+
+    def uneven(self, samples: int, batch_size: int) -> bool:
+        """Return whether parts of some batch differ in size."""
+        last = samples % batch_size
+        return last % self.of > 0 or (samples >= batch_size and batch_size % self.of > 0)
+
+    def cut(self, batches: Any) -> Any:
+        """Return a dataset of the parts of the batches of another, which are tuples of tensors [n, ...]."""
+        import tensorflow as tf
+
+        def parts(*batch: Any) -> Any:
+            size = tf.shape(tf.nest.flatten(batch)[0], out_type=tf.int64)[0]
+
+            def part(place: Any) -> Any:
+                low, high = size * place // self.of, size * (place + 1) // self.of
+                return tf.nest.map_structure(lambda whole: whole[low:high], batch)
+
+            return tf.data.Dataset.range(self.first, self.first + self.count).map(part)
+
+        return batches.flat_map(parts)
 
 
 def epoch_order(count: int, seed: int, epoch: int, shuffle_buffer: int | None) -> np.ndarray:
@@ -42,13 +81,18 @@ def epoch_maps(count: int, seed: int, epoch: int, config: augment.AugmentConfig,
 
 
 def training(
-    part: Split, spec: Spec, config: DataConfig, *, batch_size: int, seed: int, first_epoch: int, last_epoch: int
-) -> Any:
+    part: Split, spec: Spec, config: DataConfig, *, batch_size: int, seed: int, first_epoch: int, last_epoch: int,
+    parts: Parts | None = None,
+) -> Any:  # fmt: skip
     """Return one dataset of (x, y) batches that runs through the epochs first_epoch..last_epoch - 1 in turn.
 
     One dataset for all epochs, so that no epoch waits for an iterator to start. The last batch of each epoch is smaller
     where the batch size does not divide the split. Where the model is to give its input back, y is made of x, batch by
     batch: x scaled to [0, 1], so that no second copy of the samples is held.
+
+    Args:
+        parts: of each batch, where it is divided among replicas; the dataset does not end then. Where they differ in
+            size there is a third tensor, float32 [n]: how much larger the part is than their mean.
 
     Raises:
         InputError: augmentation that is impossible for these inputs.
@@ -70,18 +114,27 @@ def training(
     def one_epoch(epoch: Any) -> Any:
         order, maps = tf.numpy_function(plan, [epoch], (tf.int64, tf.float32), stateful=False)
         order, maps = tf.ensure_shape(order, [total]), tf.ensure_shape(maps, [total, 8 if config.augment else 0])
-        return tf.data.Dataset.from_tensor_slices((order, maps)).batch(batch_size)
+        whole = tf.data.Dataset.from_tensor_slices((order, maps)).batch(batch_size)
+        if parts is None or not uneven:
+            return whole
+        return whole.map(lambda order, maps: (order, maps, tf.fill([tf.shape(order)[0]], tf.shape(order)[0])))
 
-    def gather(order: Any, maps: Any) -> Any:
+    def gather(order: Any, maps: Any, *sizes: Any) -> Any:
         x, *y = samples(order)
         if config.augment is not None:
             x = augment.apply(x, maps, spec.input.value_range[0])
-        return (x, *y) if again is None else (x, again(x))
+        pair = (x, *y) if again is None else (x, again(x))
+        if parts is None or not sizes:
+            return pair
+        return (*pair, tf.cast(tf.shape(order)[0] * parts.of, tf.float32) / tf.cast(sizes[0], tf.float32))
 
     again = rebuilt(spec)
     sides = (part.x, part.y) if again is None else (part.x,)
     samples = _cached(sides) if config.cache and in_memory(part.x) else _uncached(sides)
-    epochs = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
+    uneven = parts is not None and parts.uneven(total, batch_size)
+    epochs = tf.data.Dataset.range(first_epoch, last_epoch if parts is None else _ENDLESS).flat_map(one_epoch)
+    if parts is not None:
+        epochs = parts.cut(epochs)
     batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return _prefetched(batches, config)
 
@@ -134,20 +187,33 @@ def _uncached(sides: Sequence[Stored]) -> Any:
     return read
 
 
-def evaluation(part: Split, spec: Spec, config: DataConfig, *, batch_size: int) -> Any:
-    """Return a dataset of (x, y) batches in the split's own order, never augmented; y as in `training`.
+def evaluated(part: Split, spec: Spec) -> np.ndarray:
+    """Return which samples of a split a loss is computed of, int64 [n].
 
     Of anomalies nothing is learned, so a loss says something of normal samples alone: the others are left out.
     """
     import numpy as np
+
+    if spec.heads[0].task == "anomaly":
+        return np.flatnonzero(np.asarray(part.y) == 0)
+    return np.arange(len(part))
+
+
+def evaluation(part: Split, spec: Spec, config: DataConfig, *, batch_size: int, parts: Parts | None = None) -> Any:
+    """Return a dataset of (x, y) batches in the split's own order, never augmented; y as in `training`.
+
+    Args:
+        parts: of each batch, where it is divided among replicas; the dataset begins anew then where it ends.
+    """
     import tensorflow as tf
 
     again = rebuilt(spec)
     sides = (part.x, part.y) if again is None else (part.x,)
-    wanted = np.arange(len(part))
-    if spec.heads[0].task == "anomaly":
-        wanted = np.flatnonzero(np.asarray(part.y) == 0)
-    if in_memory(part.x):
+    wanted = evaluated(part, spec)
+    if parts is not None:
+        read = _cached(sides) if in_memory(part.x) else _uncached(sides)
+        batches = parts.cut(tf.data.Dataset.from_tensor_slices((wanted,)).batch(batch_size)).map(read)
+    elif in_memory(part.x):
         some = sides if len(wanted) == len(part) else tuple(rows(side, wanted) for side in sides)
         batches = tf.data.Dataset.from_tensor_slices(tuple(map(arrays, some))).batch(batch_size)
     else:
@@ -156,7 +222,7 @@ def evaluation(part: Split, spec: Spec, config: DataConfig, *, batch_size: int) 
         batches = batches.map(lambda x: (x, again(x)))
     if in_memory(part.x) and config.cache:
         batches = batches.cache()
-    return _prefetched(batches, config)
+    return _prefetched(batches if parts is None else batches.repeat(), config)
 
 
 def predict(model: Any, samples: Stored, *, batch_size: int) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 
 from pipeline.compress.distillation import Teaching, taught
 from pipeline.compute.config import Compute
+from pipeline.compute.division import Division
 from pipeline.data import batches
 from pipeline.errors import DivergedError, InputError
 from pipeline.events import Emit, Note, Progress
@@ -99,7 +100,8 @@ def fit(
     loss, own = _own(objective, config, stage)
     loss = loss if loss is not None else losses.of(head, config, splits.train.y, stage=stage)
     learning = taught(model, teaching, head, losses.distance(config), stage=stage, seed=seed)
-    with controlled(model) as chance, learning:
+    divided = Division.of(len(splits.train), config.batch_size)
+    with controlled(model) as chance, learning, divided.among_replicas(model):
         optimizer = _optimizer(config)
         watched = tasks.metric(head)
         model.compile(optimizer=optimizer, loss=loss, metrics=[watched, *own])
@@ -112,13 +114,19 @@ def fit(
         loop.judged, loop.worth = judged, head.criterion.worth
         loop.resume()
         if not loop.finished:
-            training = batches.training(
-                splits.train, splits.spec, data, batch_size=config.batch_size, seed=seed,
-                first_epoch=loop.epoch, last_epoch=config.epochs,
+            training = divided.batches(
+                lambda parts: batches.training(
+                    splits.train, splits.spec, data, batch_size=config.batch_size, seed=seed,
+                    first_epoch=loop.epoch, last_epoch=config.epochs, parts=parts,
+                )
             )  # fmt: skip
-            validation = batches.evaluation(
-                splits.validation, splits.spec, data, batch_size=max(config.batch_size, EVALUATION_BATCH)
-            )
+            evaluated = max(config.batch_size, EVALUATION_BATCH)
+            validation = divided.batches(
+                lambda parts: batches.evaluation(
+                    splits.validation, splits.spec, data, batch_size=evaluated, parts=parts
+                )
+            )  # fmt: skip
+            samples = len(batches.evaluated(splits.validation, splits.spec))
             if judged not in counted:
                 # of all its samples, also of anomalies, which the loss leaves out
                 loop.judge = lambda: of_model(
@@ -128,6 +136,7 @@ def fit(
             model.fit(
                 training,
                 validation_data=validation,
+                validation_steps=divided.steps(samples, evaluated),
                 epochs=config.epochs,
                 initial_epoch=loop.epoch,
                 steps_per_epoch=steps,

@@ -72,6 +72,8 @@ def taught(
     import tensorflow as tf
 
     plain: Callable[..., Any] = model.compute_loss
+    # each has the mean over its part of a batch, and gradients are summed: Keras divides what it computes itself
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
 
     def compute_loss(
         x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, seen: Any = None
@@ -84,10 +86,10 @@ def taught(
             others = [teacher(x, training=False) for teacher in teaching.teachers[1:]]
             answers = [tf.stop_gradient(one) for one in (first, *others)]
             soft = _soft(answers, y_pred, teaching, head, distance)
-            penalties = tf.add_n(model.losses) if model.losses else 0.0
+            penalties = tf.add_n(model.losses) / replicas if model.losses else 0.0
             hard = loss - penalties
-            loss = (1 - teaching.soft_weight) * hard + teaching.soft_weight * soft + penalties
-        return loss + inside.loss(seen, shown) if inside and seen is not None else loss
+            loss = (1 - teaching.soft_weight) * hard + teaching.soft_weight * soft / replicas + penalties
+        return loss + inside.loss(seen, shown) / replicas if inside and seen is not None else loss
 
     model.compute_loss = compute_loss
     try:

@@ -1,0 +1,140 @@
+"""Which devices a recipe's stages train on, of those that are there, and why: a pure function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.compute.config import Compute
+from pipeline.compute.devices import Device, Found, Kind
+from pipeline.errors import MissingError
+
+Chosen = Literal["one_device", "mirrored", "multi_worker", "tpu"]
+Policy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+# GPUs from here on have units for float16: Volta
+_TENSOR_CORES = (7, 0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What models are trained on.
+
+    Attributes:
+        devices: one for each replica on this machine.
+        policy: Keras' name for what layers compute in and their weights are.
+        reasons: why, a sentence for each of the things that were chosen.
+    """
+
+    accelerator: Kind
+    strategy: Chosen
+    devices: tuple[Device, ...]
+    policy: Policy
+    reasons: tuple[str, ...]
+
+    @property
+    def said(self) -> str:
+        """The choice in a line."""
+        count = len(self.devices)
+        names = ", ".join(dict.fromkeys(device.name for device in self.devices))
+        what = f"{count} x {self.accelerator.upper()}" if count > 1 else self.accelerator.upper()
+        precision = "" if self.policy == "float32" else f", {self.policy}"
+        return f"trains on {what} ({names}), {self.strategy}{precision}: {'; '.join(self.reasons)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the report says of it."""
+        return {
+            "accelerator": self.accelerator, "strategy": self.strategy, "replicas": len(self.devices),
+            "devices": [{"place": one.place, "name": one.name} for one in self.devices], "workers": 1,
+            "mixed_precision": self.policy.removeprefix("mixed_") if self.policy != "float32" else "off",
+            "reason": "; ".join(self.reasons),
+        }  # fmt: skip
+
+
+def choose(compute: Compute, found: Found) -> Choice:
+    """Return what a recipe's stages are trained on.
+
+    Raises:
+        MissingError: a device that was asked for by name, or by number, is not there.
+    """
+    kind, why = _accelerator(compute, found)
+    devices, strategy, how = _devices(compute, found, kind)
+    policy, precise = _policy(compute, found, kind, devices)
+    return Choice(kind, strategy, devices, policy, tuple(one for one in (why, how, precise) if one))
+
+
+def _accelerator(compute: Compute, found: Found) -> tuple[Kind, str]:
+    asked, strategy = compute.accelerator, compute.strategy
+    if asked == "gpu" and not found.gpus:
+        raise MissingError(
+            "the recipe asks for a GPU (accelerator: gpu), and there is none that TensorFlow can use",
+            expected="a GPU with its driver, and a TensorFlow with CUDA", found=_no_gpu(found),
+            todo="install tensorflow[and-cuda] on a machine with a GPU; or accelerator: auto, which takes what is "
+            "there",
+        )  # fmt: skip
+    if (asked == "tpu" or strategy == "tpu") and not found.tpus:
+        key = "accelerator" if asked == "tpu" else "strategy"
+        raise MissingError(
+            f"the recipe asks for a TPU ({key}: tpu), and there is none",
+            expected="a Cloud TPU VM, or TPU_NAME in the environment", found="neither /dev/accel* nor TPU_NAME",
+            todo="run on a TPU VM; or accelerator: auto, which takes what is there",
+        )  # fmt: skip
+    if asked in ("gpu", "tpu", "cpu"):
+        return asked, f"the recipe asks for accelerator {asked}"
+    if strategy == "tpu" or (found.tpus and strategy == "auto"):
+        return "tpu", "a TPU is there"
+    if found.gpus:
+        count = len(found.gpus)
+        return "gpu", f"{count} GPUs are there" if count > 1 else "a GPU is there"
+    return "cpu", _no_gpu(found)
+
+
+def _no_gpu(found: Found) -> str:
+    seen = (found.evidence or {}).get("gpus", [])
+    if not seen:
+        return "no GPU and no TPU is there"
+    if (found.evidence or {}).get("visible") in ("", "-1"):
+        return f"a GPU is there ({', '.join(seen)}), and CUDA_VISIBLE_DEVICES hides it"
+    return f"a GPU is there ({', '.join(seen)}), and this TensorFlow cannot use it (driver, or no CUDA)"
+
+
+def _devices(compute: Compute, found: Found, kind: Kind) -> tuple[tuple[Device, ...], Chosen, str]:
+    strategy, wanted = compute.strategy, compute.devices
+    if kind == "tpu":
+        return found.tpus, "tpu", ""
+    if kind == "cpu":
+        count = (wanted or 1) if strategy == "mirrored" else 1
+        cpus = tuple(Device("cpu", found.cpu.name, f"CPU:{place}", found.cpu.memory_mb) for place in range(count))
+        if strategy == "mirrored":
+            return cpus, "mirrored", f"the recipe asks for mirrored, with {count} logical CPU devices"
+        return cpus, "multi_worker" if strategy == "multi_worker" else "one_device", ""
+    if wanted and wanted > len(found.gpus):
+        raise MissingError(
+            f"the recipe asks for {wanted} devices, and there are fewer GPUs", expected=f"{wanted} GPUs",
+            found=f"{len(found.gpus)}: {', '.join(one.name for one in found.gpus)}",
+            todo=f"devices: {len(found.gpus)}, or leave it out: all there are",
+        )  # fmt: skip
+    if strategy == "one_device":
+        return found.gpus[:1], "one_device", "the recipe asks for one_device"
+    gpus = found.gpus[: wanted or len(found.gpus)]
+    if strategy in ("mirrored", "multi_worker"):
+        return gpus, strategy, f"the recipe asks for {strategy}"
+    return gpus, "mirrored" if len(gpus) > 1 else "one_device", ""
+
+
+def _policy(compute: Compute, found: Found, kind: Kind, devices: tuple[Device, ...]) -> tuple[Policy, str]:
+    asked = compute.mixed_precision
+    if asked == "off":
+        return "float32", ""
+    if asked != "auto":
+        return f"mixed_{asked}", f"the recipe asks for mixed_precision {asked}"  # type: ignore[return-value]
+    if kind == "tpu":
+        return "mixed_bfloat16", "TPUs multiply in bfloat16"
+    if kind == "gpu":
+        slow = [one.name for one in devices if (one.capability or (0, 0)) < _TENSOR_CORES]
+        if slow:
+            return "float32", f"no mixed precision: {', '.join(slow)} has no units for float16"
+        return "mixed_float16", "the GPUs have units for float16"
+    if not found.bfloat16:
+        return "float32", "no mixed precision: this processor has no instructions for bfloat16"
+    return "mixed_bfloat16", f"the processor has {', '.join(found.bfloat16)}"

@@ -1,0 +1,188 @@
+"""The connections between workers, in threads on loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pipeline.compute import agreement
+from pipeline.compute.cluster import Workers
+from pipeline.compute.meeting import LostError, Meeting, join
+from pipeline.errors import InputError, MissingError, RunError
+
+
+def free(count: int) -> tuple[str, ...]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return tuple(f"127.0.0.1:{port}" for port in ports)
+
+
+def both(addresses: tuple[str, ...], act: Callable[[Meeting], Any]) -> list[Future[Any]]:
+    """Let each worker join and act, each in a thread."""
+
+    def one(index: int) -> Any:
+        return act(join(Workers(addresses, index, "test"), wait_s=20))
+
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        return [pool.submit(one, index) for index in range(len(addresses))]
+
+
+def test_workers_gather_values_in_their_order_and_leave() -> None:
+    def act(meeting: Meeting) -> Any:
+        mine = meeting.workers.index
+        found = [meeting.gather(mine), meeting.gather({"epochs": [mine] * 3})]
+        meeting.leave()
+        time.sleep(0.2)
+        assert meeting.lost is None
+        return found
+
+    expected = [[0, 1, 2], [{"epochs": [0] * 3}, {"epochs": [1] * 3}, {"epochs": [2] * 3}]]
+    assert [done.result() for done in both(free(3), act)] == [expected] * 3
+
+
+def test_port_of_worker_0_is_free_again_while_the_connections_stay() -> None:
+    addresses = free(2)
+
+    def act(meeting: Meeting) -> None:
+        if meeting.workers.first:
+            with closing(socket.create_server(("", int(addresses[0].rpartition(":")[2])))):
+                meeting.gather(0)
+        else:
+            meeting.gather(1)
+
+    for done in both(addresses, act):
+        done.result()
+
+
+def test_everyone_is_told_at_once_who_is_lost_and_why() -> None:
+    told = [threading.Event() for _ in range(3)]
+
+    def act(meeting: Meeting) -> Any:
+        mine = meeting.workers.index
+        meeting.watch(lambda _: told[mine].set())
+        if mine == 2:
+            meeting.leave("the disk is full")
+            return None
+        with pytest.raises(LostError) as caught:
+            meeting.gather(mine)
+        assert told[mine].wait(5)
+        return str(caught.value)
+
+    addresses = free(3)
+    first, second, _ = (done.result() for done in both(addresses, act))
+    assert f"worker 2 ({addresses[2]}) is lost" in first
+    assert "the disk is full" in first
+    assert "the disk is full" in second
+    assert "run the same command on every worker again" in first
+
+
+def test_worker_that_ends_without_a_word_is_lost() -> None:
+    def act(meeting: Meeting) -> Any:
+        if not meeting.workers.first:
+            meeting._peers[0].shutdown(socket.SHUT_RDWR)
+            return ""
+        with pytest.raises(LostError) as caught:
+            meeting.gather(0)
+        return str(caught.value)
+
+    assert "ended without a word" in both(free(2), act)[0].result()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_worker_that_never_comes_is_named_with_its_address(index: int) -> None:
+    addresses = free(2)
+    with pytest.raises(MissingError) as caught:
+        join(Workers(addresses, index, "test"), wait_s=0.5)
+    assert f"worker {1 - index} ({addresses[1 - index]}) did not come within 0.5 s" in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_port_in_use_is_told_before_anything_is_waited_for(index: int) -> None:
+    addresses = free(2)
+    port = int(addresses[index].rpartition(":")[2])
+    with closing(socket.create_server(("127.0.0.1", port))), pytest.raises(MissingError) as caught:
+        join(Workers(addresses, index, "test"), wait_s=20)
+    assert f"worker {index} ({addresses[index]}) cannot listen on its port {port}" in str(caught.value)
+    assert "Address already in use" in str(caught.value)
+
+
+def test_worker_with_other_addresses_is_refused_on_both_sides() -> None:
+    addresses = free(3)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(join, Workers(addresses[:2], 0, "test"), wait_s=20)
+        other = pool.submit(join, Workers(addresses, 1, "test"), wait_s=20)
+    for done in (first, other):
+        with pytest.raises(InputError, match="the same addresses"):
+            done.result()
+
+
+def test_who_only_looks_at_the_port_is_no_worker() -> None:
+    addresses = free(2)
+    host, _, port = addresses[0].rpartition(":")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(join, Workers(addresses, 0, "test"), wait_s=20)
+        for said in (b"GET / HTTP/1.1\r\n\r\n", b""):
+            with closing(_connected(host, int(port))) as stranger:
+                stranger.sendall(said)
+        second = pool.submit(join, Workers(addresses, 1, "test"), wait_s=20)
+    assert first.result().count == second.result().count == 2
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    for _ in range(100):
+        try:
+            return socket.create_connection((host, port))
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"nobody listens on {port}")
+
+
+def test_newest_epoch_that_all_have_is_agreed_on() -> None:
+    have = ([3, 2], [2, 1])
+
+    def act(meeting: Meeting) -> list[int]:
+        with agreement.entered(meeting):
+            return agreement.common(have[meeting.workers.index])
+
+    assert [done.result() for done in both(free(2), act)] == [[2], [2]]
+    assert agreement.common([5, 4]) == [5, 4]
+
+
+def test_result_is_reused_only_when_all_have_it() -> None:
+    def act(meeting: Meeting) -> list[bool]:
+        mine = meeting.workers.index
+        return [agreement.all_have(meeting, "train", {"code": "a"}, have) for have in (True, mine == 0)]
+
+    assert [done.result() for done in both(free(2), act)] == [[True, False]] * 2
+
+
+def test_workers_with_other_settings_or_data_are_told_what_differs() -> None:
+    addresses = free(2)
+
+    def act(meeting: Meeting) -> str:
+        with pytest.raises(RunError) as caught:
+            agreement.all_have(meeting, "prune", {"settings": "s", "content": f"{meeting.workers.index}"}, False)
+        return str(caught.value)
+
+    for done in both(addresses, act):
+        assert "the data's content (prune) differ" in done.result()
+        assert f"worker 1 ({addresses[1]})" in done.result()
+
+
+def test_different_weights_are_told() -> None:
+    def act(meeting: Meeting) -> str:
+        with pytest.raises(RunError) as caught:
+            agreement.require_same(meeting, "train", {"model.keras": f"{meeting.workers.index}", "data.json": "d"})
+        return str(caught.value)
+
+    assert "different results in train" in both(free(2), act)[1].result()

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compress import keeping, kernels, one_range, prescribed_ranges, quantize_scheme, support
+from pipeline.compress import keeping, kernels, one_range, prescribed_ranges, quantize_scheme, seen_by_all, support
 from pipeline.errors import InputError
 from pipeline.legacy_keras import load as load_keras
 from pipeline.legacy_keras import load_tfmot
@@ -64,6 +64,8 @@ def build(
         if wrapper.layer.name in (out or {}):
             wrapper._output_quantizers = [_Apart(quantizer) for quantizer in wrapper._output_quantizers]
     prescribed_ranges.prescribe(built)
+    if seen_by_all.replicas() > 1:
+        _replace_range_quantizers(built, seen_by_all.SeenByAll)
     for layer in map(_inner, built.layers):
         if hasattr(layer, "finalize_state"):  # Normalization computes with constants that it makes of its weights
             layer.finalize_state()

@@ -31,7 +31,13 @@ def keep(weight: Any, clustered: str | None) -> None:
     groups = None if clustered is None else assignments(values, clustered)
     if groups is None and values.all():
         return
-    weight._constraint = _Projected(weight.constraint, values != 0, groups)
+    constrain(weight, _Projected(weight.constraint, values != 0, groups))
+
+
+def constrain(weight: Any, constraint: Callable[[Any], Any]) -> None:
+    """Let a Keras variable be what `constraint` makes of it after every further step, on each replica that it has."""
+    for one in getattr(weight, "values", (weight,)):
+        one._constraint = constraint
 
 
 def assignments(values: np.ndarray, clustered: str) -> np.ndarray:

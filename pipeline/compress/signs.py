@@ -62,7 +62,8 @@ def hold(model: Any, names: Iterable[str], trained: dict[str, Any]) -> None:
     """
     for _, norm in _pairs(model, names):
         gamma = next(one for one in trained.get(norm.name, norm).weights if kernels.short(one) == "gamma")
-        gamma._constraint = _Positive(gamma.constraint)
+        for one in getattr(gamma, "values", (gamma,)):  # of each replica
+            one._constraint = _Positive(gamma.constraint)
 
 
 def _pairs(model: Any, names: Iterable[str]) -> Iterator[tuple[Any, Any]]:

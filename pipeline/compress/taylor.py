@@ -30,12 +30,16 @@ def gradients(model: Any, batches: Any, loss: Any) -> Iterator[dict[tuple[str, i
 
     # also of layers that are frozen: they may lose channels all the same
     places = {
-        (layer.name, index): weight
+        # outside of replicas, a model computes with the first one's
+        (layer.name, index): getattr(weight, "values", (weight,))[0]
         for layer in model.layers
         for index, weight in enumerate(layer.weights)
         if weight.trainable
     }
     variables = list(places.values())
+
+    # what Keras asks of a loss under a strategy is for those of replicas, and each batch is whole here
+    loss._allow_sum_over_batch_size = True
 
     def of_batch(x: Any, y: Any) -> Any:
         with tf.GradientTape() as tape:

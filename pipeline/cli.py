@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc as collector
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from pipeline import cv
+from pipeline.compute import cluster
+from pipeline.compute.cluster import WAIT_S
 from pipeline.doctor import command as doctor
 from pipeline.endings import about_a_file, told
 from pipeline.errors import InputError, ModelmillError, StoppedError
@@ -33,6 +36,9 @@ from pipeline.options import (
     StoreFolder,
     Trust,
     Until,
+    Wait,
+    WorkerAddresses,
+    WorkerIndex,
 )
 from pipeline.recipes import DEFAULT
 from pipeline.stages import NAMES
@@ -57,7 +63,8 @@ app = typer.Typer(
 
 def _make(
     wanted: Callable[[], Recipe], out: Path | None, store: Path, *, first: str | None = None,
-    until: str | None = None, as_json: bool = False, quiet: bool = False,
+    until: str | None = None, as_json: bool = False, quiet: bool = False, workers: str | None = None,
+    worker: int | None = None, wait: float = WAIT_S,
 ) -> None:  # fmt: skip
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
@@ -66,6 +73,7 @@ def _make(
         for option, name in (("--from", first), ("--until", until)):
             if name is not None and name not in NAMES:
                 raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
+        joined = cluster.find(os.environ, workers, worker)
         with uncollected():
             recipe = wanted()
 
@@ -73,14 +81,20 @@ def _make(
         from pipeline.artifact import Store
         from pipeline.console import Mode, Reporter, Streams
         from pipeline.run_folder import RunFolder
+        from pipeline.together import Joint
+        from pipeline.together import wanted as chosen
 
         mode: Mode = "json" if as_json else "quiet" if quiet else "auto"
         streams = Streams()
-        folder = RunFolder(out or Path("runs") / recipe.name)
+        joint = chosen(recipe, Joint(joined, wait) if joined else None)
+        out = out or Path("runs") / recipe.name
+        if joint is not None:
+            out, store = joint.folder(out), joint.store(store)
+        folder = RunFolder(out)
         with folder.held(), streams.chatter_to(folder.log):
             reporter = Reporter(streams, mode)
             with reporter.shown():
-                report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
+                report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until, joint=joint)
 
     code = {"fail": 1, "error": 4}.get(report.verdict, 0)
     if as_json:
@@ -109,13 +123,17 @@ def _show(report: Report, folder: RunFolder) -> None:
 @app.command(epilog=EXIT_CODES)
 def run(
     recipe: RecipeName = None, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
-    first: First = None, until: Until = None, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
+    first: First = None, until: Until = None, workers: WorkerAddresses = None, worker: WorkerIndex = None,
+    wait: Wait = WAIT_S, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run a whole recipe: train, distill, shrink, prune, cluster, quantize, export, measure, judge, report.
 
     What an earlier run has made under the same settings, data, code and versions is reused, and said so.
     """
-    _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+    _make(
+        _recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet,
+        workers=workers, worker=worker, wait=wait,
+    )  # fmt: skip
 
 
 def _recipe(
@@ -157,10 +175,14 @@ def _step(
 def _verb(name: str, until: str | None, text: str) -> None:
     def command(
         recipe: RecipeName = None, set_: Assignments = None, out: Out = None,
-        store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False, as_json: AsJson = False,
+        store: StoreFolder = Path("runs/.store"), first: First = None, workers: WorkerAddresses = None,
+        worker: WorkerIndex = None, wait: Wait = WAIT_S, trust: Trust = False, as_json: AsJson = False,
         quiet: Quiet = False,
     ) -> None:  # fmt: skip
-        _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+        _make(
+            _recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet,
+            workers=workers, worker=worker, wait=wait,
+        )  # fmt: skip
 
     app.command(name, help=text, epilog=EXIT_CODES)(command)
 
@@ -169,8 +191,9 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
     def command(
         recipe: RecipeName = None, model: ModelPath = None, data: DataName = None,
         custom_code: CustomCode = False, set_: Assignments = None, out: Out = None,
-        store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False,
-        as_json: AsJson = False, quiet: Quiet = False,
+        store: StoreFolder = Path("runs/.store"), first: First = None, workers: WorkerAddresses = None,
+        worker: WorkerIndex = None, wait: Wait = WAIT_S, trust: Trust = False, as_json: AsJson = False,
+        quiet: Quiet = False,
     ) -> None:  # fmt: skip
         if custom_code and model is None:
             raise InputError(
@@ -186,7 +209,10 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
             )  # fmt: skip
         else:
             found, last = _step(name, model, data, set_, custom_code), None
-        _make(found, out, store, first=first, until=last, as_json=as_json, quiet=quiet)
+        _make(
+            found, out, store, first=first, until=last, as_json=as_json, quiet=quiet, workers=workers, worker=worker,
+            wait=wait,
+        )  # fmt: skip
 
     text += f"\n\nOn a model file, without a recipe: [bold]modelmill {name} --model FILE --data DATA --out DIR[/]"
     app.command(name, help=text, epilog=EXIT_CODES)(command)

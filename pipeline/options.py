@@ -57,6 +57,26 @@ First = Annotated[
 Until = Annotated[
     str | None, typer.Option("--until", metavar="STAGE", help=f"Stop after this stage: {', '.join(NAMES)}.")
 ]
+WorkerAddresses = Annotated[
+    str | None,
+    typer.Option(
+        "--workers", metavar="HOST:PORT,...",
+        help="Train together with other processes, on this machine or others: the addresses of all, the same on each. "
+        "TF_CONFIG, a step of Slurm and an Indexed Job of Kubernetes say it too. Ports are open on all interfaces, "
+        "without encryption and for everybody who reaches them: [bold]private networks only[/].",
+    ),
+]  # fmt: skip
+WorkerIndex = Annotated[
+    int | None,
+    typer.Option(
+        "--worker", metavar="INDEX",
+        help="Which of --workers this process is, from 0. Worker 0 also exports, measures and reports; worker K keeps "
+        "its part in OUT-worker-K and STORE/worker-K.",
+    ),
+]  # fmt: skip
+Wait = Annotated[
+    float, typer.Option("--wait", min=0.1, metavar="SECONDS", help="How long the workers wait until all are there.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable events on stdout, one JSON object a line.")]
 Trust = Annotated[
     bool,

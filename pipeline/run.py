@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import artifact as artifacts
-from pipeline import data, foresight, machine, run_report
+from pipeline import data, foresight, machine, run_report, together
 from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Store
 from pipeline.compute import devices
@@ -55,8 +55,9 @@ _ROOT = Path(__file__).parent.parent
 
 
 def run(
-    recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, *, first: str | None = None, until: str | None = None
-) -> document.Report:
+    recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, *, first: str | None = None, until: str | None = None,
+    joint: together.Joint | None = None,
+) -> document.Report:  # fmt: skip
     """Make everything that the recipe asks for, or reuse it, and write the report.
 
     Args:
@@ -66,6 +67,7 @@ def run(
         emit: takes what the user should see meanwhile.
         first: ignore stored results from this stage on.
         until: stop after this stage.
+        joint: the workers that train together, this process one of them; folder and store are its own.
 
     Raises:
         ModelmillError: the run ended in error; report.json says so too.
@@ -74,7 +76,8 @@ def run(
     try:
         with _translated(walk, folder), walk.held:
             (folder.path / RECIPE).write_text(dump(recipe), encoding="utf-8")
-            _stages(recipe, folder, emit, walk, first, until)
+            joint = together.wanted(recipe, joint)
+            _stages(recipe, folder, emit, walk, first, until, joint)
             return run_report.conclude(recipe, folder, walk, _libraries())
     except ModelmillError as error:
         failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
@@ -107,7 +110,10 @@ def _translated(walk: Walk, folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk, first: str | None, until: str | None) -> None:
+def _stages(
+    recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk, first: str | None, until: str | None,
+    joint: together.Joint | None,
+) -> None:  # fmt: skip
     absent = [stage.NAME for stage in STAGES if stage.NAME not in recipe.stages()]
     folder.unlink(absent)
     for name in (first, until):
@@ -118,6 +124,13 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk, first: st
                 todo=_SWITCHES.get(name, f"add a section {name} to the recipe"),
             )  # fmt: skip
     line = _line(recipe)
+    shared = None
+    if joint is not None:
+        made = line[: [stage.NAME for stage in line].index(until) + 1 if until else None]
+        fitting = [stage.NAME for stage in made if stage.NAME not in absent and _fits(stage)]
+        shared = together.last(recipe, fitting, until)
+        if not joint.workers.first:
+            until = shared
     for stage in line[: [stage.NAME for stage in line].index(until) + 1 if until else None]:
         if stage.NAME in absent:
             continue
@@ -131,8 +144,23 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk, first: st
         text = f"{folder.artifacts} stays what an earlier run made: this one stops before {fills}"
         emit(Note(str(until), text, level="warning"))
     folder.unlink([prepared.NAME])
-    forced = False
-    for stage in line:
+    with together.met(joint, walk, emit):
+        _walk_to(shared, line, recipe, folder, emit, walk, first)
+    if joint is not None and not joint.workers.first:
+        emit(Note(str(shared), f"worker {joint.workers.index} is done: worker 0 exports, measures and reports"))
+    walk.meeting = None
+    _walk_to(None, line, recipe, folder, emit, walk, first)
+    walk.at = None
+
+
+def _walk_to(
+    end: str | None, line: tuple[Stage, ...], recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk,
+    first: str | None,
+) -> None:  # fmt: skip
+    """Make the stages of the line that are left, up to one of them."""
+    names = [stage.NAME for stage in line]
+    forced = first in names[: len(walk.stages)]
+    for stage in line[len(walk.stages) : names.index(end) + 1 if end else None]:
         walk.at = stage.NAME
         forced = forced or first == stage.NAME
         if stage.NAME not in walk.around:
@@ -153,7 +181,6 @@ def _stages(recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk, first: st
                 folder.publish(made, [*(item.filename for item in recipe.plan()), *sorted(beside)])
             if recipe.models()[-1] == stage.NAME and not recipe.export:
                 folder.publish_model(walk.done[stage.NAME], stage.NAME)
-    walk.at = None
 
 
 def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, walk: Walk, *, forced: bool) -> Artifact:
@@ -165,7 +192,7 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         inputs.pop(sensitivity.NAME, None)  # it is not asked, and another table trains nothing again
     chosen = _sections(recipe, stage.run)
     around = walk.around[name]
-    basis = _basis(stage, chosen, inputs, around)
+    basis = _basis(stage, chosen, inputs, around, walk)
     if "data" in chosen:
         _keep_decoded(chosen["data"], store, folder)
     key = artifacts.fingerprint(basis)
@@ -182,6 +209,11 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
     anew = forced and entry.name not in again.made
     lock = walk.held.enter_context(store.lock(name, key))
     found = store.find_or_own(name, basis, lock, waiting, afresh=anew)
+    ours = isinstance(found, Artifact)
+    lacking = not together.all_have(walk, name, basis, inputs, ours, forced) and ours
+    if lacking:  # what is trained together is made by all, or by nobody
+        lock.own(waiting)
+        found = None
     before = folder.link(name, entry)
     store.refer(name, key, folder.path)
     if isinstance(found, Artifact):
@@ -193,11 +225,11 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         _fits(one) for one in STAGES if one.NAME in walk.around and one.NAME not in walk.done
     ):
         # whichever stage comes first: TensorFlow's devices are decided before it computes anything
-        walk.scope = Scope(recipe.compute)
+        walk.scope = Scope(recipe.compute, walk.meeting)
         walk.scope.start()
         emit(Note(name, walk.scope.choice.said))
     _foresee(stage, recipe, emit, walk)
-    why = "asked for by --from" if anew else reason(before, basis, found)
+    why = "another worker lacks it" if lacking else "asked for by --from" if anew else reason(before, basis, found)
     afresh = anew and entry.name not in again.begun
     if not afresh and store.unfinished(name, key):
         why += "; goes on from unfinished work"
@@ -223,6 +255,7 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         walk.tell(name, "failed", why)
         raise
     again.make(entry.name)
+    together.require_same(walk, name, stored)
     emit(StageFinished(name, stored.manifest.seconds, result.metrics))
     walk.tell(name, "run", why, stored.manifest)
     lock.share(waiting)
@@ -283,7 +316,9 @@ def _sections(recipe: Recipe, function: Callable[..., Any]) -> dict[str, Any]:
     return {section: getattr(recipe, section) for section in sections(function)}
 
 
-def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact], around: Surroundings) -> Basis:
+def _basis(
+    stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact], around: Surroundings, walk: Walk
+) -> Basis:
     """Return everything that decides a stage's result."""
     basis: Basis = {
         "settings": {name: value.decisive() if isinstance(value, Frozen) else value for name, value in chosen.items()},
@@ -294,6 +329,8 @@ def _basis(stage: Stage, chosen: dict[str, Any], inputs: dict[str, Artifact], ar
     }
     if _fits(stage):
         basis["surroundings"] |= {"devices": devices.evidence()}
+        if walk.meeting is not None:
+            basis["surroundings"] |= {"workers": walk.meeting.count}
     if "data" in chosen:
         basis["content"] = {"data": data.content_hash(chosen["data"])}
         basis["versions"] |= machine.versions(data.libraries(chosen["data"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING
 
 from pipeline.again import Again
@@ -12,6 +13,7 @@ from pipeline.report import document
 from pipeline.stage import Surroundings
 
 if TYPE_CHECKING:
+    from pipeline.compute.meeting import Meeting
     from pipeline.compute.scope import Scope
     from pipeline.isolate import Child
     from pipeline.report.forecast import Forecast
@@ -31,6 +33,8 @@ class Walk:
     held: ExitStack = field(default_factory=ExitStack)
     children: dict[str, Child] = field(default_factory=dict)
     scope: Scope | None = None
+    meeting: Meeting | None = None
+    over: Event = field(default_factory=Event)
 
     def tell(self, stage: str, status: str, reason: str = "", manifest: Manifest | None = None) -> None:
         """Add a stage to the report."""

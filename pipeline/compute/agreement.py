@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar, cast
 
 from pipeline.compute.meeting import Meeting
 from pipeline.errors import RunError
+
+T = TypeVar("T")
 
 _present: ContextVar[Meeting | None] = ContextVar("meeting", default=None)
 
@@ -33,6 +36,31 @@ def common(epochs: Sequence[int]) -> list[int]:
         return list(epochs)
     everyone = [set(one) for one in meeting.gather(list(epochs))]
     return sorted(set.intersection(*everyone), reverse=True)
+
+
+def everywhere(fine: bool) -> bool:
+    """Return whether something is so on all workers; what is said, where this process works alone."""
+    meeting = _present.get()
+    return fine if meeting is None else all(meeting.gather(fine))
+
+
+def of_first(value: T) -> T:
+    """Return what worker 0 has; what is given, where this process works alone. It is what JSON can hold."""
+    meeting = _present.get()
+    return value if meeting is None else cast("T", meeting.gather(value)[0])
+
+
+def problem(own: str) -> str:
+    """Return what is wrong with something on this worker, or else on another; empty: it is well on all.
+
+    Args:
+        own: what is wrong on this one; empty: nothing.
+    """
+    meeting = _present.get()
+    if meeting is None:
+        return own
+    said = [f"{text}, on {meeting.workers.name(index)}" for index, text in enumerate(meeting.gather(own)) if text]
+    return own or next(iter(said), "")
 
 
 def all_have(meeting: Meeting, stage: str, parts: Mapping[str, str], have: bool) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.compute.config import Compute
 from pipeline.compute.devices import Device, Found, Kind
-from pipeline.errors import MissingError
+from pipeline.errors import InputError, MissingError
 
 Chosen = Literal["one_device", "mirrored", "multi_worker", "tpu"]
 Policy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -24,6 +24,7 @@ class Choice:
         devices: one for each replica on this machine.
         policy: Keras' name for what layers compute in and their weights are.
         reasons: why, a sentence for each of the things that were chosen.
+        workers: how many processes train together, each with such devices of its own.
     """
 
     accelerator: Kind
@@ -31,6 +32,7 @@ class Choice:
     devices: tuple[Device, ...]
     policy: Policy
     reasons: tuple[str, ...]
+    workers: int = 1
 
     @property
     def said(self) -> str:
@@ -39,28 +41,40 @@ class Choice:
         names = ", ".join(dict.fromkeys(device.name for device in self.devices))
         what = f"{count} x {self.accelerator.upper()}" if count > 1 else self.accelerator.upper()
         precision = "" if self.policy == "float32" else f", {self.policy}"
-        return f"trains on {what} ({names}), {self.strategy}{precision}: {'; '.join(self.reasons)}"
+        each = f" on each of {self.workers} workers" if self.workers > 1 else ""
+        return f"trains on {what} ({names}){each}, {self.strategy}{precision}: {'; '.join(self.reasons)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return what the report says of it."""
         return {
-            "accelerator": self.accelerator, "strategy": self.strategy, "replicas": len(self.devices),
-            "devices": [{"place": one.place, "name": one.name} for one in self.devices], "workers": 1,
+            "accelerator": self.accelerator, "strategy": self.strategy, "replicas": len(self.devices) * self.workers,
+            "devices": [{"place": one.place, "name": one.name} for one in self.devices], "workers": self.workers,
             "mixed_precision": self.policy.removeprefix("mixed_") if self.policy != "float32" else "off",
             "reason": "; ".join(self.reasons),
         }  # fmt: skip
 
 
-def choose(compute: Compute, found: Found) -> Choice:
+def choose(compute: Compute, found: Found, workers: int = 1) -> Choice:
     """Return what a recipe's stages are trained on.
 
+    Args:
+        workers: how many processes train together: with more than one the strategy is multi_worker.
+
     Raises:
+        InputError: several workers, and a TPU.
         MissingError: a device that was asked for by name, or by number, is not there.
     """
+    if workers > 1:
+        compute = compute.model_copy(update={"strategy": "multi_worker"})
     kind, why = _accelerator(compute, found)
+    if workers > 1 and kind == "tpu":
+        raise InputError(
+            "several workers train on processors or GPUs, and here is a TPU", expected="accelerator: cpu or gpu",
+            found="tpu", todo="--set accelerator=cpu; or one process without workers, which uses all of the TPU",
+        )  # fmt: skip
     devices, strategy, how = _devices(compute, found, kind)
     policy, precise = _policy(compute, found, kind, devices)
-    return Choice(kind, strategy, devices, policy, tuple(one for one in (why, how, precise) if one))
+    return Choice(kind, strategy, devices, policy, tuple(one for one in (why, how, precise) if one), workers)
 
 
 def _accelerator(compute: Compute, found: Found) -> tuple[Kind, str]:
@@ -118,7 +132,7 @@ def _devices(compute: Compute, found: Found, kind: Kind) -> tuple[tuple[Device, 
         return found.gpus[:1], "one_device", "the recipe asks for one_device"
     gpus = found.gpus[: wanted or len(found.gpus)]
     if strategy in ("mirrored", "multi_worker"):
-        return gpus, strategy, f"the recipe asks for {strategy}"
+        return gpus, strategy, f"the recipe asks for {strategy}" if strategy == "mirrored" else ""
     return gpus, "mirrored" if len(gpus) > 1 else "one_device", ""
 
 

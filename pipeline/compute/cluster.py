@@ -23,6 +23,7 @@ from pipeline.errors import InputError, MissingError
 
 OPTIONS = "--workers and --worker"
 PORT = 12345
+WAIT_S = 300.0
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(\d+)")
 # a node of Slurm's lists: a name, in which a group of numbers may stand in brackets

@@ -16,10 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pipeline.compute.cluster import Workers
+from pipeline.compute.cluster import WAIT_S, Workers
 from pipeline.errors import InputError, MissingError, RunError
 
-WAIT_S = 300.0
 _AGAIN_S = 0.3  # between two attempts to reach worker 0
 _ANSWER_S = 10.0  # for the first line of who has come
 _LINE = 2**24  # bytes, more than any message has

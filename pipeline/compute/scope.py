@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pipeline.compute import agreement, multi_worker
 from pipeline.compute.choose import Choice, choose
 from pipeline.compute.config import Compute
 from pipeline.compute.devices import look
+from pipeline.compute.meeting import Meeting
 from pipeline.errors import RunError
 from pipeline.legacy_keras import load as load_keras
 
@@ -16,8 +18,8 @@ from pipeline.legacy_keras import load as load_keras
 class Scope:
     """The devices of a run, found and started once, before TensorFlow is used for anything."""
 
-    def __init__(self, compute: Compute) -> None:
-        self._compute = compute
+    def __init__(self, compute: Compute, meeting: Meeting | None = None) -> None:
+        self._compute, self._meeting = compute, meeting
         self._choice: Choice | None = None
         self._strategy: Any = None
 
@@ -29,19 +31,25 @@ class Scope:
             MissingError: a device that was asked for is not there.
         """
         if self._choice is None:
-            self._choice = choose(self._compute, look())
+            self._choice = choose(self._compute, look(), self._meeting.count if self._meeting else 1)
         return self._choice
 
     def start(self) -> None:
         """Make TensorFlow's devices what was chosen: it must not have computed anything before.
 
+        With several workers all must call it: it returns when TensorFlow is connected on all of them.
+
         Raises:
+            LostError: another worker has ended.
             MissingError: see `choice`.
             RunError: TensorFlow's runtime was started before, with other devices.
         """
         if self._strategy is None:
             _configure(self.choice)
-            self._strategy = _strategy(self.choice)
+            if self._meeting is not None:
+                self._strategy = multi_worker.strategy(self.choice, self._meeting)
+            else:
+                self._strategy = _strategy(self.choice)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -54,7 +62,7 @@ class Scope:
         if self._strategy == "default":
             yield
             return
-        with self._strategy.scope():
+        with self._strategy.scope(), agreement.entered(self._meeting):
             yield
 
 
@@ -101,8 +109,6 @@ def _strategy(choice: Choice) -> Any:
         case "mirrored":
             places = [f"/{choice.accelerator.upper()}:{index}" for index in range(len(choice.devices))]
             return tf.distribute.MirroredStrategy(places)
-        case "multi_worker":
-            return tf.distribute.MultiWorkerMirroredStrategy()
         case "tpu":
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
             tf.config.experimental_connect_to_cluster(resolver)

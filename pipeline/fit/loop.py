@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.compress.distillation import Teaching, taught
+from pipeline.compute import agreement
 from pipeline.compute.config import Compute
 from pipeline.compute.division import Division
 from pipeline.data import batches
@@ -199,30 +200,37 @@ class _Loop:
             self._curves.close()
 
     def resume(self) -> None:
-        """Take up the newest checkpoint that is whole and of this model; says so, and which ones it could not use."""
-        found = checkpoint.epochs(self.folder)
+        """Take up the newest whole checkpoint of this model that all workers have; says so, and which it could not."""
+        found = agreement.common(checkpoint.epochs(self.folder))
         for epoch, before in zip_longest(found, found[1:]):
+            stored, damaged = None, ""
             try:
-                self._take_up(checkpoint.load(self.folder, epoch))
-            except DamagedError as damaged:
+                stored = self._fitting(checkpoint.load(self.folder, epoch))
+            except DamagedError as error:
+                damaged = str(error)
+            damaged = agreement.problem(damaged)
+            if stored is None or damaged:
                 instead = f"falling back to the one after epoch {before}" if before else "training starts anew"
                 text = f"the checkpoint after epoch {epoch} cannot be used ({damaged}): {instead}"
                 self.emit(Note(self.stage, text, level="warning"))
             else:
+                self._take_up(stored)
                 self.emit(Note(self.stage, f"goes on after epoch {epoch} of {self.config.epochs}, from its checkpoint"))
                 return
 
-    def _take_up(self, stored: checkpoint.Checkpoint) -> None:
-        variables = list(self.model.optimizer.variables)
-        groups, facts = stored.groups, stored.facts
+    def _fitting(self, stored: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
         fits = all(
-            [array.shape for array in groups.get(name, ())] == [tuple(variable.shape) for variable in wanted]
-            for name, wanted in (("weights", self.model.weights), ("optimizer", variables))
+            [array.shape for array in stored.groups.get(name, ())] == [tuple(variable.shape) for variable in wanted]
+            for name, wanted in (("weights", self.model.weights), ("optimizer", self.model.optimizer.variables))
         )
         if not fits:
             raise DamagedError("it is of another model")
+        return stored
+
+    def _take_up(self, stored: checkpoint.Checkpoint) -> None:
+        groups, facts = stored.groups, stored.facts
         self.model.set_weights(groups["weights"])
-        for variable, array in zip(variables, groups["optimizer"], strict=True):
+        for variable, array in zip(self.model.optimizer.variables, groups["optimizer"], strict=True):
             variable.assign(array)
         self.best = groups["best"] or groups["weights"]
         self.epoch, self.watch, self.metrics = stored.epoch, Watch(**facts["watch"]), facts["metrics"]

@@ -256,14 +256,18 @@ def _kept(task: _Task, state: _State, place: int, share: float, work: Path) -> K
     import numpy as np
 
     from pipeline.compress import importance, shrink_bounds, widths
+    from pipeline.compute import agreement
 
     shrink, file = task.shrink, work / _KEPT
+    stored = None
     if work.exists():
         try:
-            return {name: np.array(places, dtype=np.int64) for name, places in read_sealed(file).items()}
+            stored = read_sealed(file)
         except DamagedError as damaged:
             text = f"which channels stay in round {place + 1} is chosen again: {damaged}"
             task.job.emit(Note(NAME, text, level="warning"))
+    if agreement.everywhere(stored is not None) and stored is not None:
+        return {name: np.array(places, dtype=np.int64) for name, places in stored.items()}
     gradients = _gradients(task, state.model) if shrink.importance == "taylor" else ()
     scores = importance.scores(
         state.graph, state.model, shrink.importance, seed=task.seed + place, gradients=gradients
@@ -280,8 +284,9 @@ def _kept(task: _Task, state: _State, place: int, share: float, work: Path) -> K
         last = state.graph.full | {name: len(places) for name, places in kept.items()}
         kept = choose({name: [one for one in some if one >= last[name]] for name, some in task.allowed.items()}, share)
     work.mkdir(parents=True, exist_ok=True)
-    write_sealed(file, {name: places.tolist() for name, places in kept.items()})
-    return kept
+    chosen = agreement.of_first({name: places.tolist() for name, places in kept.items()})
+    write_sealed(file, chosen)
+    return {name: np.array(places, dtype=np.int64) for name, places in chosen.items()}
 
 
 def assess(metrics: Mapping[str, float], emit: Emit, *, shrink: Config) -> None:

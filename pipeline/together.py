@@ -1,0 +1,165 @@
+"""A run whose models several workers train together: who does what, and how it ends where one of them does.
+
+Every worker walks through the stages, with a run's folder and a store of its own, up to the last one that trains;
+worker 0 alone goes on to export, measure and report.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifact import Artifact, Basis, fingerprint
+from pipeline.compute import agreement, cluster, meeting
+from pipeline.compute.cluster import Workers
+from pipeline.compute.meeting import LostError, Meeting
+from pipeline.errors import InputError, ModelmillError
+from pipeline.events import Emit, Note
+from pipeline.fit.config import TENSORBOARD
+from pipeline.recipe import Recipe
+from pipeline.walk import Walk
+
+# longest a lost worker may stay unnoticed by what the libraries do meanwhile
+_NOTICED_S = 10.0
+_ENDED_S = 60.0
+
+
+@dataclass(frozen=True)
+class Joint:
+    """What a command is told of the workers of its job: itself one of them.
+
+    Attributes:
+        wait_s: seconds in which all must have come.
+    """
+
+    workers: Workers
+    wait_s: float = cluster.WAIT_S
+
+    def folder(self, path: Path) -> Path:
+        """Return a run's folder of this worker's own: on a shared disk each needs another."""
+        return path if self.workers.first else path.with_name(f"{path.name}-worker-{self.workers.index}")
+
+    def store(self, path: Path) -> Path:
+        """Return a store of this worker's own."""
+        return path if self.workers.first else path / f"worker-{self.workers.index}"
+
+
+def last(recipe: Recipe, fitting: Sequence[str], until: str | None) -> str:
+    """Return the last stage that the workers make together.
+
+    Args:
+        fitting: the stages of the recipe's line that train, in its order, up to `until`.
+
+    Raises:
+        InputError: nothing is trained, or something would be decided by what one machine measures.
+    """
+    if not fitting:
+        raise InputError(
+            "several workers, and nothing is trained" + (f" until {until}" if until else ""),
+            expected="one of train, distill, shrink, prune, cluster, quantize", found=", ".join(recipe.stages()),
+            todo="run it without workers",
+        )  # fmt: skip
+    if recipe.shrink is not None and recipe.shrink.latency is not None:
+        raise InputError(
+            "shrink.latency with several workers: each would measure its own machine, and shrink to other widths",
+            expected="shrink.macs or shrink.parameters", found="shrink.latency",
+            todo="--set shrink.latency=null --set shrink.macs=0.5; or shrink without workers",
+        )  # fmt: skip
+    return fitting[-1]
+
+
+def wanted(recipe: Recipe, joint: Joint | None) -> Joint | None:
+    """Return the workers that the recipe trains with; raises as `cluster.wanted`."""
+    return joint if cluster.wanted(recipe.strategy, joint.workers if joint else None) else None
+
+
+@contextmanager
+def met(joint: Joint | None, walk: Walk, emit: Emit) -> Iterator[None]:
+    """Meet the other workers, and let them know how this one ends.
+
+    Raises:
+        MissingError, InputError: see `meeting.join`.
+        LostError: another worker has ended, whatever the libraries made of it.
+    """
+    if joint is None:
+        yield
+        return
+    stage = walk.at or "workers"
+    walk.meeting = meeting.join(joint.workers, wait_s=joint.wait_s, waiting=lambda text: emit(Note(stage, text)))
+    emit(Note(stage, f"{walk.meeting.count} workers are there ({joint.workers.source}); this is {_own(joint.workers)}"))
+    walk.meeting.watch(lambda lost: _end_soon(lost, walk, emit))
+    try:
+        yield
+    except BaseException as error:
+        lost = _lost(error, walk.meeting)
+        walk.meeting.leave(_said(lost or error))
+        if lost is not None and lost is not error:
+            raise lost from error
+        raise
+    else:
+        walk.meeting.leave()
+    finally:
+        walk.over.set()
+
+
+def _own(workers: Workers) -> str:
+    return workers.name(workers.index)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, ModelmillError):
+        return error.what
+    return "stopped" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+
+
+def _lost(error: BaseException, meeting: Meeting) -> LostError | None:
+    """Return the loss of a worker that an error comes of."""
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, ModelmillError) and not meeting.lost):
+        return None
+    if type(error).__module__.startswith("tensorflow"):  # which may have noticed before us that a connection broke
+        deadline = time.monotonic() + _NOTICED_S
+        while not meeting.lost and time.monotonic() < deadline:
+            time.sleep(0.1)
+    return meeting.lost
+
+
+def _end_soon(lost: LostError, walk: Walk, emit: Emit) -> None:
+    """End this process where it does not end by itself, because it waits in some library for who is lost."""
+
+    def end() -> None:
+        if not walk.over.wait(_ENDED_S):
+            emit(Note(walk.at or "workers", str(lost), level="warning"))
+            os._exit(lost.exit_code)
+
+    threading.Thread(target=end, name="modelmill-lost", daemon=True).start()
+
+
+def all_have(walk: Walk, stage: str, basis: Basis, inputs: Mapping[str, Artifact], have: bool, afresh: bool) -> bool:
+    """Return whether a stage's result is there on all workers; see `agreement.all_have`."""
+    if walk.meeting is None:
+        return have
+    around = dict(basis["surroundings"])
+    if "devices" in around:  # which of a machine's GPUs are whose is no difference
+        around["devices"] = {key: value for key, value in around["devices"].items() if key != "visible"}
+    parts: dict[str, Any] = {
+        **{key: basis.get(key) for key in ("settings", "code", "versions", "content")},
+        "inputs": {name: lasting(made) for name, made in inputs.items()}, "surroundings": around, "afresh": afresh,
+    }  # fmt: skip
+    return agreement.all_have(walk.meeting, stage, {key: fingerprint({key: part}) for key, part in parts.items()}, have)
+
+
+def require_same(walk: Walk, stage: str, made: Artifact) -> None:
+    """Hold the workers to one result of a stage; see `agreement.require_same`."""
+    if walk.meeting is not None:
+        agreement.require_same(walk.meeting, stage, lasting(made))
+
+
+def lasting(made: Artifact) -> dict[str, str]:
+    """Return the hashes of a result's files, but of logs, which have times and machines in their names."""
+    return {name: digest for name, digest in made.manifest.files.items() if TENSORBOARD not in Path(name).parts}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc as collector
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,7 +74,7 @@ def _make(
         for option, name in (("--from", first), ("--until", until)):
             if name is not None and name not in NAMES:
                 raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
-        joined = cluster.find(os.environ, workers, worker)
+        joined = cluster.find({"HOSTNAME": platform.node(), **os.environ}, workers, worker)
         with uncollected():
             recipe = wanted()
 

@@ -144,11 +144,11 @@ def _stages(
         text = f"{folder.artifacts} stays what an earlier run made: this one stops before {fills}"
         emit(Note(str(until), text, level="warning"))
     folder.unlink([prepared.NAME])
+    walk.at = next(iter(walk.around), None)
     with together.met(joint, walk, emit):
         _walk_to(shared, line, recipe, folder, emit, walk, first)
     if joint is not None and not joint.workers.first:
         emit(Note(str(shared), f"worker {joint.workers.index} is done: worker 0 exports, measures and reports"))
-    walk.meeting = None
     _walk_to(None, line, recipe, folder, emit, walk, first)
     walk.at = None
 
@@ -221,6 +221,8 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         emit(StageReused(name, why))
         walk.tell(name, "reused", why, found.manifest)
         return found
+    if walk.absent is not None and walk.workers > 1:
+        raise walk.absent
     if walk.scope is None and any(
         _fits(one) for one in STAGES if one.NAME in walk.around and one.NAME not in walk.done
     ):
@@ -242,6 +244,7 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         job = Job(made, work, inputs, emit, around.found, walk.children.pop(name, None), store.root)
         with walk.scope.entered() if walk.scope and _fits(stage) else nullcontext():
             result = stage.run(job, **chosen)
+        together.require_same(walk, name, made)
         # what rests on a failure of the moment is itself not to be kept
         inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
         stored = store.commit(
@@ -255,7 +258,6 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         walk.tell(name, "failed", why)
         raise
     again.make(entry.name)
-    together.require_same(walk, name, stored)
     emit(StageFinished(name, stored.manifest.seconds, result.metrics))
     walk.tell(name, "run", why, stored.manifest)
     lock.share(waiting)
@@ -329,8 +331,8 @@ def _basis(
     }
     if _fits(stage):
         basis["surroundings"] |= {"devices": devices.evidence()}
-        if walk.meeting is not None:
-            basis["surroundings"] |= {"workers": walk.meeting.count}
+        if walk.workers > 1:
+            basis["surroundings"] |= {"workers": walk.workers}
     if "data" in chosen:
         basis["content"] = {"data": data.content_hash(chosen["data"])}
         basis["versions"] |= machine.versions(data.libraries(chosen["data"]))

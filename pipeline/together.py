@@ -19,8 +19,9 @@ from pipeline.artifact import Artifact, Basis, fingerprint
 from pipeline.compute import agreement, cluster, meeting
 from pipeline.compute.cluster import Workers
 from pipeline.compute.meeting import LostError, Meeting
-from pipeline.errors import InputError, ModelmillError
+from pipeline.errors import InputError, MissingError, ModelmillError
 from pipeline.events import Emit, Note
+from pipeline.files import hashes
 from pipeline.fit.config import TENSORBOARD
 from pipeline.recipe import Recipe
 from pipeline.walk import Walk
@@ -91,21 +92,39 @@ def met(joint: Joint | None, walk: Walk, emit: Emit) -> Iterator[None]:
         yield
         return
     stage = walk.at or "workers"
-    walk.meeting = meeting.join(joint.workers, wait_s=joint.wait_s, waiting=lambda text: emit(Note(stage, text)))
-    emit(Note(stage, f"{walk.meeting.count} workers are there ({joint.workers.source}); this is {_own(joint.workers)}"))
-    walk.meeting.watch(lambda lost: _end_soon(lost, walk, emit))
+    walk.workers = len(joint.workers.addresses)
     try:
+        walk.meeting = _joined(joint, walk, stage, emit)
         yield
+        if walk.meeting is not None:
+            walk.meeting.leave()
+        else:
+            emit(Note(stage, "all that the workers make together is stored: worker 0 goes on alone", level="warning"))
     except BaseException as error:
+        if walk.meeting is None:
+            raise
         lost = _lost(error, walk.meeting)
         walk.meeting.leave(_said(lost or error))
         if lost is not None and lost is not error:
             raise lost from error
         raise
-    else:
-        walk.meeting.leave()
     finally:
         walk.over.set()
+        walk.workers, walk.meeting = 1, None
+
+
+def _joined(joint: Joint, walk: Walk, stage: str, emit: Emit) -> Meeting | None:
+    """Return the meeting of the workers; None: worker 0 was started again, perhaps after the others were done."""
+    try:
+        made = meeting.join(joint.workers, wait_s=joint.wait_s, waiting=lambda text: emit(Note(stage, text)))
+    except MissingError as error:
+        if not joint.workers.first:
+            raise
+        walk.absent = error
+        return None
+    emit(Note(stage, f"{made.count} workers are there ({joint.workers.source}); this is {_own(joint.workers)}"))
+    made.watch(lambda lost: _end_soon(lost, walk, emit))
+    return made
 
 
 def _own(workers: Workers) -> str:
@@ -149,17 +168,18 @@ def all_have(walk: Walk, stage: str, basis: Basis, inputs: Mapping[str, Artifact
         around["devices"] = {key: value for key, value in around["devices"].items() if key != "visible"}
     parts: dict[str, Any] = {
         **{key: basis.get(key) for key in ("settings", "code", "versions", "content")},
-        "inputs": {name: lasting(made) for name, made in inputs.items()}, "surroundings": around, "afresh": afresh,
+        "inputs": {name: _lasting(made.manifest.files) for name, made in inputs.items()},
+        "surroundings": around, "afresh": afresh,
     }  # fmt: skip
     return agreement.all_have(walk.meeting, stage, {key: fingerprint({key: part}) for key, part in parts.items()}, have)
 
 
-def require_same(walk: Walk, stage: str, made: Artifact) -> None:
-    """Hold the workers to one result of a stage; see `agreement.require_same`."""
+def require_same(walk: Walk, stage: str, folder: Path) -> None:
+    """Hold the workers to one result of a stage, before it is stored; see `agreement.require_same`."""
     if walk.meeting is not None:
-        agreement.require_same(walk.meeting, stage, lasting(made))
+        agreement.require_same(walk.meeting, stage, _lasting(hashes(folder, folder)))
 
 
-def lasting(made: Artifact) -> dict[str, str]:
+def _lasting(files: Mapping[str, str]) -> dict[str, str]:
     """Return the hashes of a result's files, but of logs, which have times and machines in their names."""
-    return {name: digest for name, digest in made.manifest.files.items() if TENSORBOARD not in Path(name).parts}
+    return {name: digest for name, digest in files.items() if TENSORBOARD not in Path(name).parts}

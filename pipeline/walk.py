@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.again import Again
 from pipeline.artifact import Artifact, Manifest, Store
+from pipeline.errors import ModelmillError
 from pipeline.report import document
 from pipeline.stage import Surroundings
 
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Walk:
-    """What is known so far of a run; the report is made of it, after an error too."""
+    """What is known so far of a run; the report is made of it, after an error too.
+
+    Attributes:
+        meeting: of the workers, while they make stages together.
+        workers: how many make the present stage together.
+        absent: why there is no meeting of them: nothing can be trained then.
+        over: set when they need each other no longer.
+    """
 
     store: Store
     again: Again
@@ -34,6 +42,8 @@ class Walk:
     children: dict[str, Child] = field(default_factory=dict)
     scope: Scope | None = None
     meeting: Meeting | None = None
+    workers: int = 1
+    absent: ModelmillError | None = None
     over: Event = field(default_factory=Event)
 
     def tell(self, stage: str, status: str, reason: str = "", manifest: Manifest | None = None) -> None:

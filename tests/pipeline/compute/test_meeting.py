@@ -16,14 +16,7 @@ from pipeline.compute import agreement
 from pipeline.compute.cluster import Workers
 from pipeline.compute.meeting import LostError, Meeting, join
 from pipeline.errors import InputError, MissingError, RunError
-
-
-def free(count: int) -> tuple[str, ...]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return tuple(f"127.0.0.1:{port}" for port in ports)
+from tests.pipeline.compute.ports import free
 
 
 def both(addresses: tuple[str, ...], act: Callable[[Meeting], Any]) -> list[Future[Any]]:

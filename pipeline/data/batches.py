@@ -7,6 +7,7 @@ epoch 7 sees what a run that was never interrupted saw, and parallel threads cha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data import augment
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
     from pipeline.data.config import DataConfig
     from pipeline.data.divide import Split
     from pipeline.predictor import Spec, Stored
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How batches are made while a model works on others; none of it changes what is in them.
+
+    Attributes:
+        ahead: whether several batches are made at once, beside the steps; else each when a step asks for it.
+        memory: whether samples that lie on the disk are read into memory before the first epoch.
+    """
+
+    ahead: bool = True
+    memory: bool = False
+
+    def __str__(self) -> str:
+        where = ", samples read into memory" if self.memory else ""
+        return ("batches made ahead" if self.ahead else "batches made in line") + where
 
 
 def epoch_order(count: int, seed: int, epoch: int, shuffle_buffer: int | None) -> np.ndarray:
@@ -42,8 +60,9 @@ def epoch_maps(count: int, seed: int, epoch: int, config: augment.AugmentConfig,
 
 
 def training(
-    part: Split, spec: Spec, config: DataConfig, *, batch_size: int, seed: int, first_epoch: int, last_epoch: int
-) -> Any:
+    part: Split, spec: Spec, config: DataConfig, *, batch_size: int, seed: int, first_epoch: int, last_epoch: int,
+    feeding: Feeding = Feeding(),
+) -> Any:  # fmt: skip
     """Return one dataset of (x, y) batches that runs through the epochs first_epoch..last_epoch - 1 in turn.
 
     One dataset for all epochs, so that no epoch waits for an iterator to start. The last batch of each epoch is smaller
@@ -80,16 +99,39 @@ def training(
 
     again = rebuilt(spec)
     sides = (part.x, part.y) if again is None else (part.x,)
-    samples = _cached(sides) if config.cache and in_memory(part.x) else _uncached(sides)
+    held = config.cache and (in_memory(part.x) or feeding.memory)
+    samples = _cached(sides) if held else _uncached(sides)
     epochs = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
-    batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _prefetched(batches, config)
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if feeding.ahead else {}
+    return _prefetched(epochs.map(gather, **parallel), config, ahead=feeding.ahead)
 
 
-def _prefetched(batches: Any, config: DataConfig) -> Any:
+def feedings(part: Split, config: DataConfig, free_bytes: int) -> tuple[Feeding, ...]:
+    """Return the ways to make batches that are worth a trial, the usual one first.
+
+    Args:
+        free_bytes: of memory; samples on the disk are read into it where they take a quarter of it at most.
+    """
+    import numpy as np
+
+    found = [Feeding()]
+    if config.prefetch is None:  # who sets it has chosen
+        found.append(Feeding(ahead=False))
+    if config.cache and not in_memory(part.x):
+        sides = [array for side in (part.x, part.y) for array in _flat(side)]
+        if sum(np.dtype(array.dtype).itemsize * int(np.prod(array.shape)) for array in sides) * 4 <= free_bytes:
+            found.append(Feeding(memory=True))
+    return tuple(found)
+
+
+def _flat(samples: Stored) -> Sequence[Any]:
+    return tuple(samples.values()) if isinstance(samples, Mapping) else (samples,)
+
+
+def _prefetched(batches: Any, config: DataConfig, *, ahead: bool = True) -> Any:
     import tensorflow as tf
 
-    if config.prefetch != 0:
+    if config.prefetch != 0 and (ahead or config.prefetch is not None):
         batches = batches.prefetch(tf.data.AUTOTUNE if config.prefetch is None else config.prefetch)
     options = tf.data.Options()
     # the thread that tunes parallelism sleeps longer and longer, and the end of a fit would wait until it wakes

@@ -28,6 +28,7 @@ from pipeline.options import (
     First,
     ModelPath,
     Out,
+    Profile,
     Quiet,
     RecipeName,
     StoreFolder,
@@ -57,7 +58,7 @@ app = typer.Typer(
 
 def _make(
     wanted: Callable[[], Recipe], out: Path | None, store: Path, *, first: str | None = None,
-    until: str | None = None, as_json: bool = False, quiet: bool = False,
+    until: str | None = None, as_json: bool = False, quiet: bool = False, profile: bool = False,
 ) -> None:  # fmt: skip
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
@@ -80,7 +81,9 @@ def _make(
         with folder.held(), streams.chatter_to(folder.log):
             reporter = Reporter(streams, mode)
             with reporter.shown():
-                report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until)
+                report = runs.run(
+                    recipe, folder, Store(store), reporter.emit, first=first, until=until, profile=profile
+                )  # fmt: skip
 
     code = {"fail": 1, "error": 4}.get(report.verdict, 0)
     if as_json:
@@ -109,13 +112,17 @@ def _show(report: Report, folder: RunFolder) -> None:
 @app.command(epilog=EXIT_CODES)
 def run(
     recipe: RecipeName = None, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
-    first: First = None, until: Until = None, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
+    first: First = None, until: Until = None, profile: Profile = False, trust: Trust = False, as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run a whole recipe: train, distill, shrink, prune, cluster, quantize, export, measure, judge, report.
 
     What an earlier run has made under the same settings, data, code and versions is reused, and said so.
     """
-    _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+    _make(
+        _recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet,
+        profile=profile,
+    )  # fmt: skip
 
 
 def _recipe(
@@ -157,10 +164,13 @@ def _step(
 def _verb(name: str, until: str | None, text: str) -> None:
     def command(
         recipe: RecipeName = None, set_: Assignments = None, out: Out = None,
-        store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False, as_json: AsJson = False,
-        quiet: Quiet = False,
+        store: StoreFolder = Path("runs/.store"), first: First = None, profile: Profile = False, trust: Trust = False,
+        as_json: AsJson = False, quiet: Quiet = False,
     ) -> None:  # fmt: skip
-        _make(_recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet)
+        _make(
+            _recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet,
+            profile=profile,
+        )  # fmt: skip
 
     app.command(name, help=text, epilog=EXIT_CODES)(command)
 
@@ -169,7 +179,7 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
     def command(
         recipe: RecipeName = None, model: ModelPath = None, data: DataName = None,
         custom_code: CustomCode = False, set_: Assignments = None, out: Out = None,
-        store: StoreFolder = Path("runs/.store"), first: First = None, trust: Trust = False,
+        store: StoreFolder = Path("runs/.store"), first: First = None, profile: Profile = False, trust: Trust = False,
         as_json: AsJson = False, quiet: Quiet = False,
     ) -> None:  # fmt: skip
         if custom_code and model is None:
@@ -186,7 +196,7 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
             )  # fmt: skip
         else:
             found, last = _step(name, model, data, set_, custom_code), None
-        _make(found, out, store, first=first, until=last, as_json=as_json, quiet=quiet)
+        _make(found, out, store, first=first, until=last, as_json=as_json, quiet=quiet, profile=profile)
 
     text += f"\n\nOn a model file, without a recipe: [bold]modelmill {name} --model FILE --data DATA --out DIR[/]"
     app.command(name, help=text, epilog=EXIT_CODES)(command)

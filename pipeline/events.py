@@ -54,7 +54,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Trained:
     """A fit has ended: how fast its steps were and with which settings, as `report/speed.py` has it; `text` says it."""
 
     stage: str
@@ -63,5 +63,5 @@ class Fitted:
     item: str = ""
 
 
-Event = StageStarted | StageReused | StageFinished | Progress | Note | Fitted
+Event = StageStarted | StageReused | StageFinished | Progress | Note | Trained
 Emit = Callable[[Event], None]

@@ -57,6 +57,10 @@ First = Annotated[
 Until = Annotated[
     str | None, typer.Option("--until", metavar="STAGE", help=f"Stop after this stage: {', '.join(NAMES)}.")
 ]
+Profile = Annotated[
+    bool,
+    typer.Option("--profile", help="Write a TensorBoard profile of some training steps, DIR/profile/STAGE."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable events on stdout, one JSON object a line.")]
 Trust = Annotated[
     bool,

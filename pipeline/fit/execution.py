@@ -30,14 +30,14 @@ class Execution:
         steps, seconds: of all executions that traced nothing.
         waited_s: what `next(iterator)` took inside the graph, in those executions.
         step_s: duration of the last step that was timed; None before the second execution.
-        first: whether nothing was executed yet since the graph was traced.
+        first, ended: whether nothing was executed yet since the graph was traced, and whether an epoch has ended.
     """
 
     def __init__(self, model: Any, *, wanted: int | Literal["auto"], told: Told, xla: bool = False) -> None:
         self.model, self.wanted, self.told = model, wanted, told
         self.steps, self.seconds, self.waited_s = 0, 0.0, 0.0
         self.step_s: float | None = None
-        self.first = True
+        self.first, self.ended = True, False
         self.xla = xla
         self.profile: Path | None = None
         self.retrace()
@@ -100,12 +100,14 @@ class Execution:
         logs: Mapping[str, Any] = {}
         while done < epoch:
             count = min(self.chunk(), epoch - done)
-            logs = self.run(iterator, count)
+            # XLA compiles again for the smaller batch at the end of the first epoch
+            logs = self.run(iterator, count, timed=self.ended or not self.xla or done + count < epoch)
             self.told(done + 1, done + count, {name: float(value) for name, value in logs.items()})
             done += count
+        self.ended = True
         return logs
 
-    def run(self, iterator: Any, count: int) -> Mapping[str, Any]:
+    def run(self, iterator: Any, count: int, *, timed: bool = True) -> Mapping[str, Any]:
         """Carry out `count` steps at once and return Keras' logs of the epoch so far.
 
         Raises:
@@ -126,7 +128,7 @@ class Execution:
         seconds = time.perf_counter() - started
         if self.first:
             self.first = False
-        elif not profiled:
+        elif timed and not profiled:
             self.steps, self.seconds = self.steps + count, self.seconds + seconds
             self.waited_s += float(self._waited.numpy()) - before
             self.step_s = seconds / count

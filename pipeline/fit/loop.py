@@ -21,7 +21,7 @@ from pipeline.compress.distillation import Teaching, taught
 from pipeline.compute.config import Compute
 from pipeline.data import batches
 from pipeline.errors import DivergedError, InputError
-from pipeline.events import Emit, Fitted, Note, Progress
+from pipeline.events import Emit, Note, Progress, Trained
 from pipeline.files import DamagedError
 from pipeline.fit import checkpoint, losses, optimizer, pace, problems, settings, tasks, trial
 from pipeline.fit.config import TENSORBOARD, FitConfig
@@ -137,7 +137,6 @@ def fit(
                     batches.predict(model, splits.validation.x, batch_size=EVALUATION_BATCH),
                 )  # fmt: skip
 
-
             def feed(chosen: Settings, last_epoch: int) -> Any:
                 return batches.training(
                     splits.train, splits.spec, data, batch_size=config.batch_size, seed=seed,
@@ -162,12 +161,14 @@ def fit(
             try:
                 go(None)
             except WorthTrying:
-                bench = Bench(model, lambda chosen: feed(chosen, ENDLESS), loop.again, len(splits.train) / steps)
-                go(choice.choose(bench, settings.candidates(splits.train, data), stage=stage, emit=emit))
+                bench = Bench(
+                    model, lambda chosen: feed(chosen, ENDLESS), loop.again, chance.drawn, len(splits.train) / steps
+                )  # fmt: skip
+                go(choice.choose(bench, settings.feedings(splits.train, data), stage=stage, emit=emit))
             loop.close()
             speed = pace.of(loop.execution, choice, examples=len(splits.train) / steps, steps=steps,
                             seconds=time.monotonic() - started, of=work.name)  # fmt: skip
-            emit(Fitted(stage, said(speed), speed.model_dump(mode="json")))
+            emit(Trained(stage, said(speed), speed.model_dump(mode="json")))
         if config.early_stopping:
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
@@ -258,9 +259,7 @@ class _Loop:
         self.xla = facts["xla"]
 
     def as_callback(self) -> Any:
-        return load_keras().callbacks.LambdaCallback(
-            on_epoch_begin=self._begin, on_epoch_end=self._end
-        )
+        return load_keras().callbacks.LambdaCallback(on_epoch_begin=self._begin, on_epoch_end=self._end)
 
     def _begin(self, epoch: int, _logs: Any) -> None:
         if epoch == 0 and self._restore is None:
@@ -277,11 +276,15 @@ class _Loop:
         execution.take_over(wanted, self.step, profile)
         self.execution = execution
 
-    def again(self) -> None:
-        """Set the model, its optimizer and its chance back to the beginning of the first epoch."""
+    def again(self, draw: int = 0) -> None:
+        """Set the model, its optimizer and its chance back to the beginning of the first epoch.
+
+        Args:
+            draw: another number has dropout and the like draw otherwise.
+        """
         assert self._restore, "no epoch has begun"
         self._restore()
-        self.chance.begin_epoch(self.seed, 0)
+        self.chance.begin_epoch(self.seed, draw)
 
     def step(self, first: int, last: int, logs: Mapping[str, float]) -> None:
         """Look at what some steps have come to; Keras gives the epoch's mean so far, finite as long as every loss was.
@@ -299,7 +302,7 @@ class _Loop:
             self.emit(Progress(self.stage, "step", last, self.steps, dict(logs)))
 
     def _end(self, _epoch: int, logs: dict[str, float]) -> None:
-        latest = {name: float(logs[name]) for name in self.names if name in logs} 
+        latest = {name: float(logs[name]) for name in self.names if name in logs}
         latest["learning_rate"] = self.table.at((self.epoch + 1) * self.steps - 1, self.watch.lr_factor)
         if self.judge and math.isfinite(latest["val_loss"]):
             latest[self.judged] = self.judge()

@@ -26,7 +26,7 @@ class Rates:
         self._factor = factor = tf.Variable(1.0, trainable=False, dtype=tf.float32, name="plateau_factor")
         rates = tf.constant(table, tf.float32)
 
-        class Table(load_keras().optimizers.schedules.LearningRateSchedule):  # type: ignore[misc, name-defined]
+        class Table(load_keras().optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
             def __call__(self, step: Any) -> Any:
                 return tf.gather(rates, tf.minimum(tf.cast(step, tf.int64), len(table) - 1)) * factor
 

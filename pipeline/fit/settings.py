@@ -19,6 +19,7 @@ from pipeline.events import Emit, Note
 from pipeline.fit import trial
 from pipeline.fit.execution import Execution
 from pipeline.fit.trial import Bench, Outcome, Settings
+from pipeline.predictor import in_memory
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig
@@ -87,15 +88,17 @@ class Choice:
             raise WorthTrying
         self.why = f"too short to try settings: about {needed:.0f} s"
 
-    def choose(self, bench: Bench, candidates: tuple[Settings, ...], *, stage: str, emit: Emit) -> Execution | None:
+    def choose(
+        self, bench: Bench, feedings: tuple[batches.Feeding, ...], *, stage: str, emit: Emit
+    ) -> Execution | None:  # fmt: skip
         """Make the trial, or take the one that another process has made meanwhile; return the winner's execution."""
-        text = f"tries {len(candidates)} settings of its steps, for about {self.budget_s:g} s (performance.budget_s)"
-        emit(Note(stage, text))
+        text = f"this takes long enough to try settings of its steps, for about {self.budget_s:g} s"
+        emit(Note(stage, f"{text} (performance.budget_s)"))
         self.outcome = trial.keep(
-            self._root, self.key, lambda: trial.run(bench, candidates, key=self.key, budget_s=self.budget_s)
+            self._root, self.key, lambda: trial.run(bench, feedings, key=self.key, budget_s=self.budget_s)
         )
         self.settings, self.why = self.outcome.settings, f"by the trial {self.key[:8]}: {self.outcome.why}"
-        return bench.made.get(self.settings)
+        return bench.made.get(self.settings.xla)
 
 
 def basis(
@@ -112,7 +115,7 @@ def basis(
         "loss": getattr(loss, "__qualname__", type(loss).__name__),
         "dtype": dtype,
         "data": {"cache": data.cache, "prefetch": data.prefetch, "augment": data.augment is not None},
-        "in_memory": batches.in_memory(part.x),
+        "in_memory": in_memory(part.x),
         "devices": sorted(device.device_type for device in tf.config.list_logical_devices()),
         "replicas": tf.distribute.get_strategy().num_replicas_in_sync,
         "machine": {"cpu": machine.cpu(), "cores": machine.cores()},
@@ -120,12 +123,11 @@ def basis(
     }
 
 
-def candidates(part: Split, data: DataConfig) -> tuple[Settings, ...]:
-    """Return the settings that are worth a trial, the plain ones first."""
+def feedings(part: Split, data: DataConfig) -> tuple[batches.Feeding, ...]:
+    """Return the ways to make batches that are worth a trial on this machine, the usual one first."""
     import psutil
 
-    found = batches.feedings(part, data, psutil.virtual_memory().available)
-    return tuple(Settings(xla, feeding) for feeding in found for xla in (False, True))
+    return batches.feedings(part, data, psutil.virtual_memory().available)
 
 
 def snapshot(model: Any) -> Callable[[], None]:

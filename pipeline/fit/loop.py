@@ -166,8 +166,10 @@ def fit(
                 )  # fmt: skip
                 go(choice.choose(bench, settings.feedings(splits.train, data), stage=stage, emit=emit))
             loop.close()
-            speed = pace.of(loop.execution, choice, examples=len(splits.train) / steps, steps=steps,
-                            seconds=time.monotonic() - started, of=work.name)  # fmt: skip
+            speed = pace.of(
+                loop.execution, choice, examples=len(splits.train) / steps, steps=steps,
+                seconds=time.monotonic() - started, of="" if work.name == "work" else work.name,
+            )  # fmt: skip
             emit(Trained(stage, said(speed), speed.model_dump(mode="json")))
         if config.early_stopping:
             model.set_weights(loop.best)

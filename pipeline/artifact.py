@@ -37,6 +37,7 @@ class Manifest(Frozen):
         files: path below the folder -> sha256.
         metrics: figures for the report.
         transient: failures of the moment in this result; such an artifact is not used by another run.
+        fits: how fast its models were trained, as `report/speed.py` has it.
     """
 
     stage: str
@@ -46,6 +47,7 @@ class Manifest(Frozen):
     seconds: float
     metrics: dict[str, float]
     transient: tuple[str, ...] = ()
+    fits: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

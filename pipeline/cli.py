@@ -32,6 +32,7 @@ from pipeline.options import (
     First,
     ModelPath,
     Out,
+    Profile,
     Quiet,
     RecipeName,
     StoreFolder,
@@ -64,8 +65,8 @@ app = typer.Typer(
 
 def _make(
     wanted: Callable[[], Recipe], out: Path | None, store: Path, *, first: str | None = None,
-    until: str | None = None, as_json: bool = False, quiet: bool = False, workers: str | None = None,
-    worker: int | None = None, wait: float = WAIT_S,
+    until: str | None = None, as_json: bool = False, quiet: bool = False, profile: bool = False,
+    workers: str | None = None, worker: int | None = None, wait: float = WAIT_S,
 ) -> None:  # fmt: skip
     """Run a recipe, show the result and leave with the verdict's exit code."""
     if as_json and quiet:
@@ -95,7 +96,9 @@ def _make(
         with folder.held(), streams.chatter_to(folder.log):
             reporter = Reporter(streams, mode)
             with reporter.shown():
-                report = runs.run(recipe, folder, Store(store), reporter.emit, first=first, until=until, joint=joint)
+                report = runs.run(
+                    recipe, folder, Store(store), reporter.emit, first=first, until=until, profile=profile, joint=joint
+                )  # fmt: skip
 
     code = {"fail": 1, "error": 4}.get(report.verdict, 0)
     if as_json:
@@ -125,7 +128,7 @@ def _show(report: Report, folder: RunFolder) -> None:
 def run(
     recipe: RecipeName = None, set_: Assignments = None, out: Out = None, store: StoreFolder = Path("runs/.store"),
     first: First = None, until: Until = None, workers: WorkerAddresses = None, worker: WorkerIndex = None,
-    wait: Wait = WAIT_S, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
+    wait: Wait = WAIT_S, profile: Profile = False, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run a whole recipe: train, distill, shrink, prune, cluster, quantize, export, measure, judge, report.
 
@@ -133,7 +136,7 @@ def run(
     """
     _make(
         _recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet,
-        workers=workers, worker=worker, wait=wait,
+        profile=profile, workers=workers, worker=worker, wait=wait,
     )  # fmt: skip
 
 
@@ -177,12 +180,12 @@ def _verb(name: str, until: str | None, text: str) -> None:
     def command(
         recipe: RecipeName = None, set_: Assignments = None, out: Out = None,
         store: StoreFolder = Path("runs/.store"), first: First = None, workers: WorkerAddresses = None,
-        worker: WorkerIndex = None, wait: Wait = WAIT_S, trust: Trust = False, as_json: AsJson = False,
-        quiet: Quiet = False,
+        worker: WorkerIndex = None, wait: Wait = WAIT_S, profile: Profile = False, trust: Trust = False,
+        as_json: AsJson = False, quiet: Quiet = False,
     ) -> None:  # fmt: skip
         _make(
             _recipe(recipe, set_, trust), out, store, first=first, until=until, as_json=as_json, quiet=quiet,
-            workers=workers, worker=worker, wait=wait,
+            profile=profile, workers=workers, worker=worker, wait=wait,
         )  # fmt: skip
 
     app.command(name, help=text, epilog=EXIT_CODES)(command)
@@ -193,8 +196,8 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
         recipe: RecipeName = None, model: ModelPath = None, data: DataName = None,
         custom_code: CustomCode = False, set_: Assignments = None, out: Out = None,
         store: StoreFolder = Path("runs/.store"), first: First = None, workers: WorkerAddresses = None,
-        worker: WorkerIndex = None, wait: Wait = WAIT_S, trust: Trust = False, as_json: AsJson = False,
-        quiet: Quiet = False,
+        worker: WorkerIndex = None, wait: Wait = WAIT_S, profile: Profile = False, trust: Trust = False,
+        as_json: AsJson = False, quiet: Quiet = False,
     ) -> None:  # fmt: skip
         if custom_code and model is None:
             raise InputError(
@@ -211,8 +214,8 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
         else:
             found, last = _step(name, model, data, set_, custom_code), None
         _make(
-            found, out, store, first=first, until=last, as_json=as_json, quiet=quiet, workers=workers, worker=worker,
-            wait=wait,
+            found, out, store, first=first, until=last, as_json=as_json, quiet=quiet, profile=profile, workers=workers,
+            worker=worker, wait=wait,
         )  # fmt: skip
 
     text += f"\n\nOn a model file, without a recipe: [bold]modelmill {name} --model FILE --data DATA --out DIR[/]"

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted
+from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted, Trained
 from pipeline.events import Progress as Step
 from pipeline.report.words import told
 
@@ -120,6 +120,8 @@ class Reporter:
             case Note(stage, text, level):
                 colour = "yellow" if level == "warning" else "dim"
                 self._line(f"[bold]{stage}[/]: [{colour}]{escape(text)}[/]")
+            case Trained(stage, text, _, item):
+                self._line(f"[bold]{stage}[/]: [dim]{escape(f'{item}: {text}' if item else text)}[/]")
             case Step():
                 self._step(event)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -52,5 +53,15 @@ class Note:
     level: str = "info"  # "info" | "warning"
 
 
-Event = StageStarted | StageReused | StageFinished | Progress | Note
+@dataclass(frozen=True)
+class Trained:
+    """A fit has ended: how fast its steps were and with which settings, as `report/speed.py` has it; `text` says it."""
+
+    stage: str
+    text: str
+    speed: Mapping[str, Any]
+    item: str = ""
+
+
+Event = StageStarted | StageReused | StageFinished | Progress | Note | Trained
 Emit = Callable[[Event], None]

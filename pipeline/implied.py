@@ -9,15 +9,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.compress.pattern_config import NOfM
+from pipeline.compute import performance_config
 from pipeline.data.sources import NUMBERS
 
 
 def written_out(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a recipe's mapping with what it implies, so that checks, fingerprints and dumped recipes have it.
 
-    The task where a source's values are no classes; of images the size and colours that the model file takes; and how
-    much becomes zero where the pattern of prune says that.
+    The task where a source's values are no classes; of images the size and colours that the model file takes; how
+    much becomes zero where the pattern of prune says that; and the keys that a word for performance stands for.
     """
+    if "performance" in document:
+        document = {**document, "performance": performance_config.as_section(document["performance"])}
     document = {**document, "prune": _as_the_pattern_has_it(document["prune"])} if "prune" in document else document
     data = document.get("data")
     if not isinstance(data, dict):

@@ -77,6 +77,10 @@ WorkerIndex = Annotated[
 Wait = Annotated[
     float, typer.Option("--wait", min=0.1, metavar="SECONDS", help="How long the workers wait until all are there.")
 ]
+Profile = Annotated[
+    bool,
+    typer.Option("--profile", help="Write a TensorBoard profile of some training steps, DIR/profile/STAGE."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable events on stdout, one JSON object a line.")]
 Trust = Annotated[
     bool,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import artifact as artifacts
-from pipeline import data, foresight, machine, run_report, together
+from pipeline import data, foresight, machine, run_report, speeds, together
 from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Store
 from pipeline.compute import devices
@@ -56,7 +56,7 @@ _ROOT = Path(__file__).parent.parent
 
 def run(
     recipe: Recipe, folder: RunFolder, store: Store, emit: Emit, *, first: str | None = None, until: str | None = None,
-    joint: together.Joint | None = None,
+    joint: together.Joint | None = None, profile: bool = False,
 ) -> document.Report:  # fmt: skip
     """Make everything that the recipe asks for, or reuse it, and write the report.
 
@@ -68,11 +68,12 @@ def run(
         first: ignore stored results from this stage on.
         until: stop after this stage.
         joint: the workers that train together, this process one of them; folder and store are its own.
+        profile: write a TensorBoard profile of some steps of each stage that trains.
 
     Raises:
         ModelmillError: the run ended in error; report.json says so too.
     """
-    walk = Walk(store, Again(folder.path / AGAIN, first))
+    walk = Walk(store, Again(folder.path / AGAIN, first), profile=profile)
     try:
         with _translated(walk, folder), walk.held:
             (folder.path / RECIPE).write_text(dump(recipe), encoding="utf-8")
@@ -219,6 +220,9 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
     if isinstance(found, Artifact):
         why = f"same settings, inputs, data, code and versions ({key[:8]})"
         emit(StageReused(name, why))
+        speeds.refer(found.manifest.fits, store, folder, name)
+        if walk.profile and "compute" in chosen:
+            speeds.no_profile(emit, name)
         walk.tell(name, "reused", why, found.manifest)
         return found
     if walk.absent is not None and walk.workers > 1:
@@ -241,16 +245,17 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         made, work = store.begin(name, key, afresh=afresh)
         again.begin(entry.name)
         _start_ahead(stage, recipe, walk)
-        job = Job(made, work, inputs, emit, around.found, walk.children.pop(name, None), store.root)
+        listening = speeds.Listening(emit)
+        job = Job(made, work, inputs, listening, around.found, walk.children.pop(name, None), store.root)
         with walk.scope.entered() if walk.scope and _fits(stage) else nullcontext():
-            result = stage.run(job, **chosen)
+            result = stage.run(job, **speeds.of_this_run(chosen, store, folder, name, profile=walk.profile))
         together.require_same(walk, name, made)
         # what rests on a failure of the moment is itself not to be kept
         inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
         stored = store.commit(
             {
                 "stage": name, "fingerprint": key, "basis": basis, "seconds": round(time.monotonic() - started, 3),
-                "metrics": result.metrics, "transient": result.transient + inherited,
+                "metrics": result.metrics, "transient": result.transient + inherited, "fits": listening.fits,
             },
             made,
         )  # fmt: skip
@@ -258,6 +263,9 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         walk.tell(name, "failed", why)
         raise
     again.make(entry.name)
+    speeds.refer(listening.fits, store, folder, name)
+    if walk.profile and "compute" in chosen:
+        speeds.tell_profile(emit, folder, name)
     emit(StageFinished(name, stored.manifest.seconds, result.metrics))
     walk.tell(name, "run", why, stored.manifest)
     lock.share(waiting)

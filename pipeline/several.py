@@ -20,7 +20,7 @@ from models.several import Ensemble, Selection
 from pipeline import fine_tune
 from pipeline.compute.config import Compute
 from pipeline.errors import DivergedError
-from pipeline.events import Emit, Event, Note, Progress
+from pipeline.events import Emit, Event, Note, Progress, Trained
 from pipeline.fit import tasks
 from pipeline.fit.config import TENSORBOARD, FitConfig
 from pipeline.fit.loop import fit
@@ -226,7 +226,7 @@ def _named(emit: Emit, who: str) -> Emit:
     """Return an `emit` that says of progress and notes which model they are of."""
 
     def named(event: Event) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, (Progress, Trained)):
             event = dataclasses.replace(event, item=who)
         elif isinstance(event, Note):
             event = dataclasses.replace(event, text=f"{who}: {event.text}")

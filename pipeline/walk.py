@@ -33,6 +33,7 @@ class Walk:
 
     store: Store
     again: Again
+    profile: bool = False
     stages: list[document.Stage] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
     around: dict[str, Surroundings] = field(default_factory=dict)
@@ -48,5 +49,5 @@ class Walk:
 
     def tell(self, stage: str, status: str, reason: str = "", manifest: Manifest | None = None) -> None:
         """Add a stage to the report."""
-        facts = {"seconds": manifest.seconds, "metrics": manifest.metrics} if manifest else {}
+        facts = {"seconds": manifest.seconds, "metrics": manifest.metrics, "fits": manifest.fits} if manifest else {}
         self.stages.append(document.Stage.model_validate({"name": stage, "status": status, "reason": reason} | facts))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # more epochs than there will ever be
-_ENDLESS = 2**40
+ENDLESS = 2**40
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,23 @@ class Parts:
         return batches.flat_map(parts)
 
 
+@dataclass(frozen=True)
+class Feeding:
+    """How batches are made while a model works on others; none of it changes what is in them.
+
+    Attributes:
+        ahead: whether several batches are made at once, beside the steps; else each when a step asks for it.
+        memory: whether samples that lie on the disk are read into memory before the first epoch.
+    """
+
+    ahead: bool = True
+    memory: bool = False
+
+    def __str__(self) -> str:
+        where = ", samples read into memory" if self.memory else ""
+        return ("batches made ahead" if self.ahead else "batches made in line") + where
+
+
 def epoch_order(count: int, seed: int, epoch: int, shuffle_buffer: int | None) -> np.ndarray:
     """Return the order of `count` samples in one epoch: a permutation, int64 [count].
 
@@ -82,7 +99,7 @@ def epoch_maps(count: int, seed: int, epoch: int, config: augment.AugmentConfig,
 
 def training(
     part: Split, spec: Spec, config: DataConfig, *, batch_size: int, seed: int, first_epoch: int, last_epoch: int,
-    parts: Parts | None = None,
+    parts: Parts | None = None, feeding: Feeding = Feeding(),
 ) -> Any:  # fmt: skip
     """Return one dataset of (x, y) batches that runs through the epochs first_epoch..last_epoch - 1 in turn.
 
@@ -130,19 +147,42 @@ def training(
 
     again = rebuilt(spec)
     sides = (part.x, part.y) if again is None else (part.x,)
-    samples = _cached(sides) if config.cache and in_memory(part.x) else _uncached(sides)
     uneven = parts is not None and parts.uneven(total, batch_size)
-    epochs = tf.data.Dataset.range(first_epoch, last_epoch if parts is None else _ENDLESS).flat_map(one_epoch)
+    held = config.cache and (in_memory(part.x) or feeding.memory)
+    samples = _cached(sides) if held else _uncached(sides)
+    epochs = tf.data.Dataset.range(first_epoch, last_epoch if parts is None else ENDLESS).flat_map(one_epoch)
     if parts is not None:
         epochs = parts.cut(epochs)
-    batches = epochs.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _prefetched(batches, config)
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if feeding.ahead else {}
+    return _prefetched(epochs.map(gather, **parallel), config, ahead=feeding.ahead)
 
 
-def _prefetched(batches: Any, config: DataConfig) -> Any:
+def feedings(part: Split, config: DataConfig, free_bytes: int) -> tuple[Feeding, ...]:
+    """Return the ways to make batches that are worth a trial, the usual one first.
+
+    Args:
+        free_bytes: of memory; samples on the disk are read into it where they take a quarter of it at most.
+    """
+    import numpy as np
+
+    found = [Feeding()]
+    if config.prefetch is None:  # who sets it has chosen
+        found.append(Feeding(ahead=False))
+    if config.cache and not in_memory(part.x):
+        sides = [array for side in (part.x, part.y) for array in _flat(side)]
+        if sum(np.dtype(array.dtype).itemsize * int(np.prod(array.shape)) for array in sides) * 4 <= free_bytes:
+            found.append(Feeding(memory=True))
+    return tuple(found)
+
+
+def _flat(samples: Stored) -> Sequence[Any]:
+    return tuple(samples.values()) if isinstance(samples, Mapping) else (samples,)
+
+
+def _prefetched(batches: Any, config: DataConfig, *, ahead: bool = True) -> Any:
     import tensorflow as tf
 
-    if config.prefetch != 0:
+    if config.prefetch != 0 and (ahead or config.prefetch is not None):
         batches = batches.prefetch(tf.data.AUTOTUNE if config.prefetch is None else config.prefetch)
     options = tf.data.Options()
     # the thread that tunes parallelism sleeps longer and longer, and the end of a fit would wait until it wakes

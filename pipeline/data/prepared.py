@@ -35,12 +35,12 @@ def key(basis: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(basis).encode()).hexdigest()[:24]
 
 
-def folder(root: Path, key: str) -> Path:
-    """Return where decoded data is or will be."""
-    return root / f"{NAME}-{key}"
+def folder(root: Path, key: str, name: str = NAME) -> Path:
+    """Return where decoded data is or will be; or what else is made once, under its own name."""
+    return root / f"{name}-{key}"
 
 
-def prepare(root: Path | None, key: str, write: Write) -> Path:
+def prepare(root: Path | None, key: str, write: Write, name: str = NAME) -> Path:
     """Return the folder of decoded data, filled by `write` where it is not there yet.
 
     Two processes never decode the same at once: who comes second waits for it.
@@ -52,13 +52,13 @@ def prepare(root: Path | None, key: str, write: Write) -> Path:
     if root is None:
         return _in_passing(key, write)
     root.mkdir(parents=True, exist_ok=True)
-    found = folder(root, key)
+    found = folder(root, key, name)
     with Lock(Path(f"{found}.lock")) as lock:
         lock.share(_patiently)
-        if _whole(found):
+        if whole(found):
             return found
         lock.own(_patiently)
-        if not _whole(found):
+        if not whole(found):
             shutil.rmtree(found, ignore_errors=True)
             _fill(Path(f"{found}.partial"), found, write)
     return found
@@ -83,7 +83,7 @@ def _fill(partial: Path, found: Path, write: Write) -> None:
         raise
 
 
-def _whole(folder: Path) -> bool:
+def whole(folder: Path) -> bool:
     """Return whether a folder has the files that were written into it, by their names and bytes."""
     try:
         return bool(read_sealed(folder / _MANIFEST) == _sizes(folder))

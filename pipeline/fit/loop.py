@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,17 +22,23 @@ from pipeline.compute import agreement
 from pipeline.compute.config import Compute
 from pipeline.compute.division import Division
 from pipeline.data import batches
+from pipeline.data.batches import ENDLESS
 from pipeline.errors import DivergedError, InputError
-from pipeline.events import Emit, Note, Progress
+from pipeline.events import Emit, Note, Progress, Trained
 from pipeline.files import DamagedError
-from pipeline.fit import checkpoint, losses, problems, tasks
-from pipeline.fit.config import TENSORBOARD, Adagrad, Adam, AdamW, FitConfig, Momentum, Nesterov, RmsProp, Sgd
+from pipeline.fit import checkpoint, losses, optimizer, pace, problems, settings, tasks, trial
+from pipeline.fit.config import TENSORBOARD, FitConfig
 from pipeline.fit.curves import Curves
+from pipeline.fit.execution import Execution
+from pipeline.fit.optimizer import Rates
 from pipeline.fit.random import Chance, controlled
 from pipeline.fit.schedule import Watch, rates
+from pipeline.fit.settings import Choice, WorthTrying
+from pipeline.fit.trial import Bench, Settings
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code.objective import Objective
 from pipeline.quality import of_model
+from pipeline.report.speed import said
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -77,7 +83,7 @@ def fit(
     teaching: Teaching | None = None,
     callbacks: Iterable[Any] = (),
     objective: Objective | None = None,
-    compute: Compute = Compute(),  # noqa: ARG001
+    compute: Compute = Compute(),
 ) -> History:
     """Fit `model` in place, from its present weights or from the last whole checkpoint in `work`.
 
@@ -97,16 +103,17 @@ def fit(
     """
     head = tasks.only_head(splits.spec)
     steps = math.ceil(len(splits.train) / config.batch_size)
-    table = rates(config, steps)
     loss, own = _own(objective, config, stage)
     loss = loss if loss is not None else losses.of(head, config, splits.train.y, stage=stage)
     learning = taught(model, teaching, head, losses.distance(config), stage=stage, seed=seed)
     divided = Division.of(len(splits.train), config.batch_size)
     with controlled(model) as chance, learning, divided.among_replicas(model):
-        optimizer = _optimizer(config)
+        table = Rates(rates(config, steps))
+        updates = optimizer.make(config, table.schedule)
         watched = tasks.metric(head)
-        model.compile(optimizer=optimizer, loss=loss, metrics=[watched, *own])
-        optimizer.build(model.trainable_variables)
+        # Keras asks for an epoch at once; the execution cuts it into calls of the graph
+        model.compile(optimizer=updates, loss=loss, metrics=[watched, *own], steps_per_execution=steps)
+        updates.build(model.trainable_variables)
         judged = f"val_{head.metric}"
         counted = [name.replace("accuracy", watched.name) for name in METRICS]
         shown = (f"{part}{one.name}" for one in own for part in ("", "val_"))
@@ -115,11 +122,13 @@ def fit(
         loop.judged, loop.worth = judged, head.criterion.worth
         loop.resume()
         if not loop.finished:
-            training = divided.batches(
-                lambda parts: batches.training(
-                    splits.train, splits.spec, data, batch_size=config.batch_size, seed=seed,
-                    first_epoch=loop.epoch, last_epoch=config.epochs, parts=parts,
-                )
+            loop.choice = choice = Choice(
+                compute, compute.store or work,
+                trial.key(settings.basis(
+                    model, teaching.teachers if teaching else (), splits.train, data, batch_size=config.batch_size,
+                    optimizer=updates, loss=loss, dtype=compute.mixed_precision,
+                )),
+                before=loop.xla, untried=_untried(chance),
             )  # fmt: skip
             evaluated = max(config.batch_size, EVALUATION_BATCH)
             validation = divided.batches(
@@ -134,21 +143,55 @@ def fit(
                     splits.spec, splits.validation,
                     batches.predict(model, splits.validation.x, batch_size=EVALUATION_BATCH),
                 )  # fmt: skip
-            model.fit(
-                training,
-                validation_data=validation,
-                validation_steps=divided.steps(samples, evaluated),
-                epochs=config.epochs,
-                initial_epoch=loop.epoch,
-                steps_per_epoch=steps,
-                verbose=0,
-                callbacks=[*callbacks, loop.as_callback()],
-            )
+
+            def feed(chosen: Settings, last_epoch: int) -> Any:
+                return divided.batches(
+                    lambda parts: batches.training(
+                        splits.train, splits.spec, data, batch_size=config.batch_size, seed=seed,
+                        first_epoch=loop.epoch, last_epoch=last_epoch, parts=parts, feeding=chosen.feeding,
+                    )
+                )  # fmt: skip
+
+            def go(execution: Execution | None) -> None:
+                execution = execution or Execution(model, wanted=wanted, told=loop.step, xla=choice.settings.xla)
+                loop.begin(execution, wanted, compute.profile)
+                model.fit(
+                    feed(choice.settings, config.epochs),
+                    validation_data=validation,
+                    validation_steps=divided.steps(samples, evaluated),
+                    epochs=config.epochs,
+                    initial_epoch=loop.epoch,
+                    steps_per_epoch=steps,
+                    verbose=0,
+                    callbacks=[*callbacks, loop.as_callback()],
+                )
+
+            wanted = compute.performance.steps_per_execution
+            started = time.monotonic()
+            try:
+                go(None)
+            except WorthTrying:
+                bench = Bench(
+                    model, lambda chosen: feed(chosen, ENDLESS), loop.again, chance.drawn, len(splits.train) / steps
+                )  # fmt: skip
+                go(choice.choose(bench, settings.feedings(splits.train, data), stage=stage, emit=emit))
             loop.close()
+            speed = pace.of(
+                loop.execution, choice, examples=len(splits.train) / steps, steps=steps,
+                seconds=time.monotonic() - started, of="" if work.name == "work" else work.name,
+            )  # fmt: skip
+            emit(Trained(stage, said(speed), speed.model_dump(mode="json")))
         if config.early_stopping:
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
     return loop.history()
+
+
+def _untried(chance: Chance) -> str:
+    """Return why no settings can be tried; empty: they can."""
+    if agreement.together():
+        return "several workers train together, and each would time its own machine"
+    return "layers that draw in ways of their own are in the model" if chance.opaque else ""
 
 
 def _own(objective: Objective | None, config: FitConfig, stage: str) -> tuple[Any | None, list[Any]]:
@@ -170,12 +213,12 @@ class _Loop:
     """What happens around Keras' epochs; all its state is in the checkpoint."""
 
     def __init__(
-        self, model: Any, config: FitConfig, chance: Chance, table: np.ndarray, seed: int, stage: str,
+        self, model: Any, config: FitConfig, chance: Chance, table: Rates, seed: int, stage: str,
         folder: Path, emit: Emit, names: tuple[str, ...],
     ) -> None:  # fmt: skip
         self.model, self.config, self.chance, self.table = model, config, chance, table
         self.seed, self.stage, self.folder, self.emit = seed, stage, folder, emit
-        self.steps = len(table) // config.epochs
+        self.steps = len(table.table) // config.epochs
         self.epoch = 0
         self.watch = Watch()
         self.names = names
@@ -185,6 +228,11 @@ class _Loop:
         self.judge: Callable[[], float] | None = None
         self.metrics: dict[str, list[float]] = {name: [] for name in names}
         self.best: list[np.ndarray] = []
+        # whether the checkpoint that the fit goes on from was made with XLA; None: there is none
+        self.xla: bool | None = None
+        self.choice: Choice
+        self.execution: Execution
+        self._restore: Callable[[], None] | None = None
         self._curves: Curves | None = None
         self._told = time.monotonic()
 
@@ -234,31 +282,54 @@ class _Loop:
             variable.assign(array)
         self.best = groups["best"] or groups["weights"]
         self.epoch, self.watch, self.metrics = stored.epoch, Watch(**facts["watch"]), facts["metrics"]
+        self.xla = facts["xla"]
 
     def as_callback(self) -> Any:
-        return load_keras().callbacks.LambdaCallback(
-            on_epoch_begin=self._begin, on_train_batch_end=self._step, on_epoch_end=self._end
-        )
+        return load_keras().callbacks.LambdaCallback(on_epoch_begin=self._begin, on_epoch_end=self._end)
 
     def _begin(self, epoch: int, _logs: Any) -> None:
+        if epoch == 0 and self._restore is None:
+            self._restore = settings.snapshot(self.model)
         self.chance.begin_epoch(self.seed, epoch)
-        schedule = self.table[epoch * self.steps : (epoch + 1) * self.steps] * np.float32(self.watch.lr_factor)
-        self._rates = [float(rate) for rate in schedule]
-        self.model.optimizer.learning_rate = self._rates[0]
+        if self.chance.opaque:
+            self.execution.retrace()
+        self.table.scale(self.watch.lr_factor)
 
-    def _step(self, step: int, logs: dict[str, float]) -> None:
-        """Keras counts steps from 0 and gives the epoch's mean so far, which is finite as long as every loss was."""
+    def begin(self, execution: Execution, wanted: int | Literal["auto"], profile: Path | None) -> None:
+        """Have the steps carried out by `execution`, traced already or not; a trial's starts where the fit does."""
+        if self._restore:
+            self._restore()
+        execution.take_over(wanted, self.step, profile)
+        self.execution = execution
+
+    def again(self, draw: int = 0) -> None:
+        """Set the model, its optimizer and its chance back to the beginning of the first epoch.
+
+        Args:
+            draw: another number has dropout and the like draw otherwise.
+        """
+        assert self._restore, "no epoch has begun"
+        self._restore()
+        self.chance.begin_epoch(self.seed, draw)
+
+    def step(self, first: int, last: int, logs: Mapping[str, float]) -> None:
+        """Look at what some steps have come to; Keras gives the epoch's mean so far, finite as long as every loss was.
+
+        Args:
+            first, last: steps of the epoch, counted from 1.
+        """
         if not math.isfinite(logs["loss"]):
-            self._diverged(f"in epoch {self.epoch + 1}, step {step + 1} of {self.steps}", logs["loss"])
-        if step + 1 < self.steps and self._rates[step + 1] != self._rates[step]:
-            self.model.optimizer.learning_rate = self._rates[step + 1]
+            which = f"step {last}" if first == last else f"by step {last}"
+            self._diverged(f"in epoch {self.epoch + 1}, {which} of {self.steps}", logs["loss"])
+        self.choice.consider(self.execution, self.steps - last, len(self.table.table))
         now = time.monotonic()
         if now - self._told > STEP_PROGRESS_S:
             self._told = now
-            self.emit(Progress(self.stage, "step", step + 1, self.steps, dict(logs)))
+            self.emit(Progress(self.stage, "step", last, self.steps, dict(logs)))
 
     def _end(self, _epoch: int, logs: dict[str, float]) -> None:
-        latest = {name: float(logs[name]) for name in self.names if name in logs} | {"learning_rate": self._rates[-1]}
+        latest = {name: float(logs[name]) for name in self.names if name in logs}
+        latest["learning_rate"] = self.table.at((self.epoch + 1) * self.steps - 1, self.watch.lr_factor)
         if self.judge and math.isfinite(latest["val_loss"]):
             latest[self.judged] = self.judge()
         if not math.isfinite(latest["val_loss"]):
@@ -279,7 +350,7 @@ class _Loop:
                 "optimizer": [variable.numpy() for variable in self.model.optimizer.variables],
                 "best": self.best if self.config.early_stopping and self.best is not weights else [],
             },
-            {"watch": asdict(self.watch), "metrics": self.metrics},
+            {"watch": asdict(self.watch), "metrics": self.metrics, "xla": self.execution.xla},
         )
         if self.config.tensorboard:
             self._curves = self._curves or Curves(self.folder.parent / TENSORBOARD)
@@ -297,33 +368,3 @@ class _Loop:
             todo=f"lower {self.stage}.optimizer.learning_rate (now {self.config.optimizer.learning_rate:g}), or set "
             f"{self.stage}.clip or {self.stage}.schedule.warmup_epochs",
         )
-
-
-def _optimizer(config: FitConfig) -> Any:
-    optimizers = load_keras().optimizers
-    chosen = config.optimizer
-    clip: dict[str, float] = {}
-    if config.clip:
-        key = {"global_norm": "global_clipnorm", "norm": "clipnorm", "value": "clipvalue"}[config.clip.by]
-        clip[key] = config.clip.limit
-    make: Callable[..., Any]
-    match chosen:
-        case Sgd():
-            make, options = optimizers.SGD, {}
-        case Momentum() | Nesterov():
-            make, options = optimizers.SGD, {"momentum": chosen.momentum, "nesterov": isinstance(chosen, Nesterov)}
-        case Adagrad():
-            make = optimizers.Adagrad
-            options = {"initial_accumulator_value": chosen.initial_accumulator, "epsilon": chosen.epsilon}
-        case RmsProp():
-            make = optimizers.RMSprop
-            options = {"rho": chosen.rho, "momentum": chosen.momentum, "epsilon": chosen.epsilon}
-        case Adam() | AdamW():
-            make = optimizers.AdamW if isinstance(chosen, AdamW) else optimizers.Adam
-            options = {"beta_1": chosen.beta_1, "beta_2": chosen.beta_2, "epsilon": chosen.epsilon}
-            if isinstance(chosen, AdamW):
-                options["weight_decay"] = chosen.weight_decay
-    optimizer = make(learning_rate=chosen.learning_rate, **options, **clip)
-    if isinstance(chosen, AdamW):
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer

@@ -19,19 +19,28 @@ _KNOWN = ("tf_keras.", "tensorflow_model_optimization.")
 
 
 class Chance:
-    """Sets a model's randomness before each epoch."""
+    """Sets a model's randomness before each epoch.
 
-    def __init__(self, model: Any, generators: list[Any], opaque: bool) -> None:
-        self._model, self._generators, self._opaque = model, generators, opaque
+    Attributes:
+        opaque: whether layers may draw in ways of their own, so that the training step has to be traced again after
+            each `begin_epoch`.
+        drawn: whether anything is drawn at all, as far as that is known.
+    """
+
+    def __init__(self, generators: list[Any], opaque: bool) -> None:
+        self._generators, self.opaque = generators, opaque
+
+    @property
+    def drawn(self) -> bool:
+        return bool(self._generators) or self.opaque
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """Make what follows a function of (seed, epoch)."""
         seeds = np.random.SeedSequence((seed, epoch)).generate_state(len(self._generators) + 1) & 0x7FFFFFFF
         for generator, state in zip(self._generators, seeds[1:], strict=True):
             generator.reset_from_seed(int(state))
-        if self._opaque:
+        if self.opaque:
             load_keras().utils.set_random_seed(int(seeds[0]))
-            self._model.make_train_function(force=True)
 
 
 @contextmanager
@@ -51,7 +60,7 @@ def controlled(model: Any) -> Iterator[Chance]:
         elif not type(layer).__module__.startswith(_KNOWN) or type(layer).__name__ in ("Lambda", "TFOpLambda"):
             opaque = True
     try:
-        yield Chance(model, [random._generator for random, _, _ in taken], opaque)
+        yield Chance([random._generator for random, _, _ in taken], opaque)
     finally:
         for random, kind, generator in taken:
             random._rng_type, random._generator = kind, generator

@@ -17,18 +17,20 @@ from pipeline.report.baseline import Baseline
 from pipeline.report.data import Data
 from pipeline.report.forecast import Forecast
 from pipeline.report.model import Clustered, Interval, Model
+from pipeline.report.speed import Speed
 
 ARTIFACTS = "artifacts.json"
 
 
 class Stage(Frozen):
-    """What became of a stage; `reason` says why it ran or was reused."""
+    """What became of a stage; `reason` says why it ran or was reused, `fits` how fast its models were trained."""
 
     name: str
     status: Literal["run", "reused", "skipped", "failed"]
     seconds: float | None = None
     reason: str = ""
     metrics: Mapping[str, float] = Field(default_factory=dict)
+    fits: tuple[Speed, ...] = ()
 
 
 class Operators(Frozen):

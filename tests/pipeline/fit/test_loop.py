@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 import models
+from pipeline.compute.config import Compute
 from pipeline.data import DataConfig, Split, Splits
 from pipeline.errors import DivergedError
 from pipeline.events import Event, Note, Progress
 from pipeline.fit import loop as fitting
+from pipeline.fit import optimizer
 from pipeline.fit.config import FitConfig
 from pipeline.fit.loop import History, fit
 from pipeline.fit.losses import cross_entropy
@@ -180,21 +182,24 @@ def test_adamw_decays_kernels_but_neither_biases_nor_batch_norm(tmp_path: Path) 
     ("by", "limit"), [("global_norm", "global_clipnorm"), ("norm", "clipnorm"), ("value", "clipvalue")]
 )
 def test_clipping_keeps_steps_small(by: str, limit: str) -> None:
-    optimizer = fitting._optimizer(FitConfig.model_validate({"clip": {"by": by, "limit": 0.5}}))
-    assert getattr(optimizer, limit) == 0.5
+    made = optimizer.make(FitConfig.model_validate({"clip": {"by": by, "limit": 0.5}}))
+    assert getattr(made, limit) == 0.5
 
 
-def test_learning_rate_follows_its_schedule_step_by_step(tmp_path: Path) -> None:
+def test_learning_rate_follows_its_schedule_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
-    keras = load_keras()
-    watch = keras.callbacks.LambdaCallback(
-        on_train_batch_begin=lambda _step, _logs: seen.append(float(model.optimizer.learning_rate))
-    )
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Progress) and event.unit == "step":
+            seen.append(float(model.optimizer.learning_rate))
+
+    monkeypatch.setattr(fitting, "STEP_PROGRESS_S", 0.0)
     model = _model()
     config = FitConfig.model_validate(
         {**EVERYTHING, "epochs": 2, "schedule": {"name": "cosine", "warmup_epochs": 1}, "early_stopping": None}
     )
-    history = _fit(model, tmp_path, config=config.model_dump(), callbacks=[watch])
+    one_step = Compute.model_validate({"performance": {"steps_per_execution": 1}})
+    history = _fit(model, tmp_path, config=config.model_dump(), emit=watch, compute=one_step)
     assert seen == pytest.approx(list(fitting.rates(config, 3)))
     assert history.epochs["learning_rate"] == pytest.approx([seen[2], seen[5]])
 
@@ -306,7 +311,9 @@ def test_progress_is_told_each_epoch_and_at_steps_of_long_epochs(
 ) -> None:
     monkeypatch.setattr(fitting, "STEP_PROGRESS_S", 0.0)
     told: list[Event] = []
-    history = _fit(_model(), tmp_path, emit=told.append, config={"epochs": 2, "early_stopping": None})
+    one_step = Compute.model_validate({"performance": {"steps_per_execution": 1}})
+    config = {"epochs": 2, "early_stopping": None}
+    history = _fit(_model(), tmp_path, emit=told.append, config=config, compute=one_step)
     progress = [event for event in told if isinstance(event, Progress)]
     steps = [("step", 1, 3), ("step", 2, 3), ("step", 3, 3)]
     assert [(event.unit, event.done, event.total) for event in progress] == [

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.compress import clustering, pruning, support
 from pipeline.compress.clustering import Clusters
+from pipeline.compress.distillation import Teaching, told
 from pipeline.compress.pattern_config import Unstructured
 from pipeline.doctor import activations, fates, no_faster, sizes
 from pipeline.errors import InputError
@@ -85,6 +86,10 @@ def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
         except InputError as error:
             problems.append(Problem(stage=stage, message=str(error)))
             passed = fates.refused(model, error)
+        try:
+            _require_taught(stage, passed.model, subject.model, spec, asked)
+        except InputError as error:
+            problems.append(Problem(stage=stage, message=str(error)))
         about = about or stage == "shrink"
         model, zeros, clusters = passed.model, {**zeros, **passed.zeros}, {**clusters, **passed.clusters}
         found[stage] = _Made(model, _described(stage, passed, about=about), zeros, clusters)
@@ -114,6 +119,20 @@ def _passed(stage: str, model: Any, clusters: Mapping[str, Clusters], spec: Spec
         if stage != "prune" or "shrink" not in asked.stages[: asked.stages.index(stage)]:
             raise
         return fates.pruned(model, section.model_copy(update={"pattern": Unstructured()}))
+
+
+def _require_taught(stage: str, student: Any, teacher: Any, spec: Spec, asked: Asked) -> None:
+    """Ask what a stage asks of its teacher before it trains.
+
+    Args:
+        student: as the stage makes it. Wrappers around its layers, and how many channels they have, change nothing.
+
+    Raises:
+        InputError: features or relations are asked of layers that do not match.
+    """
+    teach = getattr(asked.sections.get(stage), "teach", None)
+    if teach is not None and (teach.features or teach.relations):
+        told(student, Teaching.by(teach, (teacher,)), tasks.only_head(spec), stage)
 
 
 def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:

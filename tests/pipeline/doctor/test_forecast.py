@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.compress import fake_quant, lowering
 from pipeline.compress.cluster_config import Config as Cluster
+from pipeline.compress.distillation import layers
 from pipeline.compress.prune_config import Config as Prune
 from pipeline.compress.quantize_config import Config as Quantize
 from pipeline.compress.shrink_config import Config as Shrink
@@ -93,6 +95,12 @@ def test_what_a_stage_would_refuse_is_a_problem_in_its_words(sections: dict[str,
     (problem,) = line.problems
     assert words in problem.message
     assert {layer.how for layer in fates(line, problem.stage).values()} == {"refused"}
+
+
+def test_layers_of_a_net_that_imitates_int8_are_known_to_its_teacher_by_the_names_that_are_foreseen() -> None:
+    lowered, _ = lowering.lower(squeezed())
+    names = [list(layers.outputs(model, "")) for model in (lowered, fake_quant.build(lowered, {}))]
+    assert names[0] == names[1]
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -81,11 +81,15 @@ def doctor(
 
 
 def _is_model(path: Path) -> bool:
+    """Return whether a name is that of a model; of one that cannot be examined too, for what to do about it."""
     if path.suffix in _FILES:
         return True
+    from pipeline.formats.model_file import kind
     from pipeline.formats.plain import folder
 
-    return path.is_dir() and folder.is_saved_model(path)
+    if path.is_dir():
+        return folder.is_saved_model(path) or bool(kind.versions(path))
+    return path.is_file() and kind.another(path)
 
 
 def _of_recipe(source: str | None, assignments: Sequence[str], trusted: bool) -> Recipe:

@@ -121,6 +121,23 @@ def test_saved_model_without_data_says_what_to_do(doctor: Callable[..., Any], tm
     assert "name the data: --data DATA" in str(refused)
 
 
+def test_file_of_another_format_is_told_which_models_can_be_examined(doctor: Callable[..., Any]) -> None:
+    Path("served.tflite").write_bytes(b"\x1c\0\0\0TFL3")
+    refused = str(doctor("served.tflite").exception)
+    assert "expected: a .keras or .h5 file that Keras wrote" in refused
+    assert "found: TensorFlow Lite" in refused
+    assert "take the Keras model that it was made from" in refused
+
+
+def test_folder_of_versions_names_the_newest(doctor: Callable[..., Any], tmp_path: Path) -> None:
+    for version in ("2", "10"):
+        (tmp_path / "served" / version).mkdir(parents=True)
+        (tmp_path / "served" / version / "saved_model.pb").write_bytes(b"")
+    refused = str(doctor("served").exception)
+    assert "found: a folder of a SavedModel's versions: 2, 10" in refused
+    assert f"what to do: name the version: {Path('served/10')}" in refused
+
+
 def test_graph_without_layers_is_exported_as_it_is(doctor: Callable[..., Any], tmp_path: Path) -> None:
     import tensorflow as tf
 

@@ -33,10 +33,10 @@ def _of_stage(foreseen: Foreseen, made: Model) -> Iterator[str]:
         yield from _excluded(foreseen.stage, measured, layers, made)
     if foreseen.stage == "shrink":
         yield from _channels(made)
+        # what follows has as many
+        yield from _amounts(foreseen, made)
     else:
         yield from _fitted([layer.name for layer in foreseen.layers if "shrink" in layer.decided_by], layers)
-    if foreseen.about:
-        yield from _amounts(foreseen, made)
 
 
 def _excluded(stage: str, measured: Sequence[str], layers: Mapping[str, Layer], made: Model) -> Iterator[str]:

@@ -270,10 +270,10 @@ def foreseen(report: Report) -> str:
     line = forecast.lines[0]
     layers = sum(len(stage.layers) for stage in line.stages)
     said = f"{layers} layers in {len(line.stages)} stages, {len(line.files)} files"
-    if opened := sum(bool(layer.decided_by) for stage in line.stages for layer in stage.layers):
-        said += f"; what becomes of {opened} of the layers was left to be decided by what is measured and trained"
     if refused := len(forecast.refused(optional=True)):
         said += f", {refused} of which cannot be made"
     if forecast.problems:
         said += f", and {len(forecast.problems)} that cannot work"
+    if opened := sum(bool(layer.decided_by) for stage in line.stages for layer in stage.layers):
+        said += f"; what becomes of {opened} of the layers was left to be decided by what is measured and trained"
     return said

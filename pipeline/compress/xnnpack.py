@@ -39,7 +39,10 @@ class _Chain:
 
     def __init__(self, model: Any) -> None:
         self._layers: dict[str, Any] = {layer.name: layer for layer in model.layers}
-        self._before: dict[str, list[Any]] = {layer.name: _producers(layer) for layer in model.layers}
+        # a sequential model does not count what it begins with among its layers
+        self._before: dict[str, list[Any]] = {
+            layer.name: [one for one in _producers(layer) if one.name in self._layers] for layer in model.layers
+        }
         after: dict[str, list[Any]] = {layer.name: [] for layer in model.layers}
         for layer in model.layers:
             for producer in self._before[layer.name]:

@@ -60,7 +60,7 @@ def test_all_that_cannot_work_is_listed_and_ends_with_1(doctor: Callable[..., An
 
 
 def test_what_is_measured_first_is_marked_and_said_to_be_decided_by_it(doctor: Callable[..., Any]) -> None:
-    done = doctor(*CNN, "--set", "prune.exclude=auto", "--set", "shrink=null")
+    done = doctor(*CNN, "--set", "prune={exclude: auto, final_sparsity: 0.8}", "--set", "shrink=null")
     assert done.exit_code == 0, done.output
     assert "80% zeros?" in done.output
     assert "decided by sensitivity, which may leave layers out (prune.exclude: auto): conv_1" in done.output

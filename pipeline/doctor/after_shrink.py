@@ -90,7 +90,9 @@ def fit(model: Any, pattern: Structured | None, known: Lengths) -> Fit:
                 for what, unit, some in zip(("inputs", "outputs"), units, axes, strict=True)
                 if any(length % unit for length in some)
             ]
-            said = " and ".join(f"{what} a multiple of {unit}, of {_range(some)}" for what, unit, some in wanted)
+            said = " and ".join(
+                f"its {what} must be a multiple of {unit} and {_range(some)}" for what, unit, some in wanted
+            )
             if any(all(length % unit for length in some) for _, unit, some in wanted):
                 never[layer.name] = f"{NO_WIDTH}: {said}"
             elif wanted:
@@ -111,4 +113,4 @@ def _sums(size: Size, possible: Mapping[str, Sequence[int]], graph: ChannelGraph
 
 
 def _range(lengths: Set[int]) -> str:
-    return str(min(lengths)) if len(lengths) == 1 else f"{min(lengths)} to {max(lengths)}"
+    return f"are {min(lengths)}" if len(lengths) == 1 else f"may be {min(lengths)} to {max(lengths)}"

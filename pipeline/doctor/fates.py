@@ -167,12 +167,12 @@ def _doubts(prune: Prune, aims: Mapping[str, float], perhaps: Mapping[str, str])
     return [
         str(
             InputError(
-                f"prune.pattern {label(pattern)} may fit {'not all' if by_name else 'none'} of the layers that are to "
-                "have it, once shrink has chosen how many channels stay: the run would end there",
+                f"prune.pattern {label(pattern)} may {'not fit all' if by_name else 'fit none'} of the layers that are "
+                "to have it, once shrink has chosen how many channels stay: the run would end there",
                 expected="; ".join(f"{name}: {perhaps[name]}" for name in names),
                 found="widths that trained weights decide",
-                todo="shrink.min_share or shrink.layers that leave such widths alone, order with prune before shrink, "
-                "or another prune.pattern",
+                todo="keep such widths by shrink.layers (null: all channels stay), or take another pattern, or none: "
+                "prune.pattern={name: unstructured}",
             )
         )
         for pattern in [prune.structured()]

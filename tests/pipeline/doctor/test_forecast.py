@@ -122,8 +122,9 @@ def test_pattern_that_no_width_fits_is_refused_though_shrink_comes_first() -> No
     line = foresee(chained(), shrink=HALF, prune=Prune(final_sparsity=0.5, pattern=pattern))
     (problem,) = line.problems
     assert "there is nothing to prune in the model" in problem.message
-    assert "conv_2 (no width that shrink may leave fits the pattern: inputs a multiple of 10, of 1 to 7)" in (
-        problem.message
+    assert (
+        "conv_2 (no width that shrink may leave fits the pattern: its inputs must be a multiple of 10 and may be 1 "
+        "to 7)" in (problem.message)
     )
 
 
@@ -133,7 +134,7 @@ def test_pattern_that_fits_some_widths_is_left_to_shrink_and_doubted_where_none_
     (doubt,) = line.doubts
     assert doubt.stage == "prune"
     assert "prune.pattern 4x4 may fit none of the layers that are to have it" in doubt.message
-    assert "expected: conv_2: inputs a multiple of 4, of 1 to 7" in doubt.message
+    assert "expected: conv_2: its inputs must be a multiple of 4 and may be 1 to 7" in doubt.message
     pruned = fates(line, "prune")
     assert (pruned["conv_2"].how, pruned["conv_2"].decided_by) == ("yes", ["shrink"])
     assert (pruned["conv_1"].how, pruned["logits"].how) == ("dense", "dense")
@@ -152,7 +153,7 @@ def test_pattern_that_fits_every_width_of_a_layer_is_sure_of_it() -> None:
 def test_layer_that_must_have_a_pattern_and_may_not_fit_it_is_doubted() -> None:
     prune = Prune(final_sparsity=0.5, pattern=NOfM(), layers={"conv_2": 0.5})
     (doubt,) = foresee(chained(), shrink=HALF, prune=prune).doubts
-    assert "prune.pattern 2:4 may fit not all of the layers that are to have it" in doubt.message
+    assert "prune.pattern 2:4 may not fit all of the layers that are to have it" in doubt.message
 
 
 def test_only_layers_that_may_keep_all_channels_are_left_open_by_shrink() -> None:

@@ -49,7 +49,8 @@ class Config(convolution.WidthConfig):
     explicit_padding: bool = Field(
         default=False,
         description="where the map is halved, a layer of its own pads it by 1 on each side, as XNNPACK's sparse "
-        "kernels want it (prune.policy)",
+        "kernels want it (prune.policy); they also want the first convolution's stride, so that on small images those "
+        "behind it are left out first, and images of 3 channels",
     )
 
     @model_validator(mode="after")
@@ -74,7 +75,10 @@ def build(config: Config, spec: Spec, seed: int) -> Any:
     """Return the untrained model; see `models.build`."""
     seed_of = layers.seeds(seed)
     raw, x = layers.begin(spec)
-    steps = strides.reduced(config.reduction, _paper_strides(config), spec.input.shape)
+    # XNNPACK's sparse kernels begin behind a first convolution that halves the map
+    steps = strides.reduced(
+        config.reduction, _paper_strides(config), spec.input.shape, keep_first=config.explicit_padding
+    )
     x = (_version_1 if config.version == 1 else _version_2)(x, config, steps, seed_of)
     x = convolution.average(x, config, seed_of)
     return layers.end(raw, x, config, spec, f"mobilenet_v{config.version}", seed_of)

@@ -38,12 +38,15 @@ def check(reduction: int | None, paper: Sequence[int], input_shape: tuple[int, .
         )
 
 
-def reduced(reduction: int | None, paper: Sequence[int], input_shape: tuple[int, ...]) -> list[int]:
+def reduced(
+    reduction: int | None, paper: Sequence[int], input_shape: tuple[int, ...], *, keep_first: bool = False
+) -> list[int]:  # fmt: skip
     """Return the strides of the first convolution and of the blocks, the first ones left out for the reduction.
 
     Args:
         paper: as in `check`.
         input_shape: (height, width, channels).
+        keep_first: whether the first convolution's is the last to go.
     """
     strides, smallest = list(paper), min(input_shape[:2])
     halvings = [place for place, stride in enumerate(strides) if stride == 2]
@@ -51,6 +54,7 @@ def reduced(reduction: int | None, paper: Sequence[int], input_shape: tuple[int,
         kept = reduction.bit_length() - 1
     else:
         kept = sum(math.ceil(smallest / 2**times) >= _SMALLEST for times in range(1, len(halvings) + 1))
-    for place in halvings[: len(halvings) - kept]:
+    order = [*halvings[1:], *halvings[:1]] if keep_first else halvings
+    for place in order[: len(halvings) - kept]:
         strides[place] = 1
     return strides

@@ -68,8 +68,7 @@ def teaching(inputs: Mapping[str, Artifact], config: FineTuning, more: Sequence[
         return None
     teacher = inputs["train"] if "train" in inputs else next(iter(inputs.values()))
     first, _ = keras_file.read(teacher.folder)
-    teach = config.teach
-    return Teaching((first, *more), teach.temperature, teach.soft_weight, teach.features, teach.relations)
+    return Teaching.by(config.teach, (first, *more))
 
 
 # what a stage does with a teacher, or without: writes a model into the job's folder, and returns what models.json and

@@ -69,7 +69,7 @@ def require_possible(foreseen: Forecast, emit: Emit = lambda _: None) -> None:
         if len(messages) == 1:
             raise InputError(messages[0])
         raise InputError("\n".join([f"{len(messages)} things that are asked for cannot work:", *messages]))
-    for problem in problems:
+    for problem in [*problems, *foreseen.doubts]:
         emit(Note(problem.stage, problem.message, level="warning"))
     for name, reason in foreseen.refused().items():
         emit(Note("export", f"{name} will not be made: {reason}", level="warning"))
@@ -80,6 +80,13 @@ def differences(foreseen: Forecast, models: Sequence[Model], artifacts: Sequence
     from pipeline.doctor.differences import differences
 
     return differences(foreseen, models, artifacts)
+
+
+def decided(foreseen: Forecast, models: Sequence[Model]) -> list[str]:
+    """See `doctor.differences.decided`."""
+    from pipeline.doctor.differences import decided
+
+    return decided(foreseen, models)
 
 
 def remember(folder: Path, results: Mapping[str, str], foreseen: Forecast) -> None:

@@ -54,7 +54,7 @@ def _as_the_model_has_them(data: dict[str, Any], model: Any) -> dict[str, Any]:
 
 def _as_the_pattern_has_it(prune: Any) -> Any:
     pattern = prune.get("pattern") if isinstance(prune, dict) else None
-    if not isinstance(pattern, dict) or pattern.get("name") != "n-of-m" or "final_sparsity" in prune:
+    if not isinstance(pattern, dict) or pattern.get("name") != "n-of-m" or prune.get("final_sparsity") is not None:
         return prune
     try:
         return {**prune, "final_sparsity": NOfM.model_validate(pattern).share}

@@ -34,7 +34,7 @@ from pipeline.measuring.measure_config import Config as MeasureConfig
 from pipeline.own_code import config as own_code
 from pipeline.own_code.config import Builder
 from pipeline.plan import Planned
-from pipeline.recipe_problems import explain, nearest
+from pipeline.recipe_problems import explained, nearest
 from pipeline.stages import MODELS, NAMES
 from pipeline.stages.judge import Config as JudgeConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
@@ -142,8 +142,22 @@ class Recipe(Frozen):
         return self
 
 
+_OTHER_FILE = (
+    "name a recipe: `modelmill init` writes one, `modelmill recipes` lists the built-in ones; a model file goes into "
+    "one as model.path"
+)
+_TEXT, _NUMBERS = "tag:yaml.org,2002:str", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML without code, without a key that silently overwrites an earlier one, and with 1e-3 as the number it is."""
+    """YAML without code, without a key that silently overwrites an earlier one, and with YAML 1.2's numbers.
+
+    1e-3 is one, though YAML 1.1 wants a dot in it, and 2:4 is none, though there it is 124, to the base of 60.
+    """
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        return _TEXT if tag in _NUMBERS and ":" in value else tag
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -158,7 +172,6 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1 wants a dot in a number with an exponent, as YAML 1.2 and people do not
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789"))
 
 
@@ -233,10 +246,13 @@ def parse(text: str, source: str) -> dict[str, Any]:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(
-            f"{source} is not a recipe: YAML error{where}", expected="YAML", found=str(error.problem)
-        ) from None
+            f"{source} is not a recipe: YAML error{where}", expected="YAML", found=str(error.problem),
+            todo=f"correct it{where}; `modelmill init` writes a recipe to compare with",
+        ) from None  # fmt: skip
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{source} is not a recipe", expected="YAML text", found=str(error).split("\n")[0]) from None
+        raise InputError(
+            f"{source} is not a recipe", expected="YAML text", found=str(error).split("\n")[0], todo=_OTHER_FILE
+        ) from None
     if not isinstance(document, dict):
         raise InputError(
             f"{source} is not a recipe",
@@ -256,7 +272,7 @@ def check(document: Mapping[str, Any], source: str) -> Recipe:
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"{source} is not a recipe", expected="plain values", found=str(error)) from None
-        lines = [explain(problem, Recipe) for problem in error.errors()]
+        lines = explained(error.errors(), Recipe)
         count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
         raise InputError(
             f"the recipe {source} has {count}:\n" + "\n".join(f"  {line}" for line in lines),
@@ -327,7 +343,9 @@ def _read(source: str) -> str:
         try:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
-            raise InputError(f"{source} is not a recipe", expected="UTF-8 text", found="other bytes") from None
+            raise InputError(
+                f"{source} is not a recipe", expected="UTF-8 text", found="other bytes", todo=_OTHER_FILE
+            ) from None
         except OSError as error:
             raise InputError(f"{source} cannot be read", found=error.strerror or str(error)) from None
     close = nearest(source, names)

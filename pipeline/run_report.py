@@ -65,7 +65,11 @@ def _foreseen(
     if forecast is None:
         return {}
     foresight.remember(folder.path, results, forecast)
-    return {"forecast": forecast, "unforeseen": foresight.differences(forecast, made, found)}
+    return {
+        "forecast": forecast,
+        "unforeseen": foresight.differences(forecast, made, found),
+        "decided": foresight.decided(forecast, made),
+    }
 
 
 def _models(walk: Walk) -> list[Model]:

@@ -140,6 +140,11 @@ class ChannelGraph:
                 products += [Product(layer.macs * number / before, sizes) for number, sizes in layer.products]
         return Count(products, self.full)
 
+    def size(self, layer: str, weight: WeightChannels, place: int) -> Size:
+        """Return how long an axis of a layer's weight is; places are counted from the end where they are negative."""
+        at = place % len(weight.shape)
+        return self._sizes.get((layer, weight.index, at)) or Size(weight.shape[at])
+
     def _product(self, layer: LayerChannels, weight: WeightChannels) -> Product:
         found = [(self._sizes.get((layer.name, weight.index, at)), length) for at, length in enumerate(weight.shape)]
         fixed = math.prod(length for size, length in found if size is None)

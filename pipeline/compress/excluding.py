@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pipeline.compress import sensitivity_table
 from pipeline.compress.sensitivity_table import Sensitivity, Technique, said
 from pipeline.errors import InputError
+from pipeline.events import Note
 from pipeline.metric import of_key
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _Own = TypeVar("_Own")
 # how the reason ends why "auto" leaves a layer out
 _AUTO = "(exclude: auto)"
+# what is said where "auto" leaves nothing out
+NOTHING = "exclude: auto leaves no layer out"
 # the stage whose artifact `auto` reads
 STAGE = "sensitivity"
 
@@ -41,11 +44,18 @@ def of(
     if config.exclude != "auto":
         return named(config.exclude, names, technique)
     table = sensitivity_table.read(job.inputs[STAGE].folder)
-    return {
+    budget = config.exclude_budget
+    out = {
         name: reason
-        for name, reason in worst(table, technique, asked=asked, budget=config.exclude_budget, touched=touched).items()
+        for name, reason in worst(table, technique, asked=asked, budget=budget, touched=touched).items()
         if name in names
     }
+    if not out:
+        _, metric = of_key(table.metric)
+        bound = f"{metric.difference(budget)}{metric.step} ({technique}.exclude_budget)"
+        text = f"{NOTHING}: what all of them lose, each by itself, adds up to at most {bound}"
+        job.emit(Note(technique, text))
+    return out
 
 
 def named(exclude: Sequence[str] | Literal["auto"], names: Sequence[str], technique: Technique) -> dict[str, str]:

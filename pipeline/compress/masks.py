@@ -29,7 +29,7 @@ def misfit(layer: Any, names: tuple[str, ...], pattern: Structured) -> str:
         layer: a built Keras layer.
         names: of its weights that are to be pruned.
     """
-    if type(layer).__name__ not in _KINDS:
+    if not can_have(layer):
         return "patterns of zeros are made in the kernels of convolutions and dense layers, and it is neither"
     from pipeline.compress import kernels
 
@@ -41,6 +41,16 @@ def misfit(layer: Any, names: tuple[str, ...], pattern: Structured) -> str:
             size = "{} x {}".format(*pattern.size)
             return f"its {inputs} inputs x {outputs} outputs are no multiple of blocks of {size}"
     return ""
+
+
+def can_have(layer: Any) -> bool:
+    """Return whether a layer's kernels can have a pattern, if their inputs and outputs fit."""
+    return type(layer).__name__ in _KINDS
+
+
+def units(pattern: Structured) -> tuple[int, int]:
+    """Return of what a kernel's inputs and outputs have to be multiples."""
+    return (pattern.of, 1) if isinstance(pattern, NOfM) else pattern.size
 
 
 def mask(values: Any, pattern: Structured, share: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -29,6 +30,12 @@ class NOfM(Frozen):
             raise ValueError(f"zeros must be fewer than of ({self.of}), but is {self.zeros}: nothing would be left")
         return self
 
+    @classmethod
+    def meant(cls, text: str) -> str:
+        """Return how a recipe says what a label of reports says; empty for any other text."""
+        found = re.fullmatch(r"(\d+):(\d+)", text)
+        return f"{{name: n-of-m, zeros: {found[1]}, of: {found[2]}}}" if found else ""
+
     @property
     def share(self) -> float:
         """Share of zeros that the pattern makes, in (0, 1)."""
@@ -45,6 +52,12 @@ class Block(Frozen):
     pooling: Literal["average", "max"] = Field(
         default="average", description="by which magnitude of its weights a block is chosen"
     )
+
+    @classmethod
+    def meant(cls, text: str) -> str:
+        """Return how a recipe says what a label of reports says; empty for any other text."""
+        found = re.fullmatch(r"(\d+)x(\d+)", text)
+        return f"{{name: block, size: [{found[1]}, {found[2]}]}}" if found else ""
 
     @model_validator(mode="after")
     def _are_blocks(self) -> Block:

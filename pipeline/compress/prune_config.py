@@ -43,7 +43,7 @@ class Config(Compressing):
         default=0.8,
         gt=0,
         lt=1,
-        description="share of zeros in each kernel at the end; with the pattern n-of-m it is zeros / of",
+        description="share of zeros in each kernel at the end; with the pattern n-of-m it is zeros / of (or null)",
     )
     pattern: Annotated[Unstructured | NOfM | Block, Field(discriminator="name")] = Field(
         default=Unstructured(),
@@ -69,11 +69,13 @@ class Config(Compressing):
             zeros, of, share = self.pattern.zeros, self.pattern.of, self.pattern.share
             asked: dict[str, float | None] = {"final_sparsity": self.final_sparsity}
             asked |= {f"layers.{name}": own for name, own in self.layers.items()}
-            other = [f"{key} is {own:g}" for key, own in asked.items() if own and abs(own - share) > 1e-6]
-            if other:
+            differing = {key: own for key, own in asked.items() if own and abs(own - share) > 1e-6}
+            if differing:
                 raise ValueError(
-                    f"pattern n-of-m makes {zeros} of {of} weights zero, a share of {share:g}, but {'; '.join(other)}: "
-                    "leave that out, or take the pattern block or unstructured"
+                    f"pattern n-of-m makes {zeros} of {of} weights zero, a share of {share:g}, but "
+                    f"{'; '.join(f'{key} is {own:g}' for key, own in differing.items())}: "
+                    f"set {' and '.join(f'prune.{key}={share:g}' for key in differing)}, or the pattern to block or to "
+                    "unstructured, which is none (prune.pattern={name: unstructured})"
                 )
         if self.policy == "xnnpack" and self.final_sparsity <= xnnpack.LEAST:
             raise ValueError(

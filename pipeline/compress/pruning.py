@@ -117,7 +117,7 @@ def targets(
             "there is nothing to prune in the model", expected="a layer with a kernel that is not excluded",
             found=f"{len(names)} layers, each dense: "
             + ", ".join(f"{name} ({left[name]})" if name in left else name for name in names),
-            todo="leave the section prune out" + ", or its pattern" * bool(left),
+            todo="leave the section prune out" + ", or its pattern: prune.pattern={name: unstructured}" * bool(left),
         )  # fmt: skip
     return found
 

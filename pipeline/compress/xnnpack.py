@@ -13,6 +13,11 @@ from typing import Any
 
 # XNNPACK takes its sparse kernels where more than this share of the weights of all 1x1 convolutions is zero
 LEAST = 2 / 3
+# with what XNNPACK begins to compute channel by channel
+BEGINNING = (
+    "sparse kernels begin behind a convolution of 3 x 3, with stride 2, of 3 channels, padding valid, right behind a "
+    "ZeroPadding2D of 1"
+)
 _ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "sigmoid", "linear")
 _ANY = ("Add", "Multiply", "ReLU", "LeakyReLU", "ELU", "Dropout", "ZeroPadding2D")
 
@@ -33,7 +38,11 @@ class _Chain:
     """A model's layers between the first convolutions and the global averages."""
 
     def __init__(self, model: Any) -> None:
-        self._before: dict[str, list[Any]] = {layer.name: _producers(layer) for layer in model.layers}
+        self._layers: dict[str, Any] = {layer.name: layer for layer in model.layers}
+        # a sequential model does not count what it begins with among its layers
+        self._before: dict[str, list[Any]] = {
+            layer.name: [one for one in _producers(layer) if one.name in self._layers] for layer in model.layers
+        }
         after: dict[str, list[Any]] = {layer.name: [] for layer in model.layers}
         for layer in model.layers:
             for producer in self._before[layer.name]:
@@ -57,10 +66,9 @@ class _Chain:
 
     def misfits(self) -> Iterator[str]:
         if not self._begins:
-            yield (
-                "no convolution for sparse kernels to begin with: 3 x 3, stride 2, of 3 channels, padding valid, right "
-                "behind a ZeroPadding2D of 1"
-            )
+            first = next((name for name in self._before if type(self._layers[name]).__name__ == "Conv2D"), None)
+            lacks = _no_beginning(self._layers[first], self._before[first]) if first else ["the model has no Conv2D"]
+            yield f"{BEGINNING}, but {first + ' ' if first else ''}{', '.join(lacks)}"
             return
         if not any(map(_pointwise, self.inside)):
             yield "no 1x1 convolution behind the first one"
@@ -88,13 +96,20 @@ def _pads(producers: list[Any], by: int) -> bool:
 
 
 def _begins(layer: Any, before: list[Any]) -> bool:
-    return (
-        type(layer).__name__ == "Conv2D"
-        and tuple(layer.kernel.shape[:3]) == (3, 3, 3)
-        and layer.strides == (2, 2)
-        and layer.padding == "valid"
-        and _pads(before, 1)
-    )
+    return type(layer).__name__ == "Conv2D" and not _no_beginning(layer, before)
+
+
+def _no_beginning(layer: Any, before: list[Any]) -> list[str]:
+    """Return what a Conv2D lacks for sparse kernels to begin behind it; empty where they can."""
+    *sides, channels, _ = layer.kernel.shape
+    found = {
+        "is of {} x {}".format(*sides): tuple(sides) == (3, 3),
+        f"reads {channels} channel{'s' * (channels > 1)}": channels == 3,
+        "has stride {} x {}".format(*layer.strides): layer.strides == (2, 2),
+        f"has padding {layer.padding}": layer.padding == "valid",
+        "is not right behind a ZeroPadding2D of 1": _pads(before, 1),
+    }
+    return [text for text, fits in found.items() if not fits]
 
 
 def _pointwise(layer: Any) -> bool:

@@ -29,7 +29,8 @@ HELP = (
     "float; parameters, MACs and activation memory behind each stage; which files can be made and about how large "
     "they are; what will get smaller and no faster. All that cannot work is listed at once, such as a layer in "
     "prune.layers that is not there, a target of shrink out of reach, or a format that no converter takes the model "
-    "to.\n\n"
+    "to. What only the trained model can tell has a question mark: layers that sensitivity may leave out (exclude: "
+    "auto), and channels that shrink chooses.\n\n"
     "Of a model file: the same for every stage, [bold]modelmill doctor model.keras[/]; with --data DATA it is also "
     "held to the data and brought in as a run would. --set changes the stages: --set prune.layers.conv_1=0.5, or "
     "--set shrink=null.\n\n"
@@ -81,11 +82,15 @@ def doctor(
 
 
 def _is_model(path: Path) -> bool:
+    """Return whether a name is that of a model; of one that cannot be examined too, for what to do about it."""
     if path.suffix in _FILES:
         return True
+    from pipeline.formats.model_file import kind
     from pipeline.formats.plain import folder
 
-    return path.is_dir() and folder.is_saved_model(path)
+    if path.is_dir():
+        return folder.is_saved_model(path) or bool(kind.versions(path))
+    return path.is_file() and kind.another(path)
 
 
 def _of_recipe(source: str | None, assignments: Sequence[str], trusted: bool) -> Recipe:

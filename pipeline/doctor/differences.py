@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.compress import excluding
+from pipeline.doctor.after_shrink import NO_WIDTH
+from pipeline.doctor.decided import decided as told
 from pipeline.report.document import Artifact
 from pipeline.report.forecast import Fate, File, Forecast, Foreseen, Line
 from pipeline.report.model import Layer, Model
@@ -17,6 +19,8 @@ FLAT = "fewer channels are no faster there"
 
 def differences(forecast: Forecast, models: Sequence[Model], artifacts: Sequence[Artifact]) -> list[str]:
     """Return a sentence for each difference between a forecast and what the stages made.
+
+    What the forecast leaves open, as `decided_by` or about, is no difference; see `decided`.
 
     Args:
         models: what the stages made, those of a run that did not get to its end included.
@@ -31,11 +35,19 @@ def differences(forecast: Forecast, models: Sequence[Model], artifacts: Sequence
         if foreseen.stage in by_stage
         for text in _of_stage(foreseen, by_stage[foreseen.stage])
     ]
+    # layers that sensitivity leaves out compute in float
+    opened = any(layer.decided_by for one in line.stages if one.stage == "quantize" for layer in one.layers)
     for artifact in artifacts:
         if artifact.id in files and not artifact.transient:
             kernels = _kernels_float(line, artifact)
-            found += [f"{artifact.id}: {text}" for text in _of_file(files[artifact.id], artifact, kernels)]
+            found += [f"{artifact.id}: {text}" for text in _of_file(files[artifact.id], artifact, kernels, opened)]
     return found
+
+
+def decided(forecast: Forecast, models: Sequence[Model]) -> list[str]:
+    """Return a sentence for each thing that a forecast left open and that the run decided."""
+    by_stage = {model.stage: model for model in models if not model.variant}
+    return told(_line(forecast, by_stage), by_stage)
 
 
 def _line(forecast: Forecast, models: Mapping[str, Model]) -> Line:
@@ -68,12 +80,12 @@ def _of_layer(stage: str, fate: Fate, layer: Layer) -> Iterator[str]:
         "cluster": layer.clusters is not None,
         "quantize": layer.precision.startswith("int8"),
     }.get(stage)
-    if worked is None or (not worked and excluding.by_measurement(layer.reason)):
+    if worked is None or (not worked and fate.decided_by):
         return
     if worked != (fate.how == "yes"):
         why = f" ({fate.reason})" if fate.reason else ""
         yield f"{layer.name} was {'' if worked else 'not '}worked on, foreseen was {fate.how}{why}"
-    elif layer.reason != fate.reason:
+    elif layer.reason != fate.reason and not fate.reason.startswith(NO_WIDTH):
         yield f"{layer.name} was left for another reason: {layer.reason}; foreseen was: {fate.reason}"
     elif stage == "quantize" and worked and layer.precision != fate.made and layer.histogram is not None:
         yield f"{layer.name} computes in {layer.precision}, foreseen was {fate.made}"
@@ -104,7 +116,7 @@ def _kernels_float(line: Line, artifact: Artifact) -> bool | None:
     return any(layer.how == "float" and layer.macs for layer in stage.layers)
 
 
-def _of_file(foreseen: File, made: Artifact, kernels_float: bool | None) -> Iterator[str]:
+def _of_file(foreseen: File, made: Artifact, kernels_float: bool | None, opened: bool) -> Iterator[str]:
     if bool(foreseen.refused) != bool(made.error):
         yield f"{made.error or 'it was made'}; foreseen was: {foreseen.refused or 'it can be made'}"
         return
@@ -121,7 +133,7 @@ def _of_file(foreseen: File, made: Artifact, kernels_float: bool | None) -> Iter
     # what an .onnx computes in integers is the runtime's decision
     if graph is None or made.format != "tflite" or made.precision != "int8":
         return
-    if not foreseen.floating and graph.floating:
+    if not foreseen.floating and graph.floating and not opened:
         yield f"{graph.floating} operators compute in float, foreseen was none"
     if kernels_float and not graph.floating:
         yield "every operator computes in integers, foreseen were layers that stay float"

@@ -5,9 +5,9 @@ Every function asks what its stage asks, and raises what its stage would raise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from pipeline.compress import (
     support,
     widths,
 )
+from pipeline.compress.pattern_config import label
+from pipeline.doctor import after_shrink
 from pipeline.errors import InputError
 from pipeline.report.forecast import How
 from pipeline.stages import prune as pruning_stage
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 # (how, made, reason) of a layer
 Told = tuple[How, str, str]
 _NO_KERNEL: Told = ("nothing", "", "")
+# what decides later what becomes of a layer
+By = Literal["sensitivity", "shrink"]
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,18 @@ class Passed:
         told: layer name -> what the stage does with it, for the layers of the model as the stage works on it.
         zeros: layer name -> share of zeros that the stage makes in its kernels.
         clusters: layer name -> how few distinct weights it leaves in each of them.
+        decided: layer name -> what decides later whether that really becomes of it.
+        lengths: of shrink, which lengths the axes of kernels may have; what is in the model is a guess.
+        doubts: what may turn out not to work, each as a message.
     """
 
     model: Any
     told: Mapping[str, Told]
     zeros: Mapping[str, float] = field(default_factory=dict)
     clusters: Mapping[str, Clusters] = field(default_factory=dict)
+    decided: Mapping[str, Sequence[By]] = field(default_factory=dict)
+    lengths: after_shrink.Lengths = field(default_factory=dict)
+    doubts: Sequence[str] = ()
 
 
 def fitted(model: Any) -> Passed:
@@ -84,10 +94,16 @@ def shrunk(model: Any, shrink: Shrink) -> Passed:
     """
     graph, allowed, reasons = shrink_bounds.check(model, shrink)
     told: dict[str, Told] = {layer.name: _NO_KERNEL for layer in model.layers}
+    possible = after_shrink.widths(graph, allowed, shrink)
+    chosen: tuple[By, ...] = ("sensitivity", "shrink") if shrink.exclude == "auto" else ("shrink",)
+    decided: dict[str, Sequence[By]] = {}
     for group in sorted(graph.groups, key=lambda one: one.name not in reasons):
         for name in group.layers:
             if group.name not in reasons:
                 told[name] = ("yes", "fewer channels", "")
+                # without its full width among the possible ones, only how many it loses is open
+                if shrink.exclude == "auto" or group.size in possible[group.name]:
+                    decided[name] = chosen
             elif told[name] == _NO_KERNEL:
                 told[name] = ("whole", "", reasons[group.name])
     cost: widths.Cost = graph.parameters if shrink.what == "parameters" else graph.macs
@@ -99,19 +115,33 @@ def shrunk(model: Any, shrink: Shrink) -> Passed:
     except InputError:
         # a time can be out of reach as MACs
         kept = {name: np.arange(some[0]) for name, some in allowed.items() if some[0] < graph.full[name]}
-    return Passed(removal.remove(model, graph, kept), told)
+    # what is measured can leave a group as wide as it is
+    if shrink.exclude == "auto":
+        possible = {name: (*some, graph.full[name]) for name, some in possible.items()}
+    return Passed(
+        removal.remove(model, graph, kept), told, decided=decided, lengths=after_shrink.lengths(graph, possible)
+    )
 
 
-def pruned(model: Any, prune: Prune) -> Passed:
+def pruned(model: Any, prune: Prune, lengths: after_shrink.Lengths) -> Passed:
     """Return which layers get zeros.
 
+    Args:
+        lengths: which axes of kernels may have other lengths than in the model.
+
     Raises:
-        InputError: as `stages/prune.run`.
+        InputError: as `stages/prune.run`, whatever the lengths are.
     """
     excluded = _excluded(model, prune, "prune")
-    left = pruning_stage.left(model, prune)
+    fit = after_shrink.fit(model, prune.structured(), lengths)
+    left = {name: why for name, why in pruning_stage.left(model, prune).items() if name not in fit.perhaps}
+    left |= {name: why for name, why in fit.never.items() if name in left}
     aims = pruning.targets(model, prune.final_sparsity, excluding.without(prune.layers, excluded), left)
     left |= excluded
+    decided = {
+        name: (*(("sensitivity",) if prune.exclude == "auto" else ()), *(("shrink",) if name in fit.perhaps else ()))
+        for name in aims
+    }
 
     def told(layer: Any) -> Told:
         if layer.name in aims:
@@ -122,7 +152,32 @@ def pruned(model: Any, prune: Prune) -> Passed:
             return "dense", "", left.get(layer.name, "the recipe leaves it out (prune.layers)")
         return _NO_KERNEL
 
-    return Passed(model, {layer.name: told(layer) for layer in model.layers}, zeros=aims)
+    return Passed(
+        model, {layer.name: told(layer) for layer in model.layers},
+        zeros=aims, decided=decided, doubts=_doubts(prune, aims, fit.perhaps),
+    )  # fmt: skip
+
+
+def _doubts(prune: Prune, aims: Mapping[str, float], perhaps: Mapping[str, str]) -> list[str]:
+    """Return what stands against a pattern of zeros where it is open whether any layer fits it, or one that must."""
+    by_name = [name for name in perhaps if prune.layers.get(name)]
+    if not by_name and set(aims) - set(perhaps):
+        return []
+    names = by_name or list(aims)
+    return [
+        str(
+            InputError(
+                f"prune.pattern {label(pattern)} may {'not fit all' if by_name else 'fit none'} of the layers that are "
+                "to have it, once shrink has chosen how many channels stay: the run would end there",
+                expected="; ".join(f"{name}: {perhaps[name]}" for name in names),
+                found="widths that trained weights decide",
+                todo="keep such widths by shrink.layers (null: all channels stay), or take another pattern, or none: "
+                "prune.pattern={name: unstructured}",
+            )
+        )
+        for pattern in [prune.structured()]
+        if pattern is not None
+    ]
 
 
 def clustered(model: Any, cluster: Cluster) -> Passed:
@@ -147,7 +202,7 @@ def clustered(model: Any, cluster: Cluster) -> Passed:
     prepared, _ = clustering.prepared(model, [name for name, one in aims.items() if one.per == "tensor"])
     return Passed(
         prepared, {layer.name: told(layer) for layer in prepared.layers},
-        clusters=aims,
+        clusters=aims, decided=dict.fromkeys(aims, ("sensitivity",)) if cluster.exclude == "auto" else {},
     )  # fmt: skip
 
 
@@ -174,7 +229,12 @@ def quantized(model: Any, quantize: Quantize, clusters: Mapping[str, Clusters] |
         wide = kernels.of(layer) and layer.name not in whole
         return "yes", support.row(layer).quantized if wide else "int8", ""
 
-    return Passed(lowered, {layer.name: told(layer) for layer in lowered.layers})
+    decided: dict[str, Sequence[By]] = {}
+    if quantize.exclude == "auto":
+        # what is left out takes with it what is one operator with it
+        held = excluding.lowered({layer.name: "" for layer in model.layers if kernels.of(layer)}, origins)
+        decided = {name: ("sensitivity",) for name in fusing.with_operators(lowered, held) if name not in left}
+    return Passed(lowered, {layer.name: told(layer) for layer in lowered.layers}, decided=decided)
 
 
 def _excluded(model: Any, config: Compressing, technique: Technique) -> dict[str, str]:
@@ -182,10 +242,9 @@ def _excluded(model: Any, config: Compressing, technique: Technique) -> dict[str
     return excluding.named(config.exclude, [layer.name for layer in model.layers], technique)
 
 
-PASSING: Mapping[str, Callable[[Any, Any], Passed]] = {"shrink": shrunk, "prune": pruned, "cluster": clustered}
+PASSING: Mapping[str, Callable[[Any, Any], Passed]] = {"shrink": shrunk, "cluster": clustered}
 
 
 def refused(model: Any, error: InputError) -> Passed:
     """Return a model that a stage refuses, as it came."""
-    reason = f"{error.what}: {error.found}" if error.found else error.what
-    return Passed(model, {layer.name: ("refused", "", reason) for layer in model.layers})
+    return Passed(model, {layer.name: ("refused", "", error.what) for layer in model.layers})

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.compress import clustering, pruning, support
 from pipeline.compress.clustering import Clusters
-from pipeline.compress.pattern_config import Unstructured
-from pipeline.doctor import activations, fates, no_faster, sizes
+from pipeline.compress.distillation import Teaching, told
+from pipeline.doctor import activations, after_shrink, fates, no_faster, sizes
 from pipeline.errors import InputError
 from pipeline.fit import tasks
 from pipeline.formats import UNROLLED_STEPS, known
@@ -58,12 +58,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class _Made:
-    """A stage's model and what is said of it; and the zeros and clusters of its kernels, by layer."""
+    """A stage's model and what is said of it; and the zeros and clusters of its kernels, by layer.
+
+    `unknown`: a stage up to it cannot work as it is asked for, so that nobody knows what kernels would be like.
+    """
 
     model: Any
     foreseen: Foreseen
     zeros: Mapping[str, float]
     clusters: Mapping[str, Clusters]
+    unknown: bool = False
 
 
 def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
@@ -76,26 +80,38 @@ def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
     clusters: dict[str, Clusters] = {}
     found: dict[str, _Made] = {}
     problems: list[Problem] = []
+    doubts: list[Problem] = []
+    lengths: after_shrink.Lengths = {}
     about = False
     for stage in asked.stages:
         if stage == "distill":
             model, zeros, clusters = subject.student, {}, {}
         try:
-            passed = _passed(stage, model, clusters, spec, asked)
+            passed = _passed(stage, model, clusters, lengths, spec, asked)
         except InputError as error:
             problems.append(Problem(stage=stage, message=str(error)))
             passed = fates.refused(model, error)
+        try:
+            _require_taught(stage, passed.model, subject.model, spec, asked)
+        except InputError as error:
+            problems.append(Problem(stage=stage, message=str(error)))
+        doubts += [Problem(stage=stage, message=message) for message in passed.doubts]
+        lengths = passed.lengths or lengths
         about = about or stage == "shrink"
         model, zeros, clusters = passed.model, {**zeros, **passed.zeros}, {**clusters, **passed.clusters}
-        found[stage] = _Made(model, _described(stage, passed, about=about), zeros, clusters)
+        foreseen = _described(stage, passed, about=about)
+        found[stage] = _Made(model, foreseen, zeros, clusters, unknown=bool(problems))
     stages = [one.foreseen for one in found.values()]
     files = [_file(item, found[item.stage], spec, asked) for item in asked.planned]
     return Line(
-        of=subject.of, stages=stages, files=files, no_faster=no_faster.reasons(stages, files, asked), problems=problems
-    )
+        of=subject.of, stages=stages, files=files, no_faster=no_faster.reasons(stages, files, asked), problems=problems,
+        doubts=doubts,
+    )  # fmt: skip
 
 
-def _passed(stage: str, model: Any, clusters: Mapping[str, Clusters], spec: Spec, asked: Asked) -> fates.Passed:
+def _passed(
+    stage: str, model: Any, clusters: Mapping[str, Clusters], lengths: after_shrink.Lengths, spec: Spec, asked: Asked
+) -> fates.Passed:  # fmt: skip
     if stage != "import":
         tasks.only_head(spec)
     if not hasattr(model, "layers"):  # a graph without layers
@@ -107,13 +123,23 @@ def _passed(stage: str, model: Any, clusters: Mapping[str, Clusters], spec: Spec
     section = asked.sections[stage]
     if stage == _QUANTIZE:
         return fates.quantized(model, section, clusters)
-    try:
-        return fates.PASSING[stage](model, section)
-    except InputError:
-        # how many channels are left is only known about: a pattern of zeros that these do not fit may fit the true ones
-        if stage != "prune" or "shrink" not in asked.stages[: asked.stages.index(stage)]:
-            raise
-        return fates.pruned(model, section.model_copy(update={"pattern": Unstructured()}))
+    if stage == "prune":
+        return fates.pruned(model, section, lengths)
+    return fates.PASSING[stage](model, section)
+
+
+def _require_taught(stage: str, student: Any, teacher: Any, spec: Spec, asked: Asked) -> None:
+    """Ask what a stage asks of its teacher before it trains.
+
+    Args:
+        student: as the stage makes it. Wrappers around its layers, and how many channels they have, change nothing.
+
+    Raises:
+        InputError: features or relations are asked of layers that do not match.
+    """
+    teach = getattr(asked.sections.get(stage), "teach", None)
+    if teach is not None and (teach.features or teach.relations):
+        told(student, Teaching.by(teach, (teacher,)), tasks.only_head(spec), stage)
 
 
 def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:
@@ -132,6 +158,7 @@ def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:
             Fate(
                 name=layer.name, kind=type(layer).__name__, parameters=int(layer.count_params()),
                 macs=by_layer.get(layer.name), how=how, made=made, reason=reason,
+                decided_by=list(passed.decided.get(layer.name, ())),
             )
         )  # fmt: skip
     return Foreseen(
@@ -144,7 +171,8 @@ def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:
 def _file(item: Planned, made: _Made, spec: Spec, asked: Asked) -> File:
     trained = item.stage == _QUANTIZE
     way = known.way(made.model, item, asked.unrolled_steps, trained=trained)
-    if item.precision == "sparse-float32" and not any(share >= known.SPARSE for share in made.zeros.values()):
+    dense = not made.unknown and not any(share >= known.SPARSE for share in made.zeros.values())
+    if item.precision == "sparse-float32" and dense:
         way = known.Way(refused="no kernel has zeros enough for the converter to store it sparsely")
     optional = item.id in asked.optional or item.precision == "fake-quant"
     if way.refused:

@@ -286,7 +286,7 @@ class Report(Frozen):
     `folder` is the run's folder as it was named, `store` where results were kept and found, `settings` the recipe with
     every default, as in its recipe.yaml.
     `forecast` is what doctor foresaw before anything was trained, null where that was not asked; `unforeseen` are the
-    places where something else came of it.
+    places where something else came of it, `decided` what the run decided where the forecast left something open.
     `needs_trust`: that file names programs, images or hosts, so the command takes it only with --trust.
     """
 
@@ -313,6 +313,7 @@ class Report(Frozen):
     sensitivity: Sensitivity | None = None
     forecast: Forecast | None = None
     unforeseen: list[str] = Field(default_factory=list)
+    decided: list[str] = Field(default_factory=list)
     folder: str | None = None
     store: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)

@@ -6,6 +6,7 @@ What is called "about" is an estimate; all else follows from the layers alone, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -22,6 +23,9 @@ class Fate(Frozen):
 
     `made` says what it becomes where `how` is "yes" ("int8 per-channel", "80 % zeros"), `reason` why it is left as it
     is. `parameters` and `macs` (for one sample; null: nobody can count them) are the layer's own.
+    `decided_by` names what decides it only later, where `how` and `made` are the most that can come of it:
+    "sensitivity", which measures the trained model and may leave the layer out (exclude: auto), or "shrink", which
+    chooses by trained weights how many channels stay.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Fate(Frozen):
     how: How
     made: str = ""
     reason: str = ""
+    decided_by: list[Literal["sensitivity", "shrink"]] = Field(default_factory=list)
 
 
 class Foreseen(Frozen):
@@ -79,7 +84,8 @@ class Problem(Frozen):
 class Line(Frozen):
     """What becomes of one model. A recipe has one, but for candidates: which of them goes on is known after training.
 
-    `of` says in short which candidate it is; empty where there is one model.
+    `of` says in short which candidate it is; empty where there is one model. `doubts` are what may turn out not to
+    work, by what is decided later.
     """
 
     of: str = ""
@@ -87,6 +93,7 @@ class Line(Frozen):
     files: list[File] = Field(default_factory=list)
     no_faster: list[str] = Field(default_factory=list)
     problems: list[Problem] = Field(default_factory=list)
+    doubts: list[Problem] = Field(default_factory=list)
 
 
 class Forecast(Frozen):
@@ -97,9 +104,17 @@ class Forecast(Frozen):
     @property
     def problems(self) -> list[Problem]:
         """All problems, each once; those that only some candidates have with their names."""
+        return self._each_once([line.problems for line in self.lines])
+
+    @property
+    def doubts(self) -> list[Problem]:
+        """The same of what may turn out not to work."""
+        return self._each_once([line.doubts for line in self.lines])
+
+    def _each_once(self, listed: Sequence[Sequence[Problem]]) -> list[Problem]:
         found: dict[tuple[str, str], list[str]] = {}
-        for line in self.lines:
-            for one in line.problems:
+        for line, problems in zip(self.lines, listed, strict=True):
+            for one in problems:
                 found.setdefault((one.stage, one.message), []).append(line.of)
         return [
             Problem(stage=stage, message=message if len(of) == len(self.lines) else f"{', '.join(of)}: {message}")

@@ -50,6 +50,11 @@ def columns(table: Sensitivity) -> list[tuple[str, str]]:
     return [(technique, _short(technique, amount)) for technique, amount in table.columns()]
 
 
+def tried(table: Sensitivity, technique: Technique) -> bool:
+    """Return whether a technique was tried on any layer."""
+    return any(one.technique == technique for one in table.trials)
+
+
 def rows(table: Sensitivity) -> list[Row]:
     """Return the layers, those first that lose most."""
     metric, wanted = _metric(table), table.columns()

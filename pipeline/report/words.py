@@ -274,4 +274,6 @@ def foreseen(report: Report) -> str:
         said += f", {refused} of which cannot be made"
     if forecast.problems:
         said += f", and {len(forecast.problems)} that cannot work"
+    if opened := sum(bool(layer.decided_by) for stage in line.stages for layer in stage.layers):
+        said += f"; what becomes of {opened} of the layers was left to be decided by what is measured and trained"
     return said

@@ -159,7 +159,8 @@ def left(model: Any, prune: Config) -> dict[str, str]:
             "prune.policy xnnpack: XNNPACK would compute this model densely, zeros or not",
             expected="layers that all work channel by channel, from a padded first convolution to a global average",
             found="; ".join(misfits),
-            todo="change these layers (of ours, mobilenet fits with model.explicit_padding), or leave the policy out",
+            todo="change the layers, or leave the policy out; of ours, mobilenet fits with explicit_padding=true, on "
+            "images of 3 channels (data.image_folder.color=rgb makes them of grey ones) and 5 pixels or more",
         )
     return found | xnnpack.left(model)
 

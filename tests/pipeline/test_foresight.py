@@ -46,6 +46,33 @@ def test_mistake_is_told_of_a_file_that_is_to_be_fine_tuned(tmp_path: Path) -> N
         foresight.check(asked, {"import": stored(tmp_path, "import")}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["distill.teach={features: {method: attention, layers: {relu_1: relu_9}}}"], "found: relu_9 of the teacher"),
+        (["distill.teach={features: {method: fitnet, layers: {pool_1: relu_1}}}"],
+         "distill.teach.features.layers compares layers of different resolutions"),
+        (["distill.student={architecture: mlp, dense: [8]}", "distill.teach={features: {method: attention}}"],
+         "no layers of student and teacher match by themselves"),
+        (["distill=null", "prune.teach={relations: {layers: {nix: logits}}}"],
+         "prune.teach.relations.layers names what cannot be compared"),
+        (["distill=null", "shrink={macs: 0.5, teach: {relations: {layers: {nix: relu_1}}}}"],
+         "found: nix of the student"),
+        (["distill=null", "cluster.teach={features: {method: fitnet, layers: {nix: relu_1}}}"],
+         "found: nix of the student"),
+        (["distill=null", "quantize.teach={features: {method: fitnet, layers: {nix: relu_1}}}"],
+         "found: nix of the student"),
+    ],
+)  # fmt: skip
+def test_layers_that_cannot_be_compared_with_the_teachers_are_told_before_anything_is_trained(
+    assignments: list[str], words: str, tmp_path: Path
+) -> None:
+    student = [SMALL] if not any("distill=null" in one for one in assignments) else []
+    with pytest.raises(InputError) as refused:
+        foresight.check(of_recipe(CNN, "shrink=null", *student, *assignments), {}, tmp_path)
+    assert words in str(refused.value)
+
+
 def test_time_is_left_to_its_table_and_what_is_possible_passes(tmp_path: Path) -> None:
     for target in ("macs: 0.5", "latency: {share: 0.001}"):
         foresight.check(of_recipe(CNN, "distill=null", f"shrink={{{target}}}"), {}, tmp_path)

@@ -202,7 +202,26 @@ def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected
          "quantize: freeze_ranges_epochs must be less than epochs (10), but is 10: "
          "the ranges would never follow the training"),
         ("distill={}", "distill.student: expected a value, found nothing"),
-        ("distill.teach=null", "distill.teach: expected a section with keys, found None"),
+        ("distill.teach=null", "distill.teach: expected a section with keys, found null"),
+        ("quantize.exclude=foo", "quantize.exclude: expected a list or auto, found 'foo'; a list of one is [foo]"),
+        ("prune.pattern={name: block, size: [4]}", "prune.pattern.size: expected 2 values, found [4]"),
+        ("prune.pattern={name: block, size: []}", "prune.pattern.size: expected 2 values, found []"),
+        ("prune.pattern={name: block, size: [1, 2, 3]}",
+         "prune.pattern.size: expected at most 2 values, found [1, 2, 3]"),
+        ("prune.pattern=2:4",
+         "prune.pattern: expected a section with keys, found '2:4'; write {name: n-of-m, zeros: 2, of: 4}"),
+        ("prune.pattern=1x4",
+         "prune.pattern: expected a section with keys, found '1x4'; write {name: block, size: [1, 4]}"),
+        ("prune.pattern=block", "found 'block'; write {name: block}"),
+        ("prune.pattern=null", "found null; where nothing is said it is {name: unstructured}"),
+        ("train.optimizer=adam",
+         "train.optimizer: expected a section with keys, found 'adam'; write {name: adam}"),
+        ("prune.final_sparsity=null", "prune.final_sparsity: expected a valid number, found null"),
+        ("prune={final_sparsity: 0.8, pattern: {name: n-of-m}}",
+         "but final_sparsity is 0.8: set prune.final_sparsity=0.5, or the pattern to block or to unstructured, which "
+         "is none (prune.pattern={name: unstructured})"),
+        ("sensitivity={techniques: []}", "sensitivity.techniques: expected at least 1 value, found []"),
+        ("train.epochs=1:30", "train.epochs: expected a valid integer, found '1:30'"),
         ("distill.student={architecture: cnn, filters: [8, 8, 8, 8]}",
          "distill.student: distill.student.filters has too many blocks for the size of the images"),
         ("distill.student={architecture: cnn, filters: [8, 8], poolings: 3}",
@@ -402,7 +421,8 @@ def test_model_and_augmentation_that_do_not_fit_the_data_are_refused(override: s
         (["data.task=multilabel", "distill.loss=mae"],
          "distill.loss is mae, which is for values, and a multilabel has labels: leave it out"),
         (["data.task=classification", "train.loss=huber"], "train.loss is huber, which is for values"),
-        (["train.class_weights=balance"], "train.class_weights: expected one of balanced, found 'balance'; did you"),
+        (["train.class_weights=balance"],
+         "train.class_weights: expected balanced or a section with keys, found 'balance'; did you mean balanced?"),
         (["train.class_weights={a: 0}"], "train.class_weights.a: expected greater than 0, found 0"),
         (["data.anomaly=[a]"], "data: anomaly names classes for the task anomaly, but task is null"),
         (["data.task=anomaly", "data.anomaly=[a]"], "model.architecture 'cnn' is not for this task"),
@@ -442,11 +462,34 @@ def test_missing_recipe_is_refused_with_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "key"),
+    [("sensitivity={techniques: [prun]}", "techniques"), ("sensitivity={prune: [1.5]}", "prune"),
+     ("quantize.exclude=foo", "quantize.exclude"), ("prune.pattern={name: block, size: []}", "size")],
+)  # fmt: skip
+def test_key_that_is_wrong_in_one_way_is_one_problem(override: str, key: str) -> None:
+    text = message("digits", override)
+    assert "has a problem:" in text
+    assert text.count(key) == 1
+    assert "after validation" not in text
+
+
+def test_sparsity_that_is_null_is_the_patterns() -> None:
+    found = recipes.load("digits", ["prune={final_sparsity: null, pattern: {name: n-of-m, zeros: 1}}"])
+    assert found.prune is not None
+    assert found.prune.final_sparsity == 0.25
+
+
+def test_digits_with_a_colon_between_are_no_number_to_the_base_of_60() -> None:
+    assert recipes.parse("a: 2:4\nb: 1:30.5\nc: 12\nd: 1.5\n", "x") == {"a": "2:4", "b": "1:30.5", "c": 12, "d": 1.5}
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("", "found: nothing"),
         ("- a\n- b\n", "found: a list"),
         ("a: [1", "YAML error at line 1, column 6"),
+        ("a: [1", "what to do: correct it at line 1, column 6; `modelmill init` writes a recipe to compare with"),
         ("name: a\nname: b\n", "the key 'name' is there twice"),
         ("name: !!python/object/apply:os.system [true]\n", "YAML error at line 1"),
         ("name: x\n", "data: expected a value, found nothing"),
@@ -461,7 +504,10 @@ def test_file_that_is_no_recipe_is_refused_with_what_was_found(text: str, expect
 def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_bytes(b"\xff\xfe\x00\x01")
-    assert "expected: UTF-8 text" in message(str(path))
+    text = message(str(path))
+    assert "expected: UTF-8 text" in text
+    assert "what to do: name a recipe: `modelmill init` writes one" in text
+    assert "a model file goes into one as model.path" in text
 
 
 def test_number_that_is_not_finite_is_refused() -> None:

@@ -12,7 +12,7 @@ from pipeline.compress.distillation.logits import binary_loss, binary_targets, s
 from pipeline.legacy_keras import load as load_keras
 
 if TYPE_CHECKING:
-    from pipeline.fit.teach import Attention, Fitnet, Relations
+    from pipeline.fit.teach import Attention, Fitnet, Relations, TeachConfig
     from pipeline.predictor import Head
 
 __all__ = ["Teaching", "binary_loss", "binary_targets", "soft_loss", "soft_targets", "taught", "told", "value_loss"]
@@ -34,6 +34,11 @@ class Teaching:
     soft_weight: float
     features: Fitnet | Attention | None = None
     relations: Relations | None = None
+
+    @staticmethod
+    def by(teach: TeachConfig, teachers: Sequence[Any]) -> Teaching:
+        """Return what a recipe's section `teach` says, with its teachers."""
+        return Teaching(teachers, teach.temperature, teach.soft_weight, teach.features, teach.relations)
 
     def inside(self, model: Any, stage: str) -> Inside | None:
         """Return what is compared inside of a student and the first teacher; None: nothing.

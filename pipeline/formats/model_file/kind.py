@@ -71,10 +71,26 @@ def identify(path: Path, copy: Path | None = None) -> Kind:
     return kind
 
 
+def another(path: Path) -> bool:
+    """Return whether a name is that of a file of another format, which models or their weights are in."""
+    return path.suffix.lower() in _OTHERS
+
+
+def versions(path: Path) -> list[str]:
+    """Return the names of the SavedModels in a folder, the newest version last, as a model server would find them."""
+    if not path.is_dir():
+        return []
+    names = [item.parent.name for item in path.glob("*/saved_model.pb")]
+    return sorted(names, key=lambda name: (name.isdigit(), int(name) if name.isdigit() else 0, name))
+
+
 def _absent(path: Path) -> InputError:
     if (path / "saved_model.pb").is_file():
         found = "a SavedModel"
         todo = f"model.path takes the folder; elsewhere take the Keras model that it was exported from: {SAVE_IT}"
+    elif names := versions(path):
+        found = f"a folder of a SavedModel's versions: {', '.join(names)}"
+        todo = f"name the version: {path / names[-1]}"
     elif path.is_dir():
         found, todo = "a folder", "name the file in it"
     else:

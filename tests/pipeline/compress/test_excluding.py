@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from pipeline.compress import excluding
+from pipeline.compress import excluding, sensitivity_table
+from pipeline.compress.prune_config import Config
 from pipeline.compress.sensitivity_table import Sensitivity, Technique, Trial
 from pipeline.errors import InputError
 from pipeline.report.model import Interval
@@ -109,3 +114,22 @@ def test_layers_that_the_stage_does_not_touch_use_up_no_budget() -> None:
     trials = table(trial("prune", 0.9, 0.5, "dense"), trial("prune", 0.9, 0.01, "conv_1"))
     assert list(excluding.worst(trials, "prune", asked=0.9, budget=0.02)) == ["dense"]
     assert excluding.worst(trials, "prune", asked=0.9, budget=0.02, touched={"conv_1"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (0.1, ["exclude: auto leaves no layer out: what all of them lose, each by itself, adds up to at most 10.0 "
+               "points (prune.exclude_budget)"]),
+        (0.014, []),
+    ],
+)  # fmt: skip
+def test_auto_says_where_it_leaves_nothing_out(budget: float, said: list[str], tmp_path: Path) -> None:
+    sensitivity_table.write(PRUNE, tmp_path)
+    told: list[Any] = []
+    job: Any = SimpleNamespace(inputs={"sensitivity": SimpleNamespace(folder=tmp_path)}, emit=told.append)
+    model = SimpleNamespace(layers=[SimpleNamespace(name=name) for name in NAMES])
+    config = Config(exclude="auto", exclude_budget=budget)
+    out = excluding.of(job, model, config, "prune", 0.9)
+    assert bool(out) == (not said)
+    assert [(one.stage, one.text) for one in told] == [("prune", text) for text in said]

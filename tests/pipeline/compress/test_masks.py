@@ -148,7 +148,7 @@ def test_layers_that_a_pattern_does_not_fit_say_why() -> None:
     with pytest.raises(InputError, match="there is nothing to prune in the model") as refused:
         pruning.targets(model, 0.5, {}, pruning.left(model, NOfM(zeros=1, of=64)))
     assert "logits (its 4 inputs are no multiple of 64, of which 1 are to be zero)" in refused.value.found
-    assert refused.value.todo == "leave the section prune out, or its pattern"
+    assert refused.value.todo == "leave the section prune out, or its pattern: prune.pattern={name: unstructured}"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,25 @@ def test_mobilenets_with_explicit_padding_fit_and_their_pointwise_convolutions_a
 
 def test_mobilenets_as_in_the_paper_do_not_fit() -> None:
     (why,) = xnnpack.misfits(_net(explicit_padding=False))
-    assert why.startswith("no convolution for sparse kernels to begin with: 3 x 3, stride 2, of 3 channels")
+    assert why == f"{xnnpack.BEGINNING}, but stem has padding same, is not right behind a ZeroPadding2D of 1"
+
+
+def test_each_thing_that_the_first_convolution_lacks_is_said() -> None:
+    keras = load_keras()
+    inputs = keras.Input((16, 16, 1))
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 5, name="first")(keras.layers.ZeroPadding2D(1)(inputs)))
+    (why,) = xnnpack.misfits(model)
+    assert why.endswith("but first is of 5 x 5, reads 1 channel, has stride 1 x 1")
+    dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    assert xnnpack.misfits(dense)[0].endswith("but the model has no Conv2D")
+
+
+@pytest.mark.parametrize("side", [8, 28, 32, 96])
+@pytest.mark.parametrize("version", [1, 2])
+def test_explicit_padding_fits_whatever_size_the_images_have(version: int, side: int) -> None:
+    config = {"width_multiplier": 0.1, "explicit_padding": True, "version": version}
+    spec = classifier("image", (side, side, 3), (0.0, 255.0), ["a", "b"])
+    assert xnnpack.misfits(mobilenet.build(mobilenet.Config.model_validate(config), spec, 0)) == []
 
 
 def test_each_layer_that_does_not_fit_is_named() -> None:

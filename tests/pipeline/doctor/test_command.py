@@ -59,6 +59,31 @@ def test_all_that_cannot_work_is_listed_and_ends_with_1(doctor: Callable[..., An
     assert [one["stage"] for one in told["lines"][0]["stages"]] == ["train", "shrink", "prune", "quantize"]
 
 
+def test_what_is_measured_first_is_marked_and_said_to_be_decided_by_it(doctor: Callable[..., Any]) -> None:
+    done = doctor(*CNN, "--set", "prune={exclude: auto, final_sparsity: 0.8}", "--set", "shrink=null")
+    assert done.exit_code == 0, done.output
+    assert "80% zeros?" in done.output
+    assert "decided by sensitivity, which may leave layers out (prune.exclude: auto): conv_1" in done.output
+
+
+def test_stage_that_cannot_work_is_told_once_and_not_at_each_layer(doctor: Callable[..., Any]) -> None:
+    done = doctor(*CNN, "--set", "shrink=null", "--set", "prune={policy: xnnpack, final_sparsity: 0.8}")
+    assert done.exit_code == 1
+    assert "refused" not in done.output
+    assert "not in the table, since what they ask for cannot work: prune" in done.output
+    assert done.output.count("XNNPACK would compute this model densely") == 1
+    assert "but conv_1 reads 1 channel, has stride 1 x 1, has padding same" in done.output
+
+
+def test_names_are_whole_where_nobody_looks_at_a_terminal(
+    doctor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    done = doctor(*CNN)
+    assert "BatchNormalization" in done.output
+    assert "…" not in done.output
+
+
 def test_candidates_are_told_apart(doctor: Callable[..., Any]) -> None:
     models = "model={candidates: [{architecture: mlp, dense: [8]}, {architecture: cnn, filters: [16]}]}"
     done = doctor("digits", "--set", models, "--set", "distill=null", "--set", "prune.layers={conv_1: 0.5}",
@@ -119,6 +144,23 @@ def test_saved_model_without_data_says_what_to_do(doctor: Callable[..., Any], tm
     (folder / "saved_model.pb").write_bytes(b"")
     refused = doctor("served").exception
     assert "name the data: --data DATA" in str(refused)
+
+
+def test_file_of_another_format_is_told_which_models_can_be_examined(doctor: Callable[..., Any]) -> None:
+    Path("served.tflite").write_bytes(b"\x1c\0\0\0TFL3")
+    refused = str(doctor("served.tflite").exception)
+    assert "expected: a .keras or .h5 file that Keras wrote" in refused
+    assert "found: TensorFlow Lite" in refused
+    assert "take the Keras model that it was made from" in refused
+
+
+def test_folder_of_versions_names_the_newest(doctor: Callable[..., Any], tmp_path: Path) -> None:
+    for version in ("2", "10"):
+        (tmp_path / "served" / version).mkdir(parents=True)
+        (tmp_path / "served" / version / "saved_model.pb").write_bytes(b"")
+    refused = str(doctor("served").exception)
+    assert "found: a folder of a SavedModel's versions: 2, 10" in refused
+    assert f"what to do: name the version: {Path('served/10')}" in refused
 
 
 def test_graph_without_layers_is_exported_as_it_is(doctor: Callable[..., Any], tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 
-from pipeline.doctor.differences import differences
+from pipeline.doctor.differences import decided, differences
 from pipeline.report.document import Artifact
 from pipeline.report.forecast import Forecast
 from pipeline.report.model import Model
@@ -72,6 +73,41 @@ def test_float_layer_that_is_stored_in_half_is_still_float() -> None:
     models = made()
     models["quantize"]["layers"][1] |= {"precision": "float16"}
     assert told(models, files()) == []
+
+
+def told_open(models: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return what is no difference, and what was decided, where sensitivity decides of a and shrink of how many."""
+    opened = copy.deepcopy(FORECAST)
+    shrink, prune, quantize = opened["stages"][1:]  # type: ignore[index]
+    shrink["layers"][0]["decided_by"] = ["shrink"]
+    for stage in (prune, quantize):
+        stage["layers"][0]["decided_by"] = ["sensitivity"]
+    forecast = Forecast.model_validate({"lines": [opened]})
+    made = [Model.model_validate(one) for one in models.values()]
+    return differences(forecast, made, []), decided(forecast, made)
+
+
+def test_layer_that_sensitivity_left_out_is_no_difference_and_told_as_decided() -> None:
+    models = made()
+    why = "by itself it loses 12.0 points at 80 % zeros (exclude: auto)"
+    models["prune"]["layers"][0] = LAYER | {"name": "a", "reason": why}
+    unforeseen, found = told_open(models)
+    assert unforeseen == []
+    assert f"prune: a is left out: {why}" in found
+    assert "quantize: exclude: auto leaves no layer out" in found
+    assert "shrink: channels that stay: 4 of 8 in a" in found
+    assert "shrink: 21 parameters, foreseen were about 20" in found
+
+
+def test_layer_that_only_shrink_could_decide_of_is_told_with_its_reason() -> None:
+    models, opened = made(), copy.deepcopy(FORECAST)
+    opened["stages"][2]["layers"][0]["decided_by"] = ["shrink"]  # type: ignore[index]
+    forecast = Forecast.model_validate({"lines": [opened]})
+    models["prune"]["layers"][0] = LAYER | {"name": "a", "reason": "its 3 inputs are no multiple of 4"}
+    came = [Model.model_validate(one) for one in models.values()]
+    assert differences(forecast, came, []) == []
+    assert "prune: a stays dense: its 3 inputs are no multiple of 4" in decided(forecast, came)
+    assert "prune: the pattern fits a" in decided(forecast, [Model.model_validate(one) for one in made().values()])
 
 
 @pytest.mark.parametrize(

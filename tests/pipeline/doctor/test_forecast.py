@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.compress import fake_quant, lowering
 from pipeline.compress.cluster_config import Config as Cluster
+from pipeline.compress.distillation import layers
+from pipeline.compress.pattern_config import Block, NOfM
 from pipeline.compress.prune_config import Config as Prune
 from pipeline.compress.quantize_config import Config as Quantize
 from pipeline.compress.shrink_config import Config as Shrink
@@ -93,6 +96,92 @@ def test_what_a_stage_would_refuse_is_a_problem_in_its_words(sections: dict[str,
     (problem,) = line.problems
     assert words in problem.message
     assert {layer.how for layer in fates(line, problem.stage).values()} == {"refused"}
+
+
+def test_layers_of_a_net_that_imitates_int8_are_known_to_its_teacher_by_the_names_that_are_foreseen() -> None:
+    lowered, _ = lowering.lower(squeezed())
+    names = [list(layers.outputs(model, "")) for model in (lowered, fake_quant.build(lowered, {}))]
+    assert names[0] == names[1]
+
+
+def chained(first: int = 8, second: int = 16) -> Any:
+    """Return two convolutions in a row, whose channels shrink may choose."""
+    keras = load_keras()
+    inputs = keras.Input((8, 8, 1), name="samples")
+    values = keras.layers.Conv2D(first, 3, padding="same", name="conv_1")(inputs)
+    values = keras.layers.Conv2D(second, 3, padding="same", name="conv_2")(values)
+    values = keras.layers.GlobalAveragePooling2D(name="mean")(values)
+    return keras.Model(inputs, keras.layers.Dense(3, name="logits")(values))
+
+
+HALF = Shrink(macs=0.5)
+
+
+def test_pattern_that_no_width_fits_is_refused_though_shrink_comes_first() -> None:
+    pattern = NOfM(zeros=5, of=10)
+    line = foresee(chained(), shrink=HALF, prune=Prune(final_sparsity=0.5, pattern=pattern))
+    (problem,) = line.problems
+    assert "there is nothing to prune in the model" in problem.message
+    assert (
+        "conv_2 (no width that shrink may leave fits the pattern: its inputs must be a multiple of 10 and may be 1 "
+        "to 7)" in (problem.message)
+    )
+
+
+def test_pattern_that_fits_some_widths_is_left_to_shrink_and_doubted_where_none_is_sure() -> None:
+    line = foresee(chained(), shrink=HALF, prune=Prune(final_sparsity=0.5, pattern=Block(size=(4, 4))))
+    assert line.problems == []
+    (doubt,) = line.doubts
+    assert doubt.stage == "prune"
+    assert "prune.pattern 4x4 may fit none of the layers that are to have it" in doubt.message
+    assert "expected: conv_2: its inputs must be a multiple of 4 and may be 1 to 7" in doubt.message
+    pruned = fates(line, "prune")
+    assert (pruned["conv_2"].how, pruned["conv_2"].decided_by) == ("yes", ["shrink"])
+    assert (pruned["conv_1"].how, pruned["logits"].how) == ("dense", "dense")
+
+
+def test_pattern_that_fits_every_width_of_a_layer_is_sure_of_it() -> None:
+    line = foresee(chained(), shrink=HALF, prune=Prune(final_sparsity=0.5, pattern=NOfM()))
+    assert line.doubts == []
+    pruned = fates(line, "prune")
+    # 16 channels become a multiple of 8, 8 channels any number
+    assert (pruned["logits"].how, pruned["logits"].decided_by) == ("yes", [])
+    assert (pruned["conv_2"].how, pruned["conv_2"].decided_by) == ("yes", ["shrink"])
+    assert pruned["conv_1"].reason == "its 1 inputs are no multiple of 4, of which 2 are to be zero"
+
+
+def test_layer_that_must_have_a_pattern_and_may_not_fit_it_is_doubted() -> None:
+    prune = Prune(final_sparsity=0.5, pattern=NOfM(), layers={"conv_2": 0.5})
+    (doubt,) = foresee(chained(), shrink=HALF, prune=prune).doubts
+    assert "prune.pattern 2:4 may not fit all of the layers that are to have it" in doubt.message
+
+
+def test_only_layers_that_may_keep_all_channels_are_left_open_by_shrink() -> None:
+    shrunk = fates(foresee(chained(), shrink=HALF), "shrink")
+    # half of the MACs are out of reach with all of conv_1's channels, not with all of conv_2's
+    assert {name: one.decided_by for name, one in shrunk.items() if one.how == "yes"} == {
+        "conv_1": [], "conv_2": ["shrink"],
+    }  # fmt: skip
+
+
+def test_what_is_measured_first_is_left_to_sensitivity_with_what_goes_along() -> None:
+    auto: dict[str, Any] = {"exclude": "auto"}
+    line = foresee(
+        chained(), shrink=Shrink(macs=0.5, **auto), prune=Prune(final_sparsity=0.5, **auto),
+        cluster=Cluster(**auto), quantize=Quantize(**auto),
+    )  # fmt: skip
+    assert fates(line, "shrink")["conv_1"].decided_by == ["sensitivity", "shrink"]
+    for stage in ("prune", "cluster", "quantize"):
+        found = fates(line, stage)
+        assert all(found[name].decided_by == ["sensitivity"] for name in ("conv_1", "conv_2", "logits")), stage
+        assert found["mean"].decided_by == []
+
+
+def test_sparse_file_of_a_stage_that_cannot_work_is_not_told_to_lack_zeros() -> None:
+    planned = (Planned("prune", "tflite", "sparse-float32"),)
+    line = foresee(chained(), planned, prune=Prune(final_sparsity=0.8, policy="xnnpack"))
+    assert [problem.stage for problem in line.problems] == ["prune"]
+    assert line.files[0].refused == ""
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 
 from pipeline.report import document, page, tables
+from pipeline.report.forecast import Forecast
+from tests.pipeline.report import shapes
 from tests.pipeline.stages.test_judge import FLOAT, INT8, REFERENCE, artifact, latency, run
 
 
@@ -141,3 +143,14 @@ def test_error_of_an_artifact_is_shown_beside_the_runs_that_it_has() -> None:
     balance = Balance()
     balance.feed(page.render(failed))
     assert balance.open == []
+
+
+def test_forecast_is_told_with_what_the_run_decided_of_it() -> None:
+    layer = {"name": "conv", "kind": "Conv2D", "parameters": 1, "macs": 1, "how": "yes"}
+    stages = [{"stage": "prune", "parameters": 1, "layers": [layer | {"decided_by": ["sensitivity"]}]}]
+    forecast = Forecast.model_validate({"lines": [{"stages": stages}]})
+    html = page.render(shapes.report(verdict="pass", forecast=forecast, decided=["prune: conv is left out: why"]))
+    assert "what becomes of 1 of the layers was left to be decided by what is measured and trained" in html
+    assert "Nothing else came of what was said for certain." in html
+    assert "<li>prune: conv is left out: why</li>" in html
+    assert "Nothing else came of it." in page.render(shapes.report(verdict="pass", forecast=forecast))

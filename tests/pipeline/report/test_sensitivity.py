@@ -66,3 +66,10 @@ def test_terminal_and_report_json_have_the_table() -> None:
     text = written.getvalue()
     assert text.index("dense") < text.index("conv_1")
     assert "5.0" in text and "-0.1" in text
+
+
+def test_channels_that_are_lost_together_are_spoken_of_only_where_shrink_was_tried() -> None:
+    said = "Layers that lose the same channels share their figures of shrink."
+    assert said in page.render(shapes.report(verdict="pass", sensitivity=TABLE))
+    pruned = TABLE.model_copy(update={"trials": [one for one in TABLE.trials if one.technique == "prune"]})
+    assert said not in page.render(shapes.report(verdict="pass", sensitivity=pruned))

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -24,13 +24,22 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from pipeline.students_t import geometric_mean
 
 SCRIPT = "tests.benchmarks.handwritten"
+
+
+class Took(NamedTuple):
+    """Seconds of a process: on the wall, and of CPU, its children's too."""
+
+    wall: float
+    cpu: float
+
+
 COMMAND = [sys.executable, "-m", "pipeline", "run"]
 # sections that have epochs, and of them those that the script has too
 FITS = ("train", "distill", "shrink", "prune", "quantize")
@@ -50,15 +59,13 @@ def shortened(recipe: str, overrides: Sequence[str], share: float, folder: Path)
     return options
 
 
-def run(recipe: str, options: Sequence[str], folder: Path, until: str | None) -> tuple[float, dict[str, Any]]:
+def run(recipe: str, options: Sequence[str], folder: Path, until: str | None) -> tuple[Took, dict[str, Any]]:
     """Run a recipe with a store of its own and return the seconds of the process and its report."""
     shutil.rmtree(folder, ignore_errors=True)
     asked = [*COMMAND, recipe, *options, "--out", str(folder), "--store", str(folder / "store"), "--quiet"]
     if until:
         asked += ["--until", until]
-    started = time.perf_counter()
-    code = subprocess.run(asked, check=False).returncode
-    took = time.perf_counter() - started
+    took, code = _timed(asked)
     # a gate that fails on few epochs is no failure of the comparison
     if code not in (0, 1):
         raise SystemExit(f"modelmill ended with {code}: {' '.join(asked)}")
@@ -84,22 +91,31 @@ def task(folder: Path) -> dict[str, Any]:
     return {**recipe, "did": did}
 
 
-def script(given: Path, folder: Path, *more: str) -> tuple[float, dict[str, Any]]:
+def script(given: Path, folder: Path, *more: str) -> tuple[Took, dict[str, Any]]:
     """Run the script and return the seconds of the process and what it printed."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     asked = [sys.executable, "-m", SCRIPT, str(given), str(folder), *more]
-    started = time.perf_counter()
-    with (folder / "stderr").open("w", encoding="utf-8") as told:
-        done = subprocess.run(asked, stdout=subprocess.PIPE, stderr=told, text=True, check=False)
-    took = time.perf_counter() - started
-    if done.returncode:
+    with (
+        (folder / "stderr").open("w", encoding="utf-8") as told,
+        (folder / "stdout").open("w+", encoding="utf-8") as said,
+    ):
+        took, code = _timed(asked, stdout=said, stderr=told)
+    if code:
         raise SystemExit(f"the script failed: {(folder / 'stderr').read_text(encoding='utf-8')[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads((folder / "stdout").read_text(encoding="utf-8").splitlines()[-1])
     return took, found
 
 
-def _rows(ours: Sequence[tuple[float, dict[str, Any]]], theirs: Sequence[tuple[float, dict[str, Any]]]) -> list[str]:
+def _timed(asked: Sequence[str], **streams: Any) -> tuple[Took, int]:
+    """Run a command and return what it took, and its exit code."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    code = subprocess.run(asked, check=False, **streams).returncode
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Took(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime), code
+
+
+def _rows(ours: Sequence[tuple[Took, dict[str, Any]]], theirs: Sequence[tuple[Took, dict[str, Any]]]) -> list[str]:
     """Return the table's lines: each stage's median seconds on both sides."""
     mine = [
         {stage["name"]: stage["seconds"] for stage in report["stages"] if stage["status"] == "run"}
@@ -111,12 +127,19 @@ def _rows(ours: Sequence[tuple[float, dict[str, Any]]], theirs: Sequence[tuple[f
         both = [statistics.median(one[name] for one in side) for side in (mine, scripts)]
         lines.append(f"| {name} | {both[0]:.1f} | {both[1]:.1f} |")
     rest = [
-        statistics.median(whole - sum(one.get(name, 0.0) for name in mine[0]) for whole, one in zip(*side, strict=True))
+        statistics.median(
+            whole.wall - sum(one.get(name, 0.0) for name in mine[0]) for whole, one in zip(*side, strict=True)
+        )
         for side in (((took for took, _ in ours), mine), ((took for took, _ in theirs), scripts))
     ]
     lines.append(f"| all else: imports, data, forecast, report | {rest[0]:.1f} | {rest[1]:.1f} |")
-    whole = [statistics.median(took for took, _ in side) for side in (ours, theirs)]
-    return [*lines, f"| **the whole process** | **{whole[0]:.1f}** | **{whole[1]:.1f}** |"]
+    whole = [statistics.median(took.wall for took, _ in side) for side in (ours, theirs)]
+    cpu = [statistics.median(took.cpu for took, _ in side) for side in (ours, theirs)]
+    return [
+        *lines,
+        f"| **the whole process** | **{whole[0]:.1f}** | **{whole[1]:.1f}** |",
+        f"| its CPU time | {cpu[0]:.1f} | {cpu[1]:.1f} |",
+    ]
 
 
 def _joined(seconds: Mapping[str, float]) -> dict[str, float]:
@@ -159,22 +182,33 @@ def main() -> None:
         for pair in range(given.pairs):
             ours.append(run(given.recipe, options, folder / "ours", "export"))
             theirs.append(script(described, folder / "theirs", *steps))
-            print(f"<!-- pair {pair + 1}: {ours[-1][0]:.1f} s, {theirs[-1][0]:.1f} s -->", flush=True)
-    ratios = [mine[0] / other[0] for mine, other in zip(ours, theirs, strict=True)]
-    mean, low, high = geometric_mean(ratios)
-    print(f"Epochs: {', '.join(f'{name} {n}' for name, n in task_epochs(report).items())}. Load at the start: {load:.1f}\n")
-    print("\n".join(_rows(ours, theirs)))
+            print(
+                f"<!-- pair {pair + 1}: {ours[-1][0].wall:.1f} s, {theirs[-1][0].wall:.1f} s; "
+                f"of CPU {ours[-1][0].cpu:.1f} s, {theirs[-1][0].cpu:.1f} s -->",
+                flush=True,
+            )
+    pairs = list(zip(ours, theirs, strict=True))
+    kinds = ("wall time", "CPU time")
+    ratios = {kind: [mine[0][n] / other[0][n] for mine, other in pairs] for n, kind in enumerate(kinds)}
     print(
-        f"\nmodelmill over script, {given.pairs} pairs: {mean:.2f} (95 % {low:.2f} to {high:.2f}; "
-        f"pairs {', '.join(f'{one:.2f}' for one in ratios)})"
+        f"Epochs: {', '.join(f'{name} {n}' for name, n in task_epochs(report).items())}. Load at the start: {load:.1f}\n"
     )
+    print("\n".join(_rows(ours, theirs)))
+    for kind, found in ratios.items():
+        mean, low, high = geometric_mean(found)
+        print(
+            f"\n{kind}, modelmill over script, {given.pairs} pairs: {mean:.2f} (95 % {low:.2f} to {high:.2f}; "
+            f"pairs {', '.join(f'{one:.2f}' for one in found)})"
+        )
     apart = sum(stage["seconds"] or 0 for stage in report["stages"] if stage["name"] == "measure")
     print(f"measure, which the script has not: {apart:.1f} s in the first run")
     for stage, found in checked["test"].items():
-        print(f"script, {stage}: " + ", ".join(f"{kind} {found[kind]:.4f}" for kind in ("saved_model", "tflite", "onnx")))
+        print(
+            f"script, {stage}: " + ", ".join(f"{kind} {found[kind]:.4f}" for kind in ("saved_model", "tflite", "onnx"))
+        )
     if given.json:
         content = {
-            "recipe": given.recipe, "options": options, "load": load, "ratio": {"value": mean, "low": low, "high": high},
+            "recipe": given.recipe, "options": options, "load": load,
             "ratios": ratios, "ours": [took for took, _ in ours], "script": [took for took, _ in theirs],
             "stages": [mine["stages"] for _, mine in ours], "script_stages": [one["seconds"] for _, one in theirs],
             "checked": checked,

@@ -2,14 +2,14 @@
 
     python -m tests.benchmarks.handwritten TASK.json FOLDER
 
-What `stages.py` times modelmill against: data, models, epochs, batches, optimizers and schedules of the built-in recipes
-digits and mnist, and the files that they export. TASK.json holds a recipe's sections as `recipe.yaml` has them, and under
-"did" what a run of it found out: samples of each split, epochs of each fit, the widths after shrink (`stages.task`).
-Prints a line of JSON: seconds of each stage, and in `--check` also the accuracy of every file.
+What `stages.py` times modelmill against: data, models, epochs, batches, optimizers and schedules of the built-in
+recipes digits and mnist, and the files that they export. TASK.json holds a recipe's sections as `recipe.yaml` has them,
+and under "did" what a run of it found out: samples of each split, epochs of each fit, the widths after shrink
+(`stages.task`). Prints a line of JSON: seconds of each stage, and with `--check` also the accuracy of every file.
 
-It holds nothing back that makes such a script fast: batches come from tf.data, augmentation is one operation for a whole
-batch, nothing is written but the files that are asked for: no checkpoints, no curves, no intermediate models. TF-MOT cannot
-take channels out of a model; what is done here by hand is right for a plain convolutional network alone.
+It holds nothing back that makes such a script fast: batches come from tf.data, augmentation is one operation for a
+whole batch, nothing is written but the files that are asked for: no checkpoints, no curves, no models in between.
+TF-MOT cannot take channels out of a model; what is done here by hand is right for a plain convolutional network alone.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 STARTED = time.monotonic()
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -34,8 +35,7 @@ parser.add_argument("folder", help="where the exported files are written")
 parser.add_argument("--check", action="store_true", help="then run every file over the test split; not timed")
 parser.add_argument("--steps-per-execution", type=int, default=1, metavar="N", help="of Keras' compile (default: 1)")
 given = parser.parse_args()
-with open(given.task, encoding="utf-8") as file:
-    task = json.load(file)
+task = json.loads(Path(given.task).read_text(encoding="utf-8"))
 did, folder = task["did"], given.folder
 seconds: dict[str, float] = {}
 LAP = [STARTED]
@@ -241,10 +241,10 @@ lap("prune")
 class Rounded(tfmot.quantization.keras.QuantizeConfig):
     """The scaling of pixels becomes int8 too: TF-MOT has nothing for it, and the first convolution would stay float."""
 
-    def get_weights_and_quantizers(self, layer):
+    def get_weights_and_quantizers(self, layer):  # noqa: ARG002
         return []
 
-    def get_activations_and_quantizers(self, layer):
+    def get_activations_and_quantizers(self, layer):  # noqa: ARG002
         return []
 
     def set_quantize_weights(self, layer, quantize_weights):
@@ -253,7 +253,7 @@ class Rounded(tfmot.quantization.keras.QuantizeConfig):
     def set_quantize_activations(self, layer, quantize_activations):
         pass
 
-    def get_output_quantizers(self, layer):
+    def get_output_quantizers(self, layer):  # noqa: ARG002
         return [
             tfmot.quantization.keras.quantizers.MovingAverageQuantizer(
                 num_bits=8, per_axis=False, symmetric=False, narrow_range=False
@@ -294,8 +294,7 @@ for stage, model in made.items():
     if stage == "quantize":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     lite = f"{folder}/{stage}.tflite"
-    with open(lite, "wb") as file:
-        file.write(converter.convert())
+    Path(lite).write_bytes(converter.convert())
     if stage == "quantize":  # tf2onnx has no handler for fake quantization per channel
         tf2onnx.convert.from_tflite(lite, opset=18, output_path=f"{folder}/{stage}.onnx")
     else:

@@ -47,7 +47,7 @@ FITS = ("train", "distill", "shrink", "prune", "quantize")
 
 
 def shortened(recipe: str, overrides: Sequence[str], share: float) -> list[str]:
-    """Return --set options that leave a share of each section's epochs, at least one, beside the given ones."""
+    """Return --set options that leave a share of each section's epochs, at least those needed, beside the given ones."""
     options = [part for one in overrides for part in ("--set", one)]
     if share == 1:
         return options
@@ -58,7 +58,8 @@ def shortened(recipe: str, overrides: Sequence[str], share: float) -> list[str]:
         if resolved.get(name):
             # how little is learned in few epochs is not what is compared
             options += ["--set", f"{name}.max_accuracy_loss=1"] if name != "train" else []
-            options += ["--set", f"{name}.epochs={max(1, round(share * resolved[name]['epochs']))}"]
+            least = 1 + resolved[name].get("freeze_ranges_epochs", 0)
+            options += ["--set", f"{name}.epochs={max(least, round(share * resolved[name]['epochs']))}"]
     return options
 
 

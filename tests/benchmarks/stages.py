@@ -47,7 +47,7 @@ FITS = ("train", "distill", "shrink", "prune", "quantize")
 
 
 def shortened(recipe: str, overrides: Sequence[str], share: float) -> list[str]:
-    """Return --set options that leave a share of each section's epochs, at least those needed, beside the given ones."""
+    """Return --set options that leave a share of each section's epochs, at least those needed, beside what is given."""
     options = [part for one in overrides for part in ("--set", one)]
     if share == 1:
         return options

@@ -118,7 +118,9 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int, compute: Comp
             more.append(keras_file.read(Path(folder))[0])
         for note in came.notes:
             job.emit(Note(NAME, f"{path}: {note}"))
-    teacher, _ = keras_file.read(fine_tune.last(job.inputs).folder)
+    teaching = fine_tune.teaching(job.inputs, distill, more)
+    # the first teacher is the model that comes in
+    teacher = teaching.teachers[0] if teaching else keras_file.read(fine_tune.last(job.inputs).folder)[0]
     before = fine_tune.quality(teacher, splits)
 
     def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
@@ -138,7 +140,7 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int, compute: Comp
             **fine_tune.metrics(splits, tuned.quality, before), "teachers": 1 + len(more),
         }  # fmt: skip
 
-    return Result(fine_tune.compare(job, distill, fine_tune.teaching(job.inputs, distill, more), learn, stage=NAME))
+    return Result(fine_tune.compare(job, distill, teaching, learn, stage=NAME))
 
 
 def assess(metrics: Mapping[str, float], emit: Emit, *, distill: Config) -> None:

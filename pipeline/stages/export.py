@@ -237,9 +237,8 @@ def _require_promises(
     clustered = None
     if any(layer.target is not None or layer.clusters for layer in model.layers):
         from pipeline.compress import promises
-        from pipeline.formats import keras_file
 
-        plain, _ = keras_file.read(folder)
+        plain = _plain(folder)
         trained = item.stage == QUANTIZE
         # what a batch normalization multiplies with is in the scales of a kernel that learned to be int8, and in others
         folded = {
@@ -285,6 +284,14 @@ def _model(folder: Path) -> Any:
     from pipeline.formats import fake_quant_file
 
     return fake_quant_file.read(folder)
+
+
+@lru_cache(maxsize=1)
+def _plain(folder: Path) -> Any:
+    """Return the model that files are held against: read once for all of a stage, apart from what is converted."""
+    from pipeline.formats import keras_file
+
+    return keras_file.read(folder)[0]
 
 
 def _described(item: Planned, **facts: Any) -> document.Artifact:

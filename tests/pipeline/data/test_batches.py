@@ -81,3 +81,19 @@ def test_nothing_tunes_a_dataset_beside_the_training_that_would_have_to_wait_for
     training = batches.training(PART, SPEC, config, batch_size=4, seed=0, first_epoch=0, last_epoch=3)
     for dataset in (training, batches.evaluation(PART, SPEC, config, batch_size=4)):
         assert dataset.options().autotune.enabled is False
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_together_see_the_samples_of_each_batch_once_and_in_its_order(workers: int) -> None:
+    config = DataConfig(augment=AUGMENT)
+    whole = _read(config)
+    each = [
+        batches.training(
+            PART, SPEC, config, batch_size=4, seed=0, first_epoch=0, last_epoch=3,
+            parts=batches.Parts(index, 1, workers),
+        ).take(len(whole)).as_numpy_iterator()
+        for index in range(workers)
+    ]  # fmt: skip
+    for (x, y), *parts in zip(whole, *each, strict=True):
+        assert np.array_equal(np.concatenate([part[1] for part in parts]), y)
+        assert np.array_equal(np.concatenate([part[0] for part in parts]), x)

@@ -128,6 +128,17 @@ def test_survivor_of_a_killed_worker_says_so_and_both_go_on_from_the_checkpoint(
         assert model(tmp_path / name, "train") == model(together / "run", "train")
 
 
+def test_worker_0_that_is_started_again_alone_reuses_what_was_trained_and_trains_nothing(together: Path) -> None:
+    alone = ["--workers", ",".join(free(2)), "--worker", "0", "--wait", "0.5"]
+    arguments = ["run", "digits", *RECIPE, "--out", "run", "--store", "store", *alone]
+    done = modelmill(*arguments, cwd=together)
+    assert done.returncode == 0, done.stderr
+    assert "all that the workers make together is stored: worker 0 goes on alone" in done.stderr
+    done = modelmill(*arguments, "--set", "seed=1", cwd=together)
+    assert done.returncode == 3
+    assert "did not come within 0.5 s" in done.stderr
+
+
 @pytest.mark.long
 def test_workers_reuse_what_both_have_without_tensorflow_and_make_again_what_one_lacks(together: Path) -> None:
     for _, events, _ in Pair(together).end():

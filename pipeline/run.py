@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from pipeline.files import sha256
 from pipeline.order import REORDERED
 from pipeline.reason import reason
 from pipeline.recipe import Recipe, dump
+from pipeline.report import compute as report_compute
 from pipeline.report import document
 from pipeline.run_folder import AGAIN, RECIPE, RunFolder
 from pipeline.stage import Job, Stage, Surroundings, sections
@@ -242,7 +243,11 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         again.begin(entry.name)
         _start_ahead(stage, recipe, walk)
         job = Job(made, work, inputs, emit, around.found, walk.children.pop(name, None), store.root)
-        with walk.scope.entered() if walk.scope and _fits(stage) else nullcontext():
+        if walk.scope and _fits(stage):
+            with walk.scope.entered(exact=name == quantize.NAME):
+                result = stage.run(job, **walk.scope.sections(chosen))
+            report_compute.write(walk.scope.choice.to_json(), made)
+        else:
             result = stage.run(job, **chosen)
         together.require_same(walk, name, made)
         # what rests on a failure of the moment is itself not to be kept

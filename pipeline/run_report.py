@@ -13,7 +13,7 @@ from pipeline.compress import sensitivity_table
 from pipeline.measuring import layer_times
 from pipeline.plan import final, reference, to_serve
 from pipeline.recipe import Recipe, risks
-from pipeline.report import document
+from pipeline.report import compute, document
 from pipeline.report.answers import read_answers
 from pipeline.report.baseline import read_baseline
 from pipeline.report.data import read_data
@@ -114,6 +114,7 @@ def _report(
             "settings": (settings := recipe.model_dump(mode="json")),
             "needs_trust": bool(risks(settings)),
             "machine": machine.describe(libraries),
+            "compute": next((trained for item in walk.done.values() if (trained := compute.read(item.folder))), None),
             "training": next((model.training for model in made if model.stage == train.NAME), {}),
         }
     )

@@ -24,6 +24,7 @@ from pipeline.events import Emit, Note
 from pipeline.files import hashes
 from pipeline.fit.config import TENSORBOARD
 from pipeline.recipe import Recipe
+from pipeline.report.compute import COMPUTE
 from pipeline.walk import Walk
 
 # longest a lost worker may stay unnoticed by what the libraries do meanwhile
@@ -192,5 +193,5 @@ def require_same(walk: Walk, stage: str, folder: Path) -> None:
 
 
 def _lasting(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the hashes of a result's files, but of logs, which have times and machines in their names."""
-    return {name: digest for name, digest in files.items() if TENSORBOARD not in Path(name).parts}
+    """Return the hashes of a result's files, but of what names times and machines."""
+    return {name: digest for name, digest in files.items() if not {TENSORBOARD, COMPUTE} & set(Path(name).parts)}

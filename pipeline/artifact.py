@@ -38,6 +38,7 @@ class Manifest(Frozen):
         metrics: figures for the report.
         transient: failures of the moment in this result; such an artifact is not used by another run.
         fits: how fast its models were trained, as `report/speed.py` has it.
+        compute: what they were trained on, as the report has it; null: it trained nothing.
     """
 
     stage: str
@@ -48,6 +49,7 @@ class Manifest(Frozen):
     metrics: dict[str, float]
     transient: tuple[str, ...] = ()
     fits: tuple[dict[str, Any], ...] = ()
+    compute: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -305,6 +305,22 @@ def architectures(
     listings.show_architectures(name, as_json)
 
 
+@app.command(epilog=EXIT_CODES)
+def devices(
+    recipe: RecipeName = None, set_: Assignments = None, trust: Trust = False, as_json: AsJson = False
+) -> None:  # fmt: skip
+    """List what there is to train on, and what a recipe would take of it, and why; nothing is trained.
+
+    accelerator, strategy, devices and mixed_precision are the recipe's keys: --set accelerator=gpu asks whether a run
+    on a GPU would start, and exits with 3 where none is.
+    """
+    from pipeline.compute import listing
+
+    with uncollected():
+        wanted = _recipe(recipe, set_, trust)()
+    listing.show(wanted.compute, wanted.name, as_json)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors."""

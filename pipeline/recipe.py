@@ -21,7 +21,7 @@ from pipeline.compress.prune_config import Config as PruneConfig
 from pipeline.compress.quantize_config import Config as QuantizeConfig
 from pipeline.compress.sensitivity_config import Config as SensitivityConfig
 from pipeline.compress.shrink_config import Config as ShrinkConfig
-from pipeline.compute.config import Accelerator, Compute, MixedPrecision, Strategy
+from pipeline.compute.config import Accelerator, BatchSizes, Compute, LearningRateScaling, MixedPrecision, Strategy
 from pipeline.compute.performance_config import Performance
 from pipeline.config import Frozen
 from pipeline.data import DataConfig
@@ -89,12 +89,24 @@ class Recipe(Frozen):
     devices: int | None = Field(
         default=None,
         ge=1,
-        description="how many devices at most, each with a replica of the model; null: all there are",
+        description="how many devices, each with a replica of the model; null: all there are (with mirrored on the "
+        "CPU: 1); on the CPU these are logical devices, which share its cores",
+    )
+    batch_sizes: BatchSizes = Field(
+        default="global",
+        description="what each section's batch_size is: global (of all replicas together, so that any number of them "
+        "gives the same model) or per_replica (a step takes as many times more samples)",
+    )
+    learning_rate_scaling: LearningRateScaling = Field(
+        default="none",
+        description="what batch_sizes per_replica does to learning rates: none, linear (times the replicas; Goyal et "
+        "al. 2017, who warm up for 5 epochs: schedule.warmup_epochs) or sqrt (times the root of their number)",
     )
     mixed_precision: MixedPrecision = Field(
         default="off",
-        description="what layers compute in while they are trained, with float32 weights: off, float16 (GPUs; the loss "
-        "is scaled), bfloat16, or auto: what the devices are fast in; quantize always trains in float32",
+        description="what convolutions and matrix products compute in during training, with float32 weights: off, "
+        "float16 (GPUs; the loss is scaled), bfloat16 (the CPU, TPUs), or auto: what the devices are fast in; quantize "
+        "always trains in float32",
     )
     performance: Performance = Field(default=Performance(), description="settings that change how fast a step is")
 
@@ -103,6 +115,7 @@ class Recipe(Frozen):
         """What every training and fine-tuning stage computes on."""
         return Compute(
             accelerator=self.accelerator, strategy=self.strategy, devices=self.devices,
+            batch_sizes=self.batch_sizes, learning_rate_scaling=self.learning_rate_scaling,
             mixed_precision=self.mixed_precision, performance=self.performance,
         )  # fmt: skip
 

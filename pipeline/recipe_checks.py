@@ -10,6 +10,7 @@ import models
 from models import several
 from models.several import Ensemble, Selection
 from pipeline import order
+from pipeline.compute.config import problems as compute_problems
 from pipeline.data import augment, input_shapes
 from pipeline.errors import InputError
 from pipeline.fit import problems as fit_problems
@@ -52,6 +53,7 @@ def problems(recipe: Recipe) -> Iterator[str]:
     if not isinstance(recipe.model, ModelFile) and not recipe.train:
         yield "train: expected a section, found nothing; an architecture has to be trained, a file has model.path"
     yield from _fit_problems(recipe)
+    yield from compute_problems(recipe.compute)
     tried = recipe.sensitivity.techniques if recipe.sensitivity else None
     for name in recipe.excluding():
         if tried is not None and name not in tried:

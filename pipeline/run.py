@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -247,8 +247,12 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         _start_ahead(stage, recipe, walk)
         listening = speeds.Listening(emit)
         job = Job(made, work, inputs, listening, around.found, walk.children.pop(name, None), store.root)
-        with walk.scope.entered() if walk.scope and _fits(stage) else nullcontext():
-            result = stage.run(job, **speeds.of_this_run(chosen, store, folder, name, profile=walk.profile))
+        if walk.scope and _fits(stage):
+            given = speeds.of_this_run(walk.scope.sections(chosen), store, folder, name, profile=walk.profile)
+            with walk.scope.entered(exact=name == quantize.NAME):
+                result = stage.run(job, **given)
+        else:
+            result = stage.run(job, **chosen)
         together.require_same(walk, name, made)
         # what rests on a failure of the moment is itself not to be kept
         inherited = tuple(reason for item in inputs.values() for reason in item.manifest.transient)
@@ -256,6 +260,7 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
             {
                 "stage": name, "fingerprint": key, "basis": basis, "seconds": round(time.monotonic() - started, 3),
                 "metrics": result.metrics, "transient": result.transient + inherited, "fits": listening.fits,
+                "compute": walk.scope.choice.to_json() if walk.scope and _fits(stage) else None,
             },
             made,
         )  # fmt: skip

@@ -118,6 +118,7 @@ def _report(
             "settings": (settings := recipe.model_dump(mode="json")),
             "needs_trust": bool(risks(settings)),
             "machine": machine.describe(libraries),
+            "compute": next((on for item in walk.done.values() if (on := item.manifest.compute)), None),
             "training": next((model.training for model in made if model.stage == train.NAME), {}),
         }
     )

@@ -138,14 +138,25 @@ def _said(error: BaseException) -> str:
 
 
 def _lost(error: BaseException, meeting: Meeting) -> LostError | None:
-    """Return the loss of a worker that an error comes of."""
-    if isinstance(error, KeyboardInterrupt) or (isinstance(error, ModelmillError) and not meeting.lost):
+    """Return the loss of a worker that an error comes of; None: it is this worker's own."""
+    if isinstance(error, KeyboardInterrupt):
         return None
-    if type(error).__module__.startswith("tensorflow"):  # which may have noticed before us that a connection broke
+    if isinstance(error, LostError):
+        return error
+    causes = list(_causes(error))
+    if any(type(cause).__module__.startswith("tensorflow") for cause in causes):
+        # it may have noticed before us that a connection broke
         deadline = time.monotonic() + _NOTICED_S
         while not meeting.lost and time.monotonic() < deadline:
             time.sleep(0.1)
-    return meeting.lost
+        return meeting.lost
+    return None if isinstance(error, ModelmillError) else meeting.lost
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _end_soon(lost: LostError, walk: Walk, emit: Emit) -> None:

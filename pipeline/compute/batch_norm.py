@@ -8,9 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pipeline.legacy_keras import load as load_keras
+
+# whether a replica's part counts, 1 or 0; None: all do
+_counts: ContextVar[Any] = ContextVar("counts", default=None)
+
+
+@contextmanager
+def counting(one: Any) -> Iterator[None]:
+    """Let the part of this replica count in statistics only where `one` is 1, and not where it is 0."""
+    token = _counts.set(one)
+    try:
+        yield
+    finally:
+        _counts.reset(token)
 
 
 @contextmanager
@@ -39,11 +53,13 @@ def _call(layer: Any, plain: Callable[..., Any]) -> Callable[..., Any]:
         axes = [axis for axis in range(len(inputs.shape)) if axis not in layer.axis]
         values = tf.cast(inputs, tf.float32)
         own = tf.cast(tf.size(values) // tf.size(layer.moving_mean), tf.float32)
-        count, total = context.all_reduce(tf.distribute.ReduceOp.SUM, [own, tf.reduce_sum(values, axes)])
-        mean = total / count
+        counts = 1.0 if _counts.get() is None else _counts.get()
+        sums = tf.concat([own[None], tf.reduce_sum(values, axes)], axis=0) * counts
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        count, mean = sums[0], sums[1:] / sums[0]
         centred = values - _along(mean, layer, inputs)
         # of deviations, not of squares of values, of which float32 would leave little where the mean is large
-        squares = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(tf.square(centred), axes))
+        squares = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(tf.square(centred), axes) * counts)
         variance = squares / count
         moving = squares / (count - 1) if layer.fused else variance
         for variable, value in ((layer.moving_mean, mean), (layer.moving_variance, moving)):

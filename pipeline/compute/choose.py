@@ -140,8 +140,21 @@ def _policy(compute: Compute, found: Found, kind: Kind, devices: tuple[Device, .
     asked = compute.mixed_precision
     if asked == "off":
         return "float32", ""
-    if asked != "auto":
-        return f"mixed_{asked}", f"the recipe asks for mixed_precision {asked}"  # type: ignore[return-value]
+    if asked == "float16" and kind != "gpu":
+        raise MissingError(
+            "mixed_precision float16 needs a GPU", expected="a GPU with units for float16",
+            found=f"training on the {kind.upper()}", todo="mixed_precision: bfloat16, or auto: what the devices are "
+            "fast in",
+        )  # fmt: skip
+    if asked == "bfloat16" and kind == "gpu":
+        raise MissingError(
+            "mixed_precision bfloat16 is for the CPU and TPUs", expected="training on one of these",
+            found="training on a GPU", todo="mixed_precision: float16, or auto",
+        )  # fmt: skip
+    if asked == "float16":
+        return "mixed_float16", "the recipe asks for mixed_precision float16"
+    if asked == "bfloat16":
+        return "mixed_bfloat16", "the recipe asks for mixed_precision bfloat16"
     if kind == "tpu":
         return "mixed_bfloat16", "TPUs multiply in bfloat16"
     if kind == "gpu":

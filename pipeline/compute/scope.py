@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from pipeline.compute import agreement, multi_worker
+from pipeline.compute import agreement, multi_worker, precision
 from pipeline.compute.choose import Choice, choose
 from pipeline.compute.config import Compute
 from pipeline.compute.devices import look
 from pipeline.compute.meeting import Meeting
 from pipeline.errors import RunError
+from pipeline.fit.config import FitConfig
 from pipeline.legacy_keras import load as load_keras
 
 
@@ -52,18 +54,48 @@ class Scope:
                 self._strategy = _strategy(self.choice)
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self, *, exact: bool = False) -> Iterator[None]:
         """Let what is built inside the block have a replica on each device; one device: as TensorFlow does by itself.
+
+        Args:
+            exact: whether fits are in float32, whatever the recipe's precision is.
 
         Raises:
             as `start`.
         """
         self.start()
-        if self._strategy == "default":
+        alone = self._strategy == "default"
+        with (
+            precision.asked("float32" if exact else self.choice.policy),
+            nullcontext() if alone else self._strategy.scope(),
+            agreement.entered(self._meeting),
+        ):
             yield
-            return
-        with self._strategy.scope(), agreement.entered(self._meeting):
-            yield
+
+    def sections(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sections of a stage, with the batch and the learning rate that the number of replicas makes of
+        them where the recipe says so."""
+        compute, count = self._compute, self.replicas
+        if compute.batch_sizes == "global" or count == 1:
+            return dict(chosen)
+        factor = {"none": 1.0, "linear": float(count), "sqrt": math.sqrt(count)}[compute.learning_rate_scaling]
+
+        def larger(section: FitConfig) -> FitConfig:
+            rate = section.optimizer.learning_rate * factor
+            return section.model_copy(
+                update={
+                    "batch_size": section.batch_size * count,
+                    "optimizer": section.optimizer.model_copy(update={"learning_rate": rate}),
+                }
+            )
+
+        return {name: larger(one) if isinstance(one, FitConfig) else one for name, one in chosen.items()}
+
+    @property
+    def replicas(self) -> int:
+        """Return how many replicas a model has, on all workers together."""
+        self.start()
+        return 1 if self._strategy == "default" else int(self._strategy.num_replicas_in_sync)
 
 
 def _configure(choice: Choice) -> None:

@@ -31,7 +31,7 @@ class Parts:
 
     Attributes:
         first, count: of these parts, counted from 0.
-        of: into how many parts a batch is cut; they differ by one sample at most, and may be empty.
+        of: into how many parts a batch is cut; they differ by one sample at most.
     """
 
     first: int
@@ -43,8 +43,15 @@ class Parts:
         last = samples % batch_size
         return last % self.of > 0 or (samples >= batch_size and batch_size % self.of > 0)
 
-    def cut(self, batches: Any) -> Any:
-        """Return a dataset of the parts of the batches of another, which are tuples of tensors [n, ...]."""
+    def cut(self, batches: Any, *, weighed: bool = False) -> Any:
+        """Return a dataset of the parts of the batches of another, which are tuples of tensors [n, ...].
+
+        An empty part is one sample of the batch again: not every kernel of TensorFlow's computes with none.
+
+        Args:
+            weighed: add a tensor, float32 [m], to each part of m samples: how much larger it is than their mean, which
+                is what the part's mean weighs in the batch's; 0 where the part is empty.
+        """
         import tensorflow as tf
 
         def parts(*batch: Any) -> Any:
@@ -52,7 +59,12 @@ class Parts:
 
             def part(place: Any) -> Any:
                 low, high = size * place // self.of, size * (place + 1) // self.of
-                return tf.nest.map_structure(lambda whole: whole[low:high], batch)
+                first = tf.minimum(low, size - 1)
+                some = tf.nest.map_structure(lambda whole: whole[first : tf.maximum(high, first + 1)], batch)
+                if not weighed:
+                    return some
+                weight = tf.cast((high - low) * self.of, tf.float32) / tf.cast(size, tf.float32)
+                return (*some, tf.fill([tf.maximum(high - low, 1)], weight))
 
             return tf.data.Dataset.range(self.first, self.first + self.count).map(part)
 
@@ -109,7 +121,7 @@ def training(
 
     Args:
         parts: of each batch, where it is divided among replicas; the dataset does not end then. Where they differ in
-            size there is a third tensor, float32 [n]: how much larger the part is than their mean.
+            size there is a third tensor, see `Parts.cut`.
 
     Raises:
         InputError: augmentation that is impossible for these inputs.
@@ -131,28 +143,21 @@ def training(
     def one_epoch(epoch: Any) -> Any:
         order, maps = tf.numpy_function(plan, [epoch], (tf.int64, tf.float32), stateful=False)
         order, maps = tf.ensure_shape(order, [total]), tf.ensure_shape(maps, [total, 8 if config.augment else 0])
-        whole = tf.data.Dataset.from_tensor_slices((order, maps)).batch(batch_size)
-        if parts is None or not uneven:
-            return whole
-        return whole.map(lambda order, maps: (order, maps, tf.fill([tf.shape(order)[0]], tf.shape(order)[0])))
+        return tf.data.Dataset.from_tensor_slices((order, maps)).batch(batch_size)
 
-    def gather(order: Any, maps: Any, *sizes: Any) -> Any:
+    def gather(order: Any, maps: Any, *weights: Any) -> Any:
         x, *y = samples(order)
         if config.augment is not None:
             x = augment.apply(x, maps, spec.input.value_range[0])
-        pair = (x, *y) if again is None else (x, again(x))
-        if parts is None or not sizes:
-            return pair
-        return (*pair, tf.cast(tf.shape(order)[0] * parts.of, tf.float32) / tf.cast(sizes[0], tf.float32))
+        return (x, *y, *weights) if again is None else (x, again(x), *weights)
 
     again = rebuilt(spec)
     sides = (part.x, part.y) if again is None else (part.x,)
-    uneven = parts is not None and parts.uneven(total, batch_size)
     held = config.cache and (in_memory(part.x) or feeding.memory)
     samples = _cached(sides) if held else _uncached(sides)
     epochs = tf.data.Dataset.range(first_epoch, last_epoch if parts is None else ENDLESS).flat_map(one_epoch)
     if parts is not None:
-        epochs = parts.cut(epochs)
+        epochs = parts.cut(epochs, weighed=parts.uneven(total, batch_size))
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if feeding.ahead else {}
     return _prefetched(epochs.map(gather, **parallel), config, ahead=feeding.ahead)
 
@@ -266,12 +271,36 @@ def evaluation(part: Split, spec: Spec, config: DataConfig, *, batch_size: int, 
 
 
 def predict(model: Any, samples: Stored, *, batch_size: int) -> Any:
-    """Return what a Keras model answers, float32 [n, ...], or a list of that where it has several outputs."""
+    """Return what a Keras model answers, float32 [n, ...], or a list of that where it has several outputs.
+
+    Of several replicas the first answers, so that no other worker is waited for.
+    """
+    # a tuple of one, as Keras takes a tuple of two for samples and labels
+    if hasattr(model, "distribute_strategy") and model.distribute_strategy.num_replicas_in_sync > 1:
+        return _first_replica(model, _in_order(count(samples), batch_size).map(_reading(samples)))
     if in_memory(samples):
         return model.predict(arrays(samples), batch_size=batch_size, verbose=0)
-    # a tuple of one, as Keras takes a tuple of two for samples and labels
     given = _in_order(count(samples), batch_size).map(_uncached((samples,)))
     return model.predict(given, verbose=0)
+
+
+def _reading(samples: Stored) -> Any:
+    return _cached((samples,)) if in_memory(samples) else _uncached((samples,))
+
+
+def _first_replica(model: Any, batches: Any) -> Any:
+    import numpy as np
+    import tensorflow as tf
+
+    # kept with the model, whose weights change from call to call: tracing takes longer than answering
+    answer = vars(model).get("_answer")
+    if answer is None:
+        answer = vars(model)["_answer"] = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    found = [answer(x) for (x,) in batches]
+    whole = [
+        np.concatenate([np.asarray(one) for one in ends]) for ends in zip(*map(tf.nest.flatten, found), strict=True)
+    ]
+    return whole if isinstance(found[0], (list, tuple)) else whole[0]
 
 
 def _in_order(samples: int, batch_size: int) -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pipeline.compress.distillation import Teaching, taught
-from pipeline.compute import agreement
+from pipeline.compute import agreement, precision
 from pipeline.compute.config import Compute
 from pipeline.compute.division import Division
 from pipeline.data import batches
@@ -107,9 +107,12 @@ def fit(
     loss = loss if loss is not None else losses.of(head, config, splits.train.y, stage=stage)
     learning = taught(model, teaching, head, losses.distance(config), stage=stage, seed=seed)
     divided = Division.of(len(splits.train), config.batch_size)
-    with controlled(model) as chance, learning, divided.among_replicas(model):
+    with (
+        controlled(model) as chance,
+        divided.counted(model), learning, divided.among_replicas(model), precision.rewritten(),
+    ):  # fmt: skip
         table = Rates(rates(config, steps))
-        updates = optimizer.make(config, table.schedule)
+        updates = precision.scaled(optimizer.make(config, table.schedule))
         watched = tasks.metric(head)
         # Keras asks for an epoch at once; the execution cuts it into calls of the graph
         model.compile(optimizer=updates, loss=loss, metrics=[watched, *own], steps_per_execution=steps)
@@ -130,13 +133,13 @@ def fit(
                 )),
                 before=loop.xla, untried=_untried(chance),
             )  # fmt: skip
-            evaluated = max(config.batch_size, EVALUATION_BATCH)
+            samples = len(batches.evaluated(splits.validation, splits.spec))
+            evaluated = divided.evaluation_batch(samples, max(config.batch_size, EVALUATION_BATCH))
             validation = divided.batches(
                 lambda parts: batches.evaluation(
                     splits.validation, splits.spec, data, batch_size=evaluated, parts=parts
                 )
             )  # fmt: skip
-            samples = len(batches.evaluated(splits.validation, splits.spec))
             if judged not in counted:
                 # of all its samples, also of anomalies, which the loss leaves out
                 loop.judge = lambda: of_model(
@@ -269,7 +272,10 @@ class _Loop:
     def _fitting(self, stored: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
         fits = all(
             [array.shape for array in stored.groups.get(name, ())] == [tuple(variable.shape) for variable in wanted]
-            for name, wanted in (("weights", self.model.weights), ("optimizer", self.model.optimizer.variables))
+            for name, wanted in (
+                ("weights", self.model.weights),
+                ("optimizer", precision.variables(self.model.optimizer)),
+            )
         )
         if not fits:
             raise DamagedError("it is of another model")
@@ -278,7 +284,7 @@ class _Loop:
     def _take_up(self, stored: checkpoint.Checkpoint) -> None:
         groups, facts = stored.groups, stored.facts
         self.model.set_weights(groups["weights"])
-        for variable, array in zip(self.model.optimizer.variables, groups["optimizer"], strict=True):
+        for variable, array in zip(precision.variables(self.model.optimizer), groups["optimizer"], strict=True):
             variable.assign(array)
         self.best = groups["best"] or groups["weights"]
         self.epoch, self.watch, self.metrics = stored.epoch, Watch(**facts["watch"]), facts["metrics"]
@@ -347,7 +353,7 @@ class _Loop:
             self.epoch,
             {
                 "weights": weights,
-                "optimizer": [variable.numpy() for variable in self.model.optimizer.variables],
+                "optimizer": [variable.numpy() for variable in precision.variables(self.model.optimizer)],
                 "best": self.best if self.config.early_stopping and self.best is not weights else [],
             },
             {"watch": asdict(self.watch), "metrics": self.metrics, "xla": self.execution.xla},

@@ -319,6 +319,7 @@ class Report(Frozen):
     settings: dict[str, Any] = Field(default_factory=dict)
     needs_trust: bool = False
     machine: dict[str, Any]
+    compute: dict[str, Any] | None = None
     training: dict[str, list[float]] = Field(default_factory=dict)
 
 

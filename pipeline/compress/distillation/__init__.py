@@ -76,6 +76,7 @@ def taught(
         return
     import tensorflow as tf
 
+    before = vars(model).get("compute_loss")
     plain: Callable[..., Any] = model.compute_loss
     # each has the mean over its part of a batch, and gradients are summed: Keras divides what it computes itself
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -103,7 +104,10 @@ def taught(
             model.train_step = _step(model, inside)
         yield
     finally:
-        del model.compute_loss
+        if before is None:
+            del model.compute_loss
+        else:
+            model.compute_loss = before
         if inside:
             del model.train_step
             inside.detach(model)

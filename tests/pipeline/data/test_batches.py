@@ -81,3 +81,25 @@ def test_nothing_tunes_a_dataset_beside_the_training_that_would_have_to_wait_for
     training = batches.training(PART, SPEC, config, batch_size=4, seed=0, first_epoch=0, last_epoch=3)
     for dataset in (training, batches.evaluation(PART, SPEC, config, batch_size=4)):
         assert dataset.options().autotune.enabled is False
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_together_see_the_samples_of_each_batch_once_and_in_its_order(workers: int) -> None:
+    config = DataConfig(augment=AUGMENT)
+    whole = _read(config)
+    each = [
+        batches.training(
+            PART, SPEC, config, batch_size=4, seed=0, first_epoch=0, last_epoch=3,
+            parts=batches.Parts(index, 1, workers),
+        ).take(len(whole)).as_numpy_iterator()
+        for index in range(workers)
+    ]  # fmt: skip
+    for (x, y), *parts in zip(whole, *each, strict=True):
+        # where parts differ in size each has its weight, and an empty one a sample that weighs nothing
+        real = [part[:2] if len(part) == 2 else [side[part[2] > 0] for side in part[:2]] for part in parts]
+        assert np.array_equal(np.concatenate([part[1] for part in real]), y)
+        assert np.array_equal(np.concatenate([part[0] for part in real]), x)
+        for part in parts:
+            if len(part) == 3:
+                size = np.count_nonzero(part[2])
+                assert np.allclose(part[2], size * workers / len(y))

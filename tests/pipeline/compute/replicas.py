@@ -1,4 +1,4 @@
-"""A program: fits on one device and on two logical ones of the same CPU, by their names, and prints both as JSON.
+"""A program: fits on one device and on two logical ones of the same CPU, by their names, and prints both as a line of JSON.
 
 In a process of its own: TensorFlow's devices cannot be changed once it has computed something.
 """
@@ -180,12 +180,11 @@ CASES: Mapping[str, Callable[[], dict[str, Any]]] = {
 def main() -> None:
     scope = Scope(Compute(accelerator="cpu", strategy="mirrored", devices=2))
     scope.start()
-    found = {}
     for name in sys.argv[1:] or CASES:
         alone = CASES[name]()
         with scope.entered():
-            found[name] = (alone, CASES[name]())
-    print(json.dumps(found))
+            together = CASES[name]()
+        print(json.dumps({name: (alone, together)}), flush=True)
 
 
 if __name__ == "__main__":

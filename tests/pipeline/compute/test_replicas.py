@@ -22,8 +22,8 @@ def found() -> Found:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    answered: Found = json.loads(done.stdout.splitlines()[-1])
-    return answered
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {name: both for line in lines for name, both in line.items()}
 
 
 # relations are among the samples of a part

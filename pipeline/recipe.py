@@ -35,6 +35,7 @@ from pipeline.plan import Planned
 from pipeline.recipe_problems import explain, nearest
 from pipeline.stages import MODELS, NAMES
 from pipeline.stages.judge import Config as JudgeConfig
+from pipeline.tune.config import Config as TuneConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
@@ -76,6 +77,9 @@ class Recipe(Frozen):
         description="where the SavedModels are served while they are measured; null: they run in process",
     )
     judge: JudgeConfig | None = None
+    tune: TuneConfig | None = Field(
+        default=None, description="what `modelmill tune` tries; no run depends on it; null: its defaults"
+    )
 
     def stages(self) -> tuple[str, ...]:
         """Return the names of the stages that the recipe asks for, in their order."""

@@ -11,7 +11,7 @@ from pipeline.report.axis import Axis, Tick, linear, logarithmic
 from pipeline.report.tuning import Objective, Trial, Tuning, entry, value
 
 WIDTH, HEIGHT = 256.0, 160.0  # of the area of the marks, in the units of the SVG
-COLUMN, TALL = 150.0, 220.0  # of the parallel axes: how far apart, and how high
+COLUMN, TALL = 190.0, 200.0  # of the parallel axes: how far apart, and how high
 _TICKS = 5
 _MOST_CHOICES = 8  # whose names fit below an axis
 
@@ -140,7 +140,7 @@ def slices(found: Tuning) -> list[Plot]:
             for trial, got in zip(done, values, strict=True)
         )  # fmt: skip
         said = f"{objective.noun} over {key}: " + "; ".join(mark.said for mark in marks)
-        plots.append(Plot(f"slice-{place}", key, entry(found.space[key]), _way(objective), x, y, marks, "", said))
+        plots.append(Plot(f"slice-{place}", key, _how(found.space[key]), _way(objective), x, y, marks, "", said))
     return plots
 
 
@@ -174,6 +174,11 @@ def parallel(found: Tuning) -> tuple[list[Column], list[Thread]]:
 
 def _is_best(found: Tuning, trial: Trial) -> bool:
     return trial.number in found.pareto or trial.number == found.best
+
+
+def _how(wanted: Any) -> str:
+    """Return what stands below a key's axis: choices stand there by themselves."""
+    return entry(wanted) if isinstance(wanted, Mapping) else ""
 
 
 def _way(one: Objective) -> str:

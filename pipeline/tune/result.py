@@ -125,6 +125,7 @@ def _document(
 
 def _trial(search: Search, one: FrozenTrial) -> document.Trial:
     known = one.user_attrs
+    process = known.get(trial.PROCESS) or {}
     values = dict(zip(search.aim.objectives, one.values, strict=True)) if one.state == TrialState.COMPLETE else None
     return document.Trial.model_validate(
         {
@@ -132,11 +133,10 @@ def _trial(search: Search, one: FrozenTrial) -> document.Trial:
             "state": "interrupted" if interrupted(one) else _STATES[one.state],
             "params": search.parameters(one),
             "values": values,
-            "seconds": known.get(trial.SECONDS),
-            "stages": known.get(trial.STAGES, {}),
+            **known.get(trial.ENDED, {}),
             "reason": known.get(trial.REASON, ""),
-            "folder": known.get(trial.FOLDER),
-            "host": (known.get(trial.PROCESS) or {}).get("host"),
+            "folder": process.get("folder"),
+            "host": process.get("host"),
         }
     )
 

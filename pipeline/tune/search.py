@@ -187,6 +187,11 @@ def take_up(search: Search) -> list[int]:
     return found
 
 
+def _is_of(one: FrozenTrial, process: dict[str, Any]) -> bool:
+    known: dict[str, Any] = one.user_attrs.get(trial.PROCESS, {})
+    return process.items() <= known.items()
+
+
 def _enqueue(study: Study, number: int) -> None:
     storage.again()(study, study.get_trials(deepcopy=True)[number])
 
@@ -212,8 +217,7 @@ def go_on(
 
     def objective(one: Trial) -> list[float]:
         with search.guard():
-            one.set_user_attr(trial.PROCESS, here)
-            one.set_user_attr(trial.FOLDER, str(out / f"trial-{one.number}"))
+            one.set_user_attr(trial.PROCESS, here | {"folder": str(out / f"trial-{one.number}")})
             if search.config.sampler != "grid":
                 # a function of the trial's number, however often the search was interrupted and whoever else is at it
                 seed = random.Random(f"{search.whole.seed} {one.number}").randrange(2**31)
@@ -237,9 +241,9 @@ def go_on(
         except (ModelmillError, KeyboardInterrupt):
             with search.guard():
                 for one in search.trials():
-                    if interrupted(one) and one.number not in before and one.user_attrs.get(trial.PROCESS) == here:
+                    if interrupted(one) and one.number not in before and _is_of(one, here):
                         _enqueue(search.study, one.number)
             raise
         for one in search.trials():
-            if one.number not in before and one.state in FINISHED and one.user_attrs.get(trial.PROCESS) == here:
+            if one.number not in before and one.state in FINISHED and _is_of(one, here):
                 ended(one)

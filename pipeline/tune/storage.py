@@ -50,7 +50,7 @@ def opened(url: str) -> RDBStorage:
     """
     import optuna
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+    from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
     try:
         parsed = make_url(url)
@@ -84,7 +84,7 @@ def opened(url: str) -> RDBStorage:
                     expected=f"the Python package for {parsed.drivername}", found=_line(error),
                     todo="pip install it (psycopg2-binary for postgresql, pymysql for mysql+pymysql)",
                 ) from None  # fmt: skip
-            except OperationalError as error:
+            except DatabaseError as error:  # another process makes the same tables: it will have made them soon
                 if not left or "unable to open" in str(error):
                     raise
                 time.sleep(0.3 * (_TRIES - left))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.tune.objectives import Aim
 
 # attributes of a trial in the study
-PROCESS, FOLDER, STAGES, SECONDS, REASON = "process", "folder", "stages", "seconds", "reason"
+PROCESS, ENDED, REASON = "process", "ended", "reason"
 # what `fine_tune.compare` says before it fits the same once more: those epochs are of another model
 COMPARES = "now the same without a teacher"
 
@@ -174,5 +174,5 @@ def run(
     finally:
         if kept:
             with watch.guard():
-                trial.set_user_attr(STAGES, watch.ended())
-                trial.set_user_attr(SECONDS, round(time.monotonic() - started, 3))
+                ended = {"stages": watch.ended(), "seconds": round(time.monotonic() - started, 3)}
+                trial.set_user_attr(ENDED, ended)

@@ -33,6 +33,17 @@ class Objective(Frozen):
         metric = find(self.metric) if self.metric else None
         return metric.noun if metric else self.name
 
+    @property
+    def scale(self) -> str:
+        """In what its values are told on an axis: "%", "ms", "bytes"; empty of a plain number."""
+        metric = find(self.metric) if self.metric else None
+        return metric.unit.strip() if metric else self.unit or ""
+
+    def bare(self, value: float) -> str:
+        """Return a value without its unit, for the tick of an axis."""
+        metric = find(self.metric) if self.metric else None
+        return f"{100 * value if metric and metric.form == 'percent' else value:,.6g}"
+
     def written(self, value: float) -> str:
         """Return a value with its unit."""
         metric = find(self.metric) if self.metric else None

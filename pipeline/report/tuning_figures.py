@@ -70,7 +70,7 @@ def histories(found: Tuning) -> list[Plot]:
             continue
         values = {trial.number: (trial.values or {})[one.name] for trial in done}
         x = _counted([trial.number for trial in done])
-        y = _axis(list(values.values()), one.written)
+        y = _axis(list(values.values()), one.bare)
         line: list[tuple[float, float]] = []
         best: float | None = None
         for number, got in values.items():
@@ -101,7 +101,7 @@ def fronts(found: Tuning) -> list[Plot]:
         if not done:
             continue
         ups, acrosses = ([(trial.values or {})[one.name] for trial in done] for one in (up, across))
-        x, y = _axis(acrosses, across.written), _axis(ups, up.written)
+        x, y = _axis(acrosses, across.bare), _axis(ups, up.bare)
         marks = tuple(
             Mark(
                 trial.number, WIDTH * x.at(right), HEIGHT * (1 - y.at(high)), _is_best(found, trial),
@@ -131,7 +131,7 @@ def slices(found: Tuning) -> list[Plot]:
             continue
         x, at = _of_key(found.space[key], [trial.params[key] for trial in done])
         values = [(trial.values or {})[objective.name] for trial in done]
-        y = _axis(values, objective.written)
+        y = _axis(values, objective.bare)
         marks = tuple(
             Mark(
                 trial.number, WIDTH * at(trial.params[key]), HEIGHT * (1 - y.at(got)), _is_best(found, trial),
@@ -157,8 +157,8 @@ def parallel(found: Tuning) -> tuple[list[Column], list[Thread]]:
         columns.append(Column(key, COLUMN * len(columns), axis))
         places.append([at(trial.params[key]) for trial in done])
     for one in found.objectives:
-        axis = _axis([(trial.values or {})[one.name] for trial in done], one.written)
-        columns.append(Column(one.noun, COLUMN * len(columns), axis))
+        axis = _axis([(trial.values or {})[one.name] for trial in done], one.bare)
+        columns.append(Column(f"{one.noun}{f' in {one.scale}' if one.scale else ''}", COLUMN * len(columns), axis))
         places.append([axis.at((trial.values or {})[one.name]) for trial in done])
     threads = [
         Thread(
@@ -182,7 +182,8 @@ def _how(wanted: Any) -> str:
 
 
 def _way(one: Objective) -> str:
-    return f"{one.noun}, {'more' if one.direction == 'maximize' else 'less'} is better"
+    unit = f" in {one.scale}" if one.scale else ""
+    return f"{one.noun}{unit}, {'more' if one.direction == 'maximize' else 'less'} is better"
 
 
 def _axis(values: Sequence[float], form: Callable[[float], str]) -> Axis:

@@ -24,6 +24,10 @@ BEST, PARETO, LOCK = "best.yaml", "pareto", ".tune.lock"
 # with fewer trials fANOVA's trees find whatever chance put there
 FEWEST_FOR_IMPORTANCE = 8
 _MOST_OF_A_NAME = 80
+_MOODS = (
+    "The trials' latencies were measured one after another, not in turns: differences of some per cent may be the "
+    "machine's, and processes that search at once on one machine disturb each other."
+)
 _STATES: dict[TrialState, document.State] = {
     TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
     TrialState.RUNNING: "running", TrialState.WAITING: "waiting",
@@ -117,7 +121,7 @@ def _document(
         else "the best value; of equal ones the earliest",
         importance=importance,
         unimportant=unimportant,
-        notes=[*search.notes, *notes],
+        notes=[*search.notes, *notes, *([_MOODS] if "latency" in search.aim.objectives else [])],
         settings=search.whole.model_dump(mode="json"),
         machine=machine.describe(libraries),
     )

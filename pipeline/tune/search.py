@@ -213,7 +213,6 @@ def go_on(
         ModelmillError: what ends the study: stopped, a full disk, something missing. The trial is enqueued again.
     """
     here = trial.process()
-    wanted = min(wanted, search.points() or wanted)
 
     def objective(one: Trial) -> list[float]:
         with search.guard():

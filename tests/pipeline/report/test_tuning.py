@@ -60,7 +60,8 @@ def test_page_tells_all_and_escapes_what_comes_from_outside(tmp_path: Path) -> N
     tuning.write(several(importance={"quality": {"train.rate": 0.75}}), tmp_path)
     page = (tmp_path / "tune.html").read_text("utf-8")
     for part in ("mine: 3 complete, 1 failed of 5 trials", "accuracy 95.00 %", "size 700 bytes",
-                 "Mind the &lt;gap&gt;.", "prune &lt;lost&gt;", "train reused, prune run (4.1 s)", "pareto/0.yaml", "75 %", "fANOVA",
+                 "Mind the &lt;gap&gt;.", "prune &lt;lost&gt;",
+                 "train reused, prune run (4.1 s)", "pareto/0.yaml", "75 %", "fANOVA",
                  "4 of 8 stages were reused from the store; run again they would have taken 40 s."):  # fmt: skip
         assert part in page
     assert "<b>" not in re.sub(r"<b>\d", "", page)
@@ -103,7 +104,7 @@ def test_each_key_has_its_own_axis() -> None:
 
 def test_parallel_axes_have_a_line_for_each_trial_and_the_best_on_top() -> None:
     columns, threads = tuning_figures.parallel(example())
-    assert [column.title for column in columns] == [*SPACE, "accuracy"]
+    assert [column.title for column in columns] == [*SPACE, "accuracy in %"]
     assert [thread.number for thread in threads][-1] == 2
     assert all(len(thread.points.split()) == 4 for thread in threads)
     assert tuning_figures.parallel(example(trials=[trial(0, 0.5)])) == ([], [])

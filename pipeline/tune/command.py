@@ -162,6 +162,7 @@ class _Command:
         from pipeline.tune import result, search, storage
 
         self.search = search.begin(self.whole, self.url, self.study)
+        result.require_own(self.search, self.target)
         points = self.search.points()
         if points is not None and points < self.wanted:
             self._tell(None, f"the grid has {points} points: there are no more than {points} trials")

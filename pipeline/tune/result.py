@@ -11,8 +11,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline import machine
+from pipeline.errors import InputError
 from pipeline.lock import Lock
-from pipeline.recipe import Recipe, dump
+from pipeline.recipe import Recipe, dump, risks
 from pipeline.report import tuning as document
 from pipeline.report.tuning import Tuning
 from pipeline.run import STAGES
@@ -32,6 +33,26 @@ _STATES: dict[TrialState, document.State] = {
     TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
     TrialState.RUNNING: "running", TrialState.WAITING: "waiting",
 }  # fmt: skip
+
+
+def require_own(search: Search, out: Path) -> None:
+    """Refuse a folder that holds the result of another study.
+
+    Raises:
+        InputError: it does.
+    """
+    try:
+        known = document.read(out)
+    except (OSError, ValueError):
+        return  # there is none, or none that anybody could lose
+    mine = search.study.study_name, storage.shown(search.url)
+    if (known.study, known.storage) != mine:
+        raise InputError(
+            f"{out} holds the result of another study",
+            expected=f"{mine[0]} in {mine[1]}",
+            found=f"{known.study} in {known.storage}",
+            todo="choose another --out, or name that --storage and --study",
+        )
 
 
 def publish(search: Search, wanted: int, out: Path, notes: tuple[str, ...] = (), *, ended: bool = False) -> Tuning:
@@ -58,13 +79,14 @@ def recipe_text(search: Search, one: FrozenTrial, suffix: str) -> str:
     values = ", ".join(
         f"{name.noun} {name.written(value)}" for name, value in zip(_objectives(search), one.values, strict=True)
     )
-    head = (
-        f"# {whole.name} with the values of trial {one.number} of `modelmill tune` ({values}).\n"
-        "# Run it: modelmill run THIS_FILE\n"
-        + "".join(f"#   {key}: {document.value(value)}\n" for key, value in parameters.items())
-    )
     document_ = whole.model_dump(mode="json") | {"tune": None, "name": f"{whole.name[:_MOST_OF_A_NAME]}-{suffix}"}
     chosen: Recipe = spaces.changed(document_, parameters, whole.name)
+    trust = " --trust" if risks(chosen.model_dump(mode="json")) else ""
+    head = (
+        f"# {whole.name} with the values of trial {one.number} of `modelmill tune` ({values}).\n"
+        f"# Run it: modelmill run THIS_FILE{trust}\n"
+        + "".join(f"#   {key}: {document.value(value)}\n" for key, value in parameters.items())
+    )
     return head + dump(chosen)
 
 

@@ -178,6 +178,15 @@ def test_folder_of_a_run_or_of_somebody_else_is_not_taken(go: Go) -> None:
 
 
 @pytest.mark.usefixtures("go")
+def test_folder_of_another_study_is_not_taken() -> None:
+    modelmill("--trials", "1", "--quiet")
+    with pytest.raises(InputError) as caught:
+        modelmill("--trials", "1", "--study", "other")
+    assert "found: digits-mlp in sqlite:///runs/digits-mlp-tune/study.db" in str(caught.value)
+    assert tuning.read(OUT).study == "digits-mlp"
+
+
+@pytest.mark.usefixtures("go")
 def test_password_of_a_storage_is_written_nowhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

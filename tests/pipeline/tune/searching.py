@@ -1,12 +1,13 @@
 """Searches whose trials do next to nothing, with a real study in an SQLite file.
 
-    python -m tests.pipeline.tune.searching FOLDER TRIALS SECONDS
+    python -m tests.pipeline.tune.searching FOLDER TRIALS SECONDS PROCESSES
 
-is a process of such a search, for tests of several at once; a trial takes SECONDS, of those in FOLDER the first none.
+is one of several processes of such a search, which begin together; a trial takes SECONDS, a process's first none.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -97,4 +98,8 @@ if __name__ == "__main__":
     where = Path(sys.argv[1])
     slow = Go()
     slow.during = lambda _: time.sleep(float(sys.argv[3]) if len(slow.recipes) > 1 else 0)
-    print(go_on(begin(where), int(sys.argv[2]), where, slow))
+    study = begin(where)
+    (where / f"{os.getpid()}.ready").touch()
+    while len(list(where.glob("*.ready"))) < int(sys.argv[4]):
+        time.sleep(0.05)
+    print(go_on(study, int(sys.argv[2]), where, slow))

@@ -77,7 +77,7 @@ def test_what_is_not_the_trials_fault_ends_the_search_and_the_trial_is_run_again
 
 
 def test_trial_of_a_killed_process_is_run_again_with_the_same_values(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.pipeline.tune.searching", str(tmp_path), "9", "100"]
+    command = [sys.executable, "-m", "tests.pipeline.tune.searching", str(tmp_path), "9", "100", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         found = begin(tmp_path)
         deadline = time.monotonic() + 60
@@ -105,7 +105,7 @@ def test_trial_of_a_living_process_or_another_machine_is_left_alone(tmp_path: Pa
 
 
 def test_two_processes_share_one_study(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.pipeline.tune.searching", str(tmp_path), "8", "0.2"]
+    command = [sys.executable, "-m", "tests.pipeline.tune.searching", str(tmp_path), "8", "0.2", "2"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     ended = [json.loads(process.communicate(timeout=120)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]

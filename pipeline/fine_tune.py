@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.artifact import Artifact
 from pipeline.compress.distillation import Teaching, told
+from pipeline.compute.config import Compute
 from pipeline.data.batches import predict
 from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
@@ -108,7 +109,7 @@ def _is_quality(key: str) -> bool:
 def tune(
     job: Job, model: Any, splits: Splits, config: FineTuning, *, data: DataConfig, seed: int, stage: str, work: Path,
     teaching: Teaching | None, callbacks: Iterable[Any] = (), from_epoch: int = 1,
-    objective: objectives.Objective | None = None,
+    objective: objectives.Objective | None = None, compute: Compute = Compute(),
 ) -> Tuned:  # fmt: skip
     """Fit a model on.
 
@@ -130,7 +131,7 @@ def tune(
         objective = objectives.read(last(job.inputs).folder)
     history = fit(
         model, splits, config, data=data, seed=seed, stage=stage, work=work, emit=job.emit, teaching=teaching,
-        callbacks=callbacks, objective=objective,
+        callbacks=callbacks, objective=objective, compute=compute,
     )  # fmt: skip
     objectives.write(objective, job.folder)
     if config.tensorboard:

@@ -21,6 +21,8 @@ from pipeline.compress.prune_config import Config as PruneConfig
 from pipeline.compress.quantize_config import Config as QuantizeConfig
 from pipeline.compress.sensitivity_config import Config as SensitivityConfig
 from pipeline.compress.shrink_config import Config as ShrinkConfig
+from pipeline.compute.config import Accelerator, Compute, MixedPrecision, Strategy
+from pipeline.compute.performance_config import Performance
 from pipeline.config import Frozen
 from pipeline.data import DataConfig
 from pipeline.errors import InputError
@@ -80,6 +82,33 @@ class Recipe(Frozen):
     tune: TuneConfig | None = Field(
         default=None, description="what `modelmill tune` tries; no run depends on it; null: its defaults"
     )
+    accelerator: Accelerator = Field(
+        default="auto", description="what models are trained on: auto (a TPU, else GPUs, else the CPU), cpu, gpu or tpu"
+    )
+    strategy: Strategy = Field(
+        default="auto",
+        description="how training is divided among devices: auto, one_device, mirrored (all of this machine), "
+        "multi_worker (several machines) or tpu",
+    )
+    devices: int | None = Field(
+        default=None,
+        ge=1,
+        description="how many devices at most, each with a replica of the model; null: all there are",
+    )
+    mixed_precision: MixedPrecision = Field(
+        default="off",
+        description="what layers compute in while they are trained, with float32 weights: off, float16 (GPUs; the loss "
+        "is scaled), bfloat16, or auto: what the devices are fast in; quantize always trains in float32",
+    )
+    performance: Performance = Field(default=Performance(), description="settings that change how fast a step is")
+
+    @property
+    def compute(self) -> Compute:
+        """What every training and fine-tuning stage computes on."""
+        return Compute(
+            accelerator=self.accelerator, strategy=self.strategy, devices=self.devices,
+            mixed_precision=self.mixed_precision, performance=self.performance,
+        )  # fmt: skip
 
     def stages(self) -> tuple[str, ...]:
         """Return the names of the stages that the recipe asks for, in their order."""

@@ -18,6 +18,7 @@ import models
 from models import ModelConfig, ensemble
 from models.several import Ensemble, Selection
 from pipeline import fine_tune
+from pipeline.compute.config import Compute
 from pipeline.errors import DivergedError
 from pipeline.events import Emit, Event, Note, Progress
 from pipeline.fit import tasks
@@ -35,7 +36,15 @@ if TYPE_CHECKING:
 
 
 def run(
-    job: Job, splits: Splits, *, data: DataConfig, model: Selection | Ensemble, train: FitConfig, seed: int, stage: str
+    job: Job,
+    splits: Splits,
+    *,
+    data: DataConfig,
+    model: Selection | Ensemble,
+    train: FitConfig,
+    seed: int,
+    stage: str,
+    compute: Compute = Compute(),
 ) -> Result:
     """Fit every candidate or member, and write what goes on as `stages/train.py` writes its model.
 
@@ -46,7 +55,7 @@ def run(
         InputError: a model does not fit the data.
     """
     metric = tasks.only_head(splits.spec).metric
-    each = _Each(job, splits, data, train, stage, metric)
+    each = _Each(job, splits, data, train, stage, metric, compute)
     if isinstance(model, Selection):
         whole, found = _select(each, model, seed)
     else:
@@ -145,6 +154,7 @@ class _Each:
     train: FitConfig
     stage: str
     metric: str
+    compute: Compute
 
     def __call__(self, role: str, todo: Sequence[tuple[ModelConfig, int]]) -> Iterator[tuple[Any, Fitted]]:
         """Yield each Keras model with what the report says of it; `todo` are configs with their seeds."""
@@ -169,7 +179,7 @@ class _Each:
         work = self.job.work / room
         history = fit(
             network, self.splits, self.train, data=self.data, seed=entry.seed, stage=self.stage, work=work,
-            emit=_named(self.job.emit, who),
+            emit=_named(self.job.emit, who), compute=self.compute,
         )  # fmt: skip
         if self.train.tensorboard:
             # copied: until the result is stored, the next call may have to do this again

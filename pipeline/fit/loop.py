@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.compress.distillation import Teaching, taught
+from pipeline.compute.config import Compute
 from pipeline.data import batches
 from pipeline.errors import DivergedError, InputError
 from pipeline.events import Emit, Note, Progress
@@ -74,6 +75,7 @@ def fit(
     teaching: Teaching | None = None,
     callbacks: Iterable[Any] = (),
     objective: Objective | None = None,
+    compute: Compute = Compute(),  # noqa: ARG001
 ) -> History:
     """Fit `model` in place, from its present weights or from the last whole checkpoint in `work`.
 

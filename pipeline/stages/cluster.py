@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.compress.cluster_config import Config
+from pipeline.compute.config import Compute
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
 from pipeline.stage import Job, Result
@@ -34,6 +35,7 @@ CODE = (
     "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
+    "pipeline/compute",
     "pipeline/data",
     "pipeline/fine_tune.py",
     "pipeline/fit",
@@ -67,7 +69,7 @@ CODE = (
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
 
 
-def run(job: Job, *, data: DataConfig, cluster: Config, seed: int) -> Result:
+def run(job: Job, *, data: DataConfig, cluster: Config, seed: int, compute: Compute = Compute()) -> Result:
     """Cluster a copy of the model that comes in, fine-tune its centroids, and assert them on the result.
 
     The folder gets the model (`formats/keras_file.py`) and models.json, which says of each layer how many distinct
@@ -110,7 +112,8 @@ def run(job: Job, *, data: DataConfig, cluster: Config, seed: int) -> Result:
         promised = promises.Promises(brought.zeros, {**brought.clusters, **asked}, brought.patterns)
         kept = promises.keep(model, promised)
         tuned = fine_tune.tune(
-            job, model, splits, cluster, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching
+            job, model, splits, cluster, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching,
+            compute=compute,
         )  # fmt: skip
         promises.require(model, promised, kept, stage=NAME)
         keras_file.write(model, splits.spec, job.folder)

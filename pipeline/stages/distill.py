@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.compress.distill_config import Config
+from pipeline.compute.config import Compute
 from pipeline.data import DataConfig
 from pipeline.errors import InputError
 from pipeline.events import Emit, Note
@@ -28,6 +29,7 @@ CODE = (
     "pipeline/compress/distillation",
     "pipeline/compress/flattening.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compute",
     "pipeline/data",
     "pipeline/ending.py",
     "pipeline/fine_tune.py",
@@ -84,7 +86,7 @@ def surroundings(emit: Emit, *, distill: Config) -> Surroundings:  # noqa: ARG00
     return Surroundings(decisive | dict(student.decisive), found=(digests, student.found))
 
 
-def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
+def run(job: Job, *, data: DataConfig, distill: Config, seed: int, compute: Compute = Compute()) -> Result:
     """Train the student with its teachers, and alone: same start, same order of samples, same number of steps.
 
     The folder gets the student (`formats/keras_file.py`), the one that learned alone in alone/, and models.json.
@@ -126,6 +128,7 @@ def run(job: Job, *, data: DataConfig, distill: Config, seed: int) -> Result:
             student = models.build(distill.student, splits.spec, seed)
         tuned = fine_tune.tune(
             job, student, splits, distill, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching,
+            compute=compute,
             objective=objective.of(distill.student),
         )  # fmt: skip
         keras_file.write(student, splits.spec, job.folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.compress import xnnpack
 from pipeline.compress.pattern_config import label
 from pipeline.compress.prune_config import Config, Polynomial
+from pipeline.compute.config import Compute
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
 from pipeline.stage import Job, Result
@@ -34,6 +35,7 @@ CODE = (
     "pipeline/compress/signs.py",
     "pipeline/compress/support.py",
     "pipeline/compress/xnnpack.py",
+    "pipeline/compute",
     "pipeline/data",
     "pipeline/fine_tune.py",
     "pipeline/fit",
@@ -67,7 +69,7 @@ CODE = (
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
 
 
-def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
+def run(job: Job, *, data: DataConfig, prune: Config, seed: int, compute: Compute = Compute()) -> Result:
     """Prune a copy of the model that comes in, and assert the zeros on the stripped result.
 
     The folder gets the model (`formats/keras_file.py`) and models.json, which says of each layer what it aimed at, or
@@ -122,6 +124,7 @@ def run(job: Job, *, data: DataConfig, prune: Config, seed: int) -> Result:
         wrapped = pruning.wrap(model, aims, when, pattern)
         tuned = fine_tune.tune(
             job, wrapped, splits, prune, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching,
+            compute=compute,
             callbacks=[pruning.callback()], from_epoch=math.ceil(when.end_step / steps),
         )  # fmt: skip
         pruned = pruning.strip(wrapped)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.compress.quantize_config import Config
+from pipeline.compute.config import Compute
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
 from pipeline.stage import Job, Result
@@ -18,6 +19,7 @@ NAME = "quantize"
 INPUTS = ("import", "train", "distill", "sensitivity", "shrink", "prune", "cluster")
 CODE = (
     "pipeline/compress",
+    "pipeline/compute",
     "pipeline/data",
     "pipeline/fine_tune.py",
     "pipeline/fit",
@@ -53,7 +55,7 @@ BITS = 8
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")
 
 
-def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
+def run(job: Job, *, data: DataConfig, quantize: Config, seed: int, compute: Compute = Compute()) -> Result:
     """Train a copy of the model that comes in with its rounding imitated, and assert that zeros and clusters stayed.
 
     The folder gets the model with and without fake quantization (`formats/fake_quant_file.py`), and models.json, which
@@ -95,6 +97,7 @@ def run(job: Job, *, data: DataConfig, quantize: Config, seed: int) -> Result:
         callbacks: list[Any] = [fake_quant.freezing(quantize.epochs - frozen + 1)] if frozen else []
         tuned = fine_tune.tune(
             job, built, splits, quantize, data=data, seed=seed, stage=NAME, work=job.work, teaching=teaching,
+            compute=compute,
             callbacks=callbacks,
         )  # fmt: skip
         fake_quant.settle(built)

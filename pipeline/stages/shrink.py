@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.compress.shrink_config import Config
+from pipeline.compute.config import Compute
 from pipeline.data import DataConfig
 from pipeline.events import Emit, Note
 from pipeline.files import DamagedError, read_sealed, write_sealed
@@ -58,6 +59,7 @@ CODE = (
     "pipeline/compress/support.py",
     "pipeline/compress/taylor.py",
     "pipeline/compress/widths.py",
+    "pipeline/compute",
     "pipeline/data",
     "pipeline/fine_tune.py",
     "pipeline/fit",
@@ -122,6 +124,7 @@ class _Task:
     had: Mapping[str, float]
     allowed: Allowed
     promised: Promises
+    compute: Compute
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class _State:
     taught: Sequence[str] = ()
 
 
-def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
+def run(job: Job, *, data: DataConfig, shrink: Config, seed: int, compute: Compute = Compute()) -> Result:
     """Take channels out of a copy of the model that comes in, in rounds, and fine-tune what remains.
 
     The folder gets the model (`formats/keras_file.py`) and models.json, which says of each group of channels how many
@@ -184,7 +187,7 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int) -> Result:
     before = fine_tune.quality(came, splits)
 
     def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
-        task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed, promised)
+        task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed, promised, compute)
         state = _State(came, whole, had)
         for place, (share, epochs) in enumerate(shrink.rounds()):
             state = _round(task, state, place, share, epochs)
@@ -236,6 +239,7 @@ def _round(task: _Task, state: _State, place: int, share: float, epochs: int) ->
     tuned = fine_tune.tune(
         task.job, model, task.splits, shrink.model_copy(update={"epochs": epochs}), data=task.data,
         seed=task.seed + place, stage=NAME, work=work, teaching=task.teaching,
+        compute=task.compute,
     )  # fmt: skip
     promises.require(model, promised, zeros, stage=NAME)
     epoch = len(state.curves.get("loss", ())) + tuned.epoch

@@ -8,6 +8,7 @@ from typing import Any
 
 from models import ModelConfig
 from models.several import Ensemble, Selection
+from pipeline.compute.config import Compute
 from pipeline.data import DataConfig
 from pipeline.errors import InputError
 from pipeline.events import Emit, Note
@@ -23,6 +24,7 @@ CODE = (
     "pipeline/compress/distillation",
     "pipeline/compress/flattening.py",
     "pipeline/compress/kernels.py",
+    "pipeline/compute",
     "pipeline/data",
     "pipeline/fine_tune.py",
     "pipeline/fit",
@@ -63,7 +65,13 @@ def surroundings(emit: Emit, *, model: ModelConfig | Builder | Selection | Ensem
 
 
 def run(
-    job: Job, *, data: DataConfig, model: ModelConfig | Builder | Selection | Ensemble, train: FitConfig, seed: int
+    job: Job,
+    *,
+    data: DataConfig,
+    model: ModelConfig | Builder | Selection | Ensemble,
+    train: FitConfig,
+    seed: int,
+    compute: Compute = Compute(),
 ) -> Result:
     """Build the model, or take the imported one, and fit it.
 
@@ -92,7 +100,7 @@ def run(
     for note in splits.notes:
         job.emit(Note(NAME, note))
     if isinstance(model, (Selection, Ensemble)):
-        return several.run(job, splits, data=data, model=model, train=train, seed=seed, stage=NAME)
+        return several.run(job, splits, data=data, model=model, train=train, seed=seed, stage=NAME, compute=compute)
     tasks.only_head(splits.spec)
     before = None
     if job.inputs:  # an imported model: `model` names only its file
@@ -105,7 +113,10 @@ def run(
     else:
         network = models.build(model, splits.spec, seed)
     own = objective.of(model)
-    history = fit(network, splits, train, data=data, seed=seed, stage=NAME, work=job.work, emit=job.emit, objective=own)
+    history = fit(
+        network, splits, train, data=data, seed=seed, stage=NAME, work=job.work, emit=job.emit, objective=own,
+        compute=compute,
+    )  # fmt: skip
     keras_file.write(network, splits.spec, job.folder)
     objective.write(own, job.folder)
     if train.tensorboard:

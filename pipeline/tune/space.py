@@ -21,6 +21,8 @@ Space = Mapping[str, Entry]
 _APART = ("name", "description", "judge", "tune")
 # of these only latency and size can change
 _OF_FILES = ("export", "measure", "serving")
+# the first stage that learns is the first that they change
+_OF_THE_FIRST = ("seed", "data", "model")
 # what a recipe that has no space tries of a learning rate, and of the share of a teacher in the loss
 _TIMES, _WEIGHTS = (0.5, 1, 2), (0.5, 0.7, 0.9, 1.0)
 
@@ -101,10 +103,10 @@ def last_stage(recipe: Recipe, space: Space) -> str | None:
     """
     learning = [name for name in recipe.models() if isinstance(getattr(recipe, name, None), FitConfig)]
     sections = {key.partition(".")[0] for key in space}
-    if sections & {"order", "sensitivity"} and learning:
-        return learning[-1]
-    # the model, its data and the seed are those of the first stage that learns
-    sections |= {learning[0]} if learning and sections - set(learning) else set()
+    others = sections - set(learning)
+    if others - set(_OF_THE_FIRST) and learning:
+        return learning[-1]  # what concerns every stage: their order, or what they compute on
+    sections |= {learning[0]} if learning and others else set()
     touched = [name for name in learning if name in sections]
     return touched[-1] if touched else None
 

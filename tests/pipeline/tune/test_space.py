@@ -80,6 +80,7 @@ def test_all_problems_are_told_at_once() -> None:
         (["seed"], "train"),
         (["model.dense", "prune.epochs"], "prune"),
         (["order"], "quantize"),
+        (["mixed_precision", "train.epochs"], "quantize"),
         (["prune"], "prune"),
     ],
 )

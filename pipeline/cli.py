@@ -45,6 +45,7 @@ from pipeline.options import (
 from pipeline.recipes import DEFAULT
 from pipeline.stages import NAMES
 from pipeline.start import uncollected
+from pipeline.tune import command as tune
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -261,6 +262,7 @@ _verb("report", None, "Write report.json and report.html; what they need is reus
 
 
 app.command("cv", help=cv.HELP, epilog=cv.EXIT_CODES)(cv.cv)
+app.command("tune", help=tune.HELP, epilog=tune.EXIT_CODES)(tune.tune)
 app.command("doctor", help=doctor.HELP, epilog=doctor.EXIT_CODES)(doctor.doctor)
 
 

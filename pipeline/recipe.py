@@ -37,6 +37,7 @@ from pipeline.plan import Planned
 from pipeline.recipe_problems import explained, nearest
 from pipeline.stages import MODELS, NAMES
 from pipeline.stages.judge import Config as JudgeConfig
+from pipeline.tune.config import Config as TuneConfig
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
@@ -78,6 +79,9 @@ class Recipe(Frozen):
         description="where the SavedModels are served while they are measured; null: they run in process",
     )
     judge: JudgeConfig | None = None
+    tune: TuneConfig | None = Field(
+        default=None, description="what `modelmill tune` tries; no run depends on it; null: its defaults"
+    )
     accelerator: Accelerator = Field(
         default="auto", description="what models are trained on: auto (a TPU, else GPUs, else the CPU), cpu, gpu or tpu"
     )

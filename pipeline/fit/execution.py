@@ -58,8 +58,9 @@ class Execution:
         from tf_keras.src.engine.training import reduce_per_replica
 
         model, xla = self.model, self.xla
-        self._count = count = tf.Variable(1, dtype=tf.int64, trainable=False)
-        self._waited = waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        alone = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+        self._count = count = tf.Variable(1, dtype=tf.int64, **alone)
+        self._waited = waited = tf.Variable(0.0, dtype=tf.float64, **alone)
 
         def step(data: Any) -> Any:
             outputs = model.train_step(data)

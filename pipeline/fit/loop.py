@@ -35,7 +35,6 @@ from pipeline.fit.trial import Bench, Settings
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code.objective import Objective
 from pipeline.quality import of_model
-from pipeline.report.speed import said
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -170,7 +169,7 @@ def fit(
                 loop.execution, choice, examples=len(splits.train) / steps, steps=steps,
                 seconds=time.monotonic() - started, of="" if work.name == "work" else work.name,
             )  # fmt: skip
-            emit(Trained(stage, said(speed), speed.model_dump(mode="json")))
+            emit(Trained(stage, speed))
         if config.early_stopping:
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs

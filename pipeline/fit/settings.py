@@ -86,7 +86,7 @@ class Choice:
         needed = execution.seconds / execution.steps * total
         if needed >= trial.WORTH_TRYING * self.budget_s:
             raise WorthTrying
-        self.why = f"too short to try settings: about {needed:.0f} s"
+        self.why = f"too short to try settings: about {needed:.{0 if needed >= 10 else 1}f} s"
 
     def choose(
         self, bench: Bench, feedings: tuple[batches.Feeding, ...], *, stage: str, emit: Emit

@@ -12,7 +12,7 @@ from pipeline.fit.settings import Choice
 
 def of(
     execution: Execution, choice: Choice, *, examples: float, steps: int, seconds: float, of: str = ""
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Return a fit's speed: what `report/speed.py` has as Speed, as plain values.
 
     Args:

@@ -124,7 +124,7 @@ def fit(
                     model, teaching.teachers if teaching else (), splits.train, data, batch_size=config.batch_size,
                     optimizer=updates, loss=loss, dtype=compute.mixed_precision,
                 )),
-                before=loop.xla, untried="layers that draw in ways of their own are in the model" * chance.opaque,
+                before=loop.xla, untried=settings.untried(opaque=chance.opaque),
             )  # fmt: skip
             validation = batches.evaluation(
                 splits.validation, splits.spec, data, batch_size=max(config.batch_size, EVALUATION_BATCH)

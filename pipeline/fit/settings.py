@@ -57,7 +57,7 @@ class Choice:
         self.why = "as the recipe says (performance.xla)"
         if asked.xla != "auto":
             return
-        self.outcome = trial.kept(root, key)
+        self.outcome = None if untried else trial.kept(root, key)
         if self.outcome is not None and before in (None, self.outcome.settings.xla):
             self.settings, self.why = self.outcome.settings, f"by the trial {key[:8]}: {self.outcome.why}"
         elif before is not None:
@@ -78,11 +78,14 @@ class Choice:
         Raises:
             WorthTrying: long enough for a trial.
         """
-        if not self._open or not execution.steps:
+        if not self._open:
             return
         if left and execution.steps < _TIMED_STEPS and execution.seconds < _TIMED_S:
             return
+        # after the first epoch there is a checkpoint, and nothing is begun anew
         self._open = False
+        if not execution.steps:
+            return
         needed = execution.seconds / execution.steps * total
         if needed >= trial.WORTH_TRYING * self.budget_s:
             raise WorthTrying
@@ -99,6 +102,19 @@ class Choice:
         )
         self.settings, self.why = self.outcome.settings, f"by the trial {self.key[:8]}: {self.outcome.why}"
         return bench.made.get(self.settings.xla)
+
+
+def untried(*, opaque: bool) -> str:
+    """Return why a fit can have no trial; empty: it can.
+
+    Args:
+        opaque: whether the model has layers that draw in ways of their own.
+    """
+    import tensorflow as tf
+
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return "several replicas would have to agree"
+    return "layers of the model draw in ways of their own, which no trial can repeat" if opaque else ""
 
 
 def basis(

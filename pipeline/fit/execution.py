@@ -55,7 +55,6 @@ class Execution:
     def retrace(self) -> None:
         """Have the steps traced anew, as when the random operations in them are to be others."""
         import tensorflow as tf
-        from tf_keras.src.engine.training import reduce_per_replica
 
         model, xla = self.model, self.xla
         alone = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
@@ -71,7 +70,7 @@ class Execution:
 
         compiled = tf.function(step, jit_compile=True, reduce_retracing=True) if xla else step
 
-        def one(iterator: Any) -> Any:
+        def one(iterator: Any) -> None:
             # the counter is read after the step before has written it
             with tf.control_dependencies([model._train_counter.read_value()]):
                 before = tf.timestamp()
@@ -80,16 +79,14 @@ class Execution:
             parts = [part for part in tf.nest.flatten(data, expand_composites=True) if tf.is_tensor(part)]
             with tf.control_dependencies(parts):
                 waited.assign_add(tf.timestamp() - before)
-            outputs = model.distribute_strategy.run(compiled, args=(data,))
-            return reduce_per_replica(
-                outputs, model.distribute_strategy, reduction=model.distribute_reduction_method
-            )  # fmt: skip
+            model.distribute_strategy.run(compiled, args=(data,))
 
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def several(iterator: Any) -> Any:
+            # a loop that carries what a step returns would be traced twice, to know its shapes
             for _ in tf.range(count):
-                outputs = one(iterator)
-            return outputs
+                one(iterator)
+            return model.get_metrics_result()
 
         self._several = several
         self.first = True

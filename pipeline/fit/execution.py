@@ -50,7 +50,22 @@ class Execution:
         """
         self.wanted, self.told, self.profile = wanted, told, profile
         self.steps, self.seconds, self.waited_s = 0, 0.0, 0.0
+        self._install()
+
+    def _install(self) -> None:
         self.model.train_function = self
+        self.model.make_train_function = self._made
+
+    def _made(self, force: bool = False) -> Execution:
+        """Stand for Keras' method: a callback that changes what a step does has it traced anew."""
+        if force:
+            self.retrace()
+        return self
+
+    def leave(self) -> None:
+        """Give the model its own method back."""
+        del self.model.make_train_function
+        self.model.train_function = None
 
     def retrace(self) -> None:
         """Have the steps traced anew, as when the random operations in them are to be others."""
@@ -90,7 +105,7 @@ class Execution:
 
         self._several = several
         self.first = True
-        model.train_function = self
+        self._install()
 
     def __call__(self, iterator: Any) -> Mapping[str, Any]:
         """Carry out as many steps as Keras has set, an epoch's."""

@@ -164,6 +164,8 @@ def fit(
                     model, lambda chosen: feed(chosen, ENDLESS), loop.again, chance.drawn, len(splits.train) / steps
                 )  # fmt: skip
                 go(choice.choose(bench, settings.feedings(splits.train, data), stage=stage, emit=emit))
+            finally:
+                loop.execution.leave()
             loop.close()
             speed = pace.of(
                 loop.execution, choice, examples=len(splits.train) / steps, steps=steps,

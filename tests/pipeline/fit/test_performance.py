@@ -251,3 +251,20 @@ def test_only_xla_is_decisive() -> None:
     assert decisive(steps_per_execution=4, budget_s=3) == decisive()
     assert decisive(xla="off") != decisive()
     assert _compute(Path("x")).decisive() == decisive()
+
+
+def test_steps_are_still_watched_when_a_callback_has_them_traced_anew(tmp_path: Path) -> None:
+    keras = load_keras()
+    model = _model()
+
+    def begin(epoch: int, _logs: Any) -> None:
+        if epoch == 1:
+            model.layers[-1].trainable = False
+            model.make_train_function(force=True)
+
+    told: list[Event] = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_begin=begin)
+    _fit(model, tmp_path, config=TWO, callbacks=[watch], emit=told.append)
+    # five steps an epoch, of which the first after each tracing is not timed
+    assert told[-1].speed["steps"] == 8  # type: ignore[union-attr]
+    assert "make_train_function" not in vars(model)

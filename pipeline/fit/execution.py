@@ -163,7 +163,7 @@ class Execution:
         if self.wanted != "auto":
             return self.wanted
         # tracing says nothing of a step, and the step after it little
-        return 1 if self.step_s is None else max(1, math.floor(EXECUTION_S / self.step_s))
+        return 1 if self.first or self.step_s is None else max(1, math.floor(EXECUTION_S / self.step_s))
 
 
 def cannot_compile(error: Exception) -> InputError:

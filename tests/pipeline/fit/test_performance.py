@@ -264,7 +264,9 @@ def test_steps_are_still_watched_when_a_callback_has_them_traced_anew(tmp_path: 
 
     told: list[Event] = []
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=begin)
-    _fit(model, tmp_path, config=TWO, callbacks=[watch], emit=told.append)
+    _fit(
+        model, tmp_path, config=TWO, callbacks=[watch], emit=told.append, compute=_compute(steps_per_execution=1)
+    )  # fmt: skip
     # five steps an epoch, of which the first after each tracing is not timed
     assert told[-1].speed["steps"] == 8  # type: ignore[union-attr]
     assert "make_train_function" not in vars(model)

@@ -27,6 +27,7 @@ from rich.table import Column
 
 from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted, Trained
 from pipeline.events import Progress as Step
+from pipeline.report.speed import Speed, said
 from pipeline.report.words import told
 
 Mode = Literal["auto", "json", "quiet"]
@@ -120,7 +121,8 @@ class Reporter:
             case Note(stage, text, level):
                 colour = "yellow" if level == "warning" else "dim"
                 self._line(f"[bold]{stage}[/]: [{colour}]{escape(text)}[/]")
-            case Trained(stage, text, _, item):
+            case Trained(stage, speed, item):
+                text = said(Speed.model_validate(speed))
                 self._line(f"[bold]{stage}[/]: [dim]{escape(f'{item}: {text}' if item else text)}[/]")
             case Step():
                 self._step(event)

@@ -55,10 +55,9 @@ class Note:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fit has ended: how fast its steps were and with which settings, as `report/speed.py` has it; `text` says it."""
+    """A fit has ended: how fast its steps were and with which settings; `report/speed.py` says what is in `speed`."""
 
     stage: str
-    text: str
     speed: Mapping[str, Any]
     item: str = ""
 

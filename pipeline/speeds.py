@@ -12,10 +12,10 @@ from typing import Any
 from pipeline.artifact import Store
 from pipeline.compute.config import Compute
 from pipeline.events import Emit, Event, Note, Trained
+from pipeline.fit.trial import NAME as _TRIAL
 from pipeline.run_folder import RunFolder
 
 PROFILE = "profile"
-_TRIAL = "performance"
 
 
 class Listening:

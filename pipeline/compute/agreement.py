@@ -38,11 +38,6 @@ def common(epochs: Sequence[int]) -> list[int]:
     return sorted(set.intersection(*everyone), reverse=True)
 
 
-def together() -> bool:
-    """Return whether other workers train along."""
-    return _present.get() is not None
-
-
 def everywhere(fine: bool) -> bool:
     """Return whether something is so on all workers; what is said, where this process works alone."""
     meeting = _present.get()

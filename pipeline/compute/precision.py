@@ -49,6 +49,11 @@ def rewritten() -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({name: before})
 
 
+def mixed() -> bool:
+    """Return whether fits compute in 16 bits now."""
+    return _policy.get() != "float32"
+
+
 def scaled(optimizer: Any) -> Any:
     """Return an optimizer that multiplies the loss where gradients are float16; else the one that is given."""
     if _policy.get() != "mixed_float16":

@@ -142,7 +142,9 @@ class DataConfig(Frozen):
     )
     augment: AugmentConfig | None = Field(default=None, description="random changes of training images; null: none")
     cache: Annotated[bool, NEUTRAL] = Field(
-        default=True, description="hold the training samples as one tensor; false: gather from the array"
+        default=True,
+        description="hold the training samples as one tensor, those on the disk where a trial of settings finds that "
+        "faster; false: gather from the array",
     )
     shuffle_buffer: int | None = Field(
         default=None,
@@ -150,7 +152,10 @@ class DataConfig(Frozen):
         description="places a sample moves at most, about; null mixes the whole split, 0 keeps the order",
     )
     prefetch: Annotated[int | None, NEUTRAL] = Field(
-        default=None, ge=0, description="batches prepared ahead; null: TensorFlow decides"
+        default=None,
+        ge=0,
+        description="batches prepared ahead; null: TensorFlow decides, or none where a trial of settings finds that "
+        "faster",
     )
 
     def decisive(self) -> dict[str, Any]:

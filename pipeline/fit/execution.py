@@ -50,16 +50,31 @@ class Execution:
         """
         self.wanted, self.told, self.profile = wanted, told, profile
         self.steps, self.seconds, self.waited_s = 0, 0.0, 0.0
+        self._install()
+
+    def _install(self) -> None:
         self.model.train_function = self
+        self.model.make_train_function = self._made
+
+    def _made(self, force: bool = False) -> Execution:
+        """Stand for Keras' method: a callback that changes what a step does has it traced anew."""
+        if force:
+            self.retrace()
+        return self
+
+    def leave(self) -> None:
+        """Give the model its own method back."""
+        del self.model.make_train_function
+        self.model.train_function = None
 
     def retrace(self) -> None:
         """Have the steps traced anew, as when the random operations in them are to be others."""
         import tensorflow as tf
-        from tf_keras.src.engine.training import reduce_per_replica
 
         model, xla = self.model, self.xla
-        self._count = count = tf.Variable(1, dtype=tf.int64, trainable=False)
-        self._waited = waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        alone = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+        self._count = count = tf.Variable(1, dtype=tf.int64, **alone)
+        self._waited = waited = tf.Variable(0.0, dtype=tf.float64, **alone)
 
         def step(data: Any) -> Any:
             outputs = model.train_step(data)
@@ -70,7 +85,7 @@ class Execution:
 
         compiled = tf.function(step, jit_compile=True, reduce_retracing=True) if xla else step
 
-        def one(iterator: Any) -> Any:
+        def one(iterator: Any) -> None:
             # the counter is read after the step before has written it
             with tf.control_dependencies([model._train_counter.read_value()]):
                 before = tf.timestamp()
@@ -79,20 +94,18 @@ class Execution:
             parts = [part for part in tf.nest.flatten(data, expand_composites=True) if tf.is_tensor(part)]
             with tf.control_dependencies(parts):
                 waited.assign_add(tf.timestamp() - before)
-            outputs = model.distribute_strategy.run(compiled, args=(data,))
-            return reduce_per_replica(
-                outputs, model.distribute_strategy, reduction=model.distribute_reduction_method
-            )  # fmt: skip
+            model.distribute_strategy.run(compiled, args=(data,))
 
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def several(iterator: Any) -> Any:
+            # a loop that carries what a step returns would be traced twice, to know its shapes
             for _ in tf.range(count):
-                outputs = one(iterator)
-            return outputs
+                one(iterator)
+            return model.get_metrics_result()
 
         self._several = several
         self.first = True
-        model.train_function = self
+        self._install()
 
     def __call__(self, iterator: Any) -> Mapping[str, Any]:
         """Carry out as many steps as Keras has set, an epoch's."""
@@ -150,7 +163,7 @@ class Execution:
         if self.wanted != "auto":
             return self.wanted
         # tracing says nothing of a step, and the step after it little
-        return 1 if self.step_s is None else max(1, math.floor(EXECUTION_S / self.step_s))
+        return 1 if self.first or self.step_s is None else max(1, math.floor(EXECUTION_S / self.step_s))
 
 
 def cannot_compile(error: Exception) -> InputError:

@@ -38,7 +38,6 @@ from pipeline.fit.trial import Bench, Settings
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code.objective import Objective
 from pipeline.quality import of_model
-from pipeline.report.speed import said
 
 if TYPE_CHECKING:
     from pipeline.data import DataConfig, Splits
@@ -131,7 +130,7 @@ def fit(
                     model, teaching.teachers if teaching else (), splits.train, data, batch_size=config.batch_size,
                     optimizer=updates, loss=loss, dtype=compute.mixed_precision,
                 )),
-                before=loop.xla, untried=_untried(chance),
+                before=loop.xla, untried=settings.untried(opaque=chance.opaque),
             )  # fmt: skip
             samples = len(batches.evaluated(splits.validation, splits.spec))
             evaluated = divided.evaluation_batch(samples, max(config.batch_size, EVALUATION_BATCH))
@@ -178,23 +177,18 @@ def fit(
                     model, lambda chosen: feed(chosen, ENDLESS), loop.again, chance.drawn, len(splits.train) / steps
                 )  # fmt: skip
                 go(choice.choose(bench, settings.feedings(splits.train, data), stage=stage, emit=emit))
+            finally:
+                loop.execution.leave()
             loop.close()
             speed = pace.of(
                 loop.execution, choice, examples=len(splits.train) / steps, steps=steps,
                 seconds=time.monotonic() - started, of="" if work.name == "work" else work.name,
             )  # fmt: skip
-            emit(Trained(stage, said(speed), speed.model_dump(mode="json")))
+            emit(Trained(stage, speed))
         if config.early_stopping:
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
     return loop.history()
-
-
-def _untried(chance: Chance) -> str:
-    """Return why no settings can be tried; empty: they can."""
-    if agreement.together():
-        return "several workers train together, and each would time its own machine"
-    return "layers that draw in ways of their own are in the model" if chance.opaque else ""
 
 
 def _own(objective: Objective | None, config: FitConfig, stage: str) -> tuple[Any | None, list[Any]]:

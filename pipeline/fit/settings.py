@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import machine
+from pipeline.compute import precision
 from pipeline.compute.config import Compute
 from pipeline.data import batches
 from pipeline.events import Emit, Note
@@ -78,15 +79,18 @@ class Choice:
         Raises:
             WorthTrying: long enough for a trial.
         """
-        if not self._open or not execution.steps:
+        if not self._open:
             return
         if left and execution.steps < _TIMED_STEPS and execution.seconds < _TIMED_S:
             return
+        # after the first epoch there is a checkpoint, and nothing is begun anew
         self._open = False
+        if not execution.steps:
+            return
         needed = execution.seconds / execution.steps * total
         if needed >= trial.WORTH_TRYING * self.budget_s:
             raise WorthTrying
-        self.why = f"too short to try settings: about {needed:.0f} s"
+        self.why = f"too short to try settings: about {needed:.{0 if needed >= 10 else 1}f} s"
 
     def choose(
         self, bench: Bench, feedings: tuple[batches.Feeding, ...], *, stage: str, emit: Emit
@@ -99,6 +103,21 @@ class Choice:
         )
         self.settings, self.why = self.outcome.settings, f"by the trial {self.key[:8]}: {self.outcome.why}"
         return bench.made.get(self.settings.xla)
+
+
+def untried(*, opaque: bool) -> str:
+    """Return why a fit can have no trial; empty: it can.
+
+    Args:
+        opaque: whether the model has layers that draw in ways of their own.
+    """
+    import tensorflow as tf
+
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return "several replicas would have to agree"
+    if precision.mixed():
+        return "mixed precision rewrites the graph that XLA would compile"
+    return "layers of the model draw in ways of their own, which no trial can repeat" if opaque else ""
 
 
 def basis(

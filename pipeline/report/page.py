@@ -26,6 +26,7 @@ from pipeline.report import (
     metrics,
     sensitivity,
     several,
+    speed,
     tradeoff,
     words,
 )
@@ -59,6 +60,7 @@ SECTIONS = (
     Section("metrics", "All metrics", lambda report: len(metrics.rows(report)) > 1),
     Section("latencies", "Latency distributions", lambda report: bool(distribution.distributions(report))),
     Section("training", "Training", lambda report: bool(figures.histories(report))),
+    Section("speed", "Speed of training", lambda report: any(stage.fits for stage in report.stages)),
     Section("layers", "Sparsity per layer", lambda report: any(model.layers for model in report.models)),
     Section("confusion", "Confusion", lambda report: confusion.shown(report) is not None),
     Section("forecast", "What was foreseen", lambda report: report.forecast is not None),
@@ -72,9 +74,8 @@ SECTIONS = (
 ROOMS = {
     "beside": beside, "channels": channels, "channels_or_zeros": channels_or_zeros, "commands": commands,
     "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge, "headline": headline,
-    "layer_times": layer_times, "layers": layers,
-    "metrics": metrics, "sensitivity": sensitivity, "several": several, "tradeoff": tradeoff, "waterfall": waterfall,
-    "words": words,
+    "layer_times": layer_times, "layers": layers, "metrics": metrics, "sensitivity": sensitivity, "several": several,
+    "speed": speed, "tradeoff": tradeoff, "waterfall": waterfall, "words": words,
 }  # fmt: skip
 
 

@@ -43,15 +43,21 @@ class Speed(Frozen):
     tried: tuple[Tried, ...] = Field(default=())
 
 
+def settings(speed: Speed) -> str:
+    """Return in words how a fit's steps were carried out."""
+    plural = "step" if speed.steps_per_execution == 1 else "steps"
+    return f"{speed.steps_per_execution} {plural} at once, {'XLA' if speed.xla else 'no XLA'}, {speed.feeding}"
+
+
 def said(speed: Speed) -> str:
     """Return a fit's speed in a line."""
-    settings = f"{speed.steps_per_execution} steps at once, {'XLA' if speed.xla else 'no XLA'}, {speed.feeding}"
+    chosen = f"{settings(speed)}: {speed.why}"
     memory = f"{speed.peak_memory_mb:,.0f} MB"
     if speed.peak_device_memory_mb is not None:
         memory += f" and {speed.peak_device_memory_mb:,.0f} MB of the GPU"
     if speed.examples_per_s is None or speed.step_ms is None or speed.input_share is None:
-        return f"no step was timed; {memory}; {settings}: {speed.why}"
+        return f"no step was timed; {memory}; {chosen}"
     return (
         f"{speed.examples_per_s:,.0f} examples/s, {speed.step_ms:.3g} ms a step, {100 * speed.input_share:.0f} % of it "
-        f"waiting for input, {memory}; {settings}: {speed.why}"
+        f"waiting for input, {memory}; {chosen}"
     )

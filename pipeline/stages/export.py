@@ -79,6 +79,7 @@ CODE = (
     "pipeline/report/document.py",
     "pipeline/report/forecast.py",
     "pipeline/report/model.py",
+    "pipeline/report/speed.py",
     "pipeline/rows.py",
     "pipeline/stages/export.py",
     "pipeline/vectorizer.py",

@@ -76,6 +76,7 @@ CODE = (
     "pipeline/report/document.py",
     "pipeline/report/forecast.py",
     "pipeline/report/model.py",
+    "pipeline/report/speed.py",
     "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/measure.py",

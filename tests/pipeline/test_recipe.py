@@ -628,3 +628,24 @@ def test_bounds_are_told_in_what_the_task_is_judged_by() -> None:
     values = recipes.load("digits", ["data={source: diabetes}", *none])
     assert values.prune
     assert values.prune.max_accuracy_loss == 3
+
+
+@pytest.mark.parametrize(
+    ("assignment", "xla", "steps"),
+    [
+        ("performance=auto", "auto", "auto"),
+        ("performance=off", "off", 1),
+        ("performance.xla=on", "on", "auto"),
+        ("performance.xla=off", "off", "auto"),
+        ("performance.steps_per_execution=8", "auto", 8),
+    ],
+)
+def test_performance_is_a_word_or_a_section(assignment: str, xla: str, steps: int | str) -> None:
+    found = recipes.load("digits", [assignment])
+    assert (found.performance.xla, found.performance.steps_per_execution) == (xla, steps)
+    assert recipes.check(recipes.parse(recipes.dump(found), "dumped"), "dumped") == found
+
+
+def test_performance_that_is_neither_word_nor_section_is_refused() -> None:
+    with pytest.raises(InputError, match="performance: expected a section with keys, found 'fast'"):
+        recipes.load("digits", ["performance=fast"])

@@ -311,11 +311,17 @@ def devices(
     accelerator, strategy, devices and mixed_precision are the recipe's keys: --set accelerator=gpu asks whether a run
     on a GPU would start, and exits with 3 where none is.
     """
+    import os
+
+    from pipeline.compute import devices as seen
     from pipeline.compute import listing
+    from pipeline.console import Streams
 
     with uncollected():
         wanted = _recipe(recipe, set_, trust)()
-    listing.show(wanted.compute, wanted.name, as_json)
+    with Streams().chatter_to(Path(os.devnull)):  # TensorFlow says in many lines that there is no GPU
+        found = seen.look()
+    listing.show(wanted.compute, found, wanted.name, as_json)
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 
 from rich.console import Console
 from rich.table import Table
@@ -12,19 +11,16 @@ from rich.table import Table
 from pipeline import machine
 from pipeline.compute.choose import choose
 from pipeline.compute.config import Compute
-from pipeline.compute.devices import Device, Found, look
+from pipeline.compute.devices import Device, Found
 from pipeline.errors import MissingError
 
 
-def show(compute: Compute, recipe: str, as_json: bool) -> None:
+def show(compute: Compute, found: Found, recipe: str, as_json: bool) -> None:
     """Print all devices, and what the recipe of a name would be trained on.
 
     Raises:
         MissingError: it asks for what is not there; the devices are printed all the same.
     """
-    # TensorFlow says on standard error, too, that there is no GPU
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    found = look()
     try:
         choice, missing = choose(compute, found), None
     except MissingError as error:

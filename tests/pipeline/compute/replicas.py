@@ -1,4 +1,4 @@
-"""A program: fits on one device and on two logical ones of the same CPU, by their names, and prints both as JSON.
+"""A program: fits on one device and on two logical ones of a CPU, and prints both as a line of JSON for each case.
 
 In a process of its own: TensorFlow's devices cannot be changed once it has computed something.
 """
@@ -16,13 +16,23 @@ from typing import Any
 import numpy as np
 
 import models
-from pipeline.compress import fake_quant, keeping, pruning
+from pipeline.compress import (
+    channel_graph,
+    fake_quant,
+    importance,
+    keeping,
+    promises,
+    pruning,
+    removal,
+    taylor,
+)
 from pipeline.compress.distillation import Teaching
 from pipeline.compute import precision
 from pipeline.compute.config import Compute
 from pipeline.compute.scope import Scope
-from pipeline.data import DataConfig, Split, Splits
+from pipeline.data import DataConfig, Split, Splits, batches
 from pipeline.data.batches import predict
+from pipeline.fit import losses
 from pipeline.fit.config import FitConfig
 from pipeline.fit.loop import fit
 from pipeline.fit.teach import Fitnet, Relations
@@ -94,6 +104,22 @@ def distill(**inside: Any) -> dict[str, Any]:
     teacher, model = _cnn(), _cnn()
     teacher.set_weights([weight * 2 for weight in teacher.get_weights()])
     return _said(model, _fit(model, teaching=Teaching((teacher,), 4.0, 0.5, **inside)))
+
+
+def shrink() -> dict[str, Any]:
+    model = _cnn()
+    graph = channel_graph.follow(model)
+    given = batches.evaluation(SPLITS.calibration, SPEC, DataConfig(), batch_size=3)
+    gradients = taylor.gradients(model, given, losses.cross_entropy(0.0))
+    scores = importance.scores(graph, model, "taylor", seed=0, gradients=gradients)
+    group = next(one for one in graph.groups if "conv_1" in one.layers)
+    kept = {group.name: np.sort(np.argsort(scores[group.name])[-2:])}
+    smaller = removal.remove(model, graph, kept)
+    promised = promises.Promises()
+    zeros = promises.keep(smaller, promised)
+    history = _fit(smaller)
+    promises.require(smaller, promised, zeros, stage="shrink")
+    return _said(smaller, history, differ=_replicas_differ(smaller.weights), kept=kept[group.name].tolist())
 
 
 def prune() -> dict[str, Any]:
@@ -168,6 +194,7 @@ CASES: Mapping[str, Callable[[], dict[str, Any]]] = {
     "distill": distill,
     "features": lambda: distill(features=Fitnet()),
     "relations": lambda: distill(relations=Relations()),
+    "shrink": shrink,
     "prune": prune,
     "cluster": cluster,
     "quantize": quantize,
@@ -180,12 +207,11 @@ CASES: Mapping[str, Callable[[], dict[str, Any]]] = {
 def main() -> None:
     scope = Scope(Compute(accelerator="cpu", strategy="mirrored", devices=2))
     scope.start()
-    found = {}
     for name in sys.argv[1:] or CASES:
         alone = CASES[name]()
         with scope.entered():
-            found[name] = (alone, CASES[name]())
-    print(json.dumps(found))
+            together = CASES[name]()
+        print(json.dumps({name: (alone, together)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ CODE = (
     "pipeline/compress/operators.py",
     "pipeline/compress/prescribed_ranges.py",
     "pipeline/compress/quantize_scheme.py",
+    "pipeline/compress/seen_by_all.py",
     "pipeline/compress/sensitivity_table.py",
     "pipeline/compress/signs.py",
     "pipeline/compress/support.py",

@@ -21,8 +21,9 @@ RECIPE = options([
     "model={architecture: mlp, dense: [16], dropout: 0.0}", "data.augment=null", "distill=null",
     "shrink=null", "measure=null", "judge=null", "prune.layers={}", "quantize.freeze_ranges_epochs=1",
     "export={stages: [train], tflite: [], onnx: []}",
-    *(f"{stage}.{key}" for stage in FITS for key in ("epochs=3", "batch_size=125")),
-    *(f"{stage}.{key}" for stage in FITS[1:] for key in ("max_accuracy_loss=0.95", "on_regression=continue")),
+    "train.epochs=3", *(f"{stage}.batch_size=125" for stage in FITS),
+    *(f"{stage}.{key}" for stage in FITS[1:]
+      for key in ("epochs=2", "max_accuracy_loss=0.95", "on_regression=continue")),
 ])  # fmt: skip
 
 

@@ -38,6 +38,7 @@ from pipeline.recipe_problems import explained, nearest
 from pipeline.stages import MODELS, NAMES
 from pipeline.stages.judge import Config as JudgeConfig
 from pipeline.tune.config import Config as TuneConfig
+from pipeline.tune.config import text as one_line
 from serving.config import BINARY, LOOPBACK_ADDRESS, OFFICIAL_IMAGE, ServingConfig
 
 SUFFIXES = (".yaml", ".yml")
@@ -236,7 +237,21 @@ def for_step(verb: str, model: Path, data: str, overrides: Iterable[str] = ()) -
 
 
 def risks(document: Mapping[str, Any]) -> list[str]:
-    """Return what a stranger's recipe must not ask for: code, programs, their flags, and hosts to send data to."""
+    """Return what a stranger's recipe must not ask for: code, programs, their flags, and hosts to send data to.
+
+    A search carries out what its space has as `override` does, so each choice is looked at as one assignment.
+    """
+    found = _outright(document)
+    for assignment in _choices(document):
+        try:
+            changed = override({}, [assignment])
+        except InputError:
+            continue  # no trial gets past it either
+        found += [f"{one} (tried in tune.space)" for one in _outright(changed)]
+    return list(dict.fromkeys(found))
+
+
+def _outright(document: Mapping[str, Any]) -> list[str]:
     model, serving = document.get("model"), document.get("serving")
     found = list(own_code.risks(document))
     if isinstance(model, dict) and model.get("allow_custom_code"):
@@ -253,6 +268,19 @@ def risks(document: Mapping[str, Any]) -> list[str]:
     if isinstance(addresses, list):
         found += [f"serving.remote.addresses={one}" for one in addresses if not LOOPBACK_ADDRESS.match(str(one))]
     return found
+
+
+def _choices(document: Mapping[str, Any]) -> list[str]:
+    """Return each choice of the search space as the assignment that a trial makes of it; ranges are but numbers."""
+    tune = document.get("tune")
+    try:
+        # the values that `check` makes of the document's
+        plain = json.loads(json.dumps(tune, default=str))
+    except (TypeError, ValueError, RecursionError):
+        return []  # which `check` refuses
+    space = plain.get("space") if isinstance(plain, dict) else None
+    entries = space.items() if isinstance(space, dict) else ()
+    return [f"{key}={one_line(one)}" for key, entry in entries if isinstance(entry, list) for one in entry]
 
 
 def parse(text: str, source: str) -> dict[str, Any]:

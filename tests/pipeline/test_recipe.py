@@ -543,6 +543,42 @@ def test_file_that_names_a_program_or_a_host_is_refused_until_the_user_trusts_it
     assert trusted.model_dump(mode="json", exclude_defaults=True) == serving
 
 
+@pytest.mark.parametrize(
+    ("key", "choice", "found"),
+    [
+        ("model", {"builder": "evil.py:build"}, "model.builder=evil.py:build"),
+        ("model.builder", "evil.py:build", "model.builder=evil.py:build"),
+        ('"model".builder', "evil.py:build", "model.builder=evil.py:build"),
+        ("model={builder: evil.py:build} #", 1, "model.builder=evil.py:build"),
+        ("model.allow_custom_code", True, "model.allow_custom_code=True"),
+        ("distill.student", {"builder": "evil.py:build"}, "distill.student.builder=evil.py:build"),
+        ("data.builder", "evil.py:read", "data.builder=evil.py:read"),
+        ("serving.binary", "/tmp/evil.sh", "serving.binary=/tmp/evil.sh"),
+        ("serving", {"flags": ["--ssl_config_file=/etc/x"]}, "serving.flags=['--ssl_config_file=/etc/x']"),
+        ("serving.remote.addresses", ["grpc://evil.example:1"], "serving.remote.addresses=grpc://evil.example:1"),
+    ],
+)
+def test_file_whose_search_space_names_code_or_a_host_is_refused_until_the_user_trusts_it(
+    tmp_path: Path, key: str, choice: object, found: str
+) -> None:
+    path = tmp_path / "stranger.yaml"
+    document = yaml.safe_load(recipes.dump(recipes.load("digits-mlp")))
+    space = {"train.epochs": {"low": 1, "high": 3}, "prune": [None], key: [None, choice]}
+    path.write_text(yaml.safe_dump(document | {"serving": None, "tune": {"space": space}}), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        recipes.load(str(path), ["tune.trials=3"])
+    assert caught.value.what.startswith(f"the recipe {path} would run code of its author's choice, or send your data")
+    assert caught.value.found == f"{found} (tried in tune.space)"
+    assert recipes.load(str(path), trusted=True).tune is not None
+    # what the user says needs no trust, and takes the place of the file's
+    assert recipes.load("digits-mlp", [f"tune.space={json.dumps({key: [None, choice]})}"]).tune is not None
+
+
+@pytest.mark.parametrize("tune", [None, 3, {"space": None}, {"space": 3}, {"space": {"a=b.": [1], "x": {"low": 1}}}])
+def test_search_space_that_is_none_says_nothing_of_risks(tune: object) -> None:
+    assert recipes.risks({"tune": tune}) == []
+
+
 def test_server_on_this_machine_needs_no_trust(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     document = yaml.safe_load(recipes.dump(recipes.load("digits")))

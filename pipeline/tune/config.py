@@ -71,7 +71,7 @@ Entry = Annotated[
     Discriminator(
         _kind,
         custom_error_type="space",
-        custom_error_message="expected a list of choices, or a range such as {low: 1, high: 9}",
+        custom_error_message="a list of choices, or a range such as {low: 1, high: 9}",
     ),
 ]
 

@@ -7,8 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline import data
+from pipeline.config import Frozen
 from pipeline.errors import InputError
 from pipeline.recipe import Recipe
+from pipeline.stage import Surroundings, sections
+from pipeline.stages import distill, import_model, train
+from pipeline.tune import space as spaces
+from pipeline.tune.config import text
 from pipeline.tune.space import Space
 
 if TYPE_CHECKING:
@@ -17,27 +22,62 @@ if TYPE_CHECKING:
     from pipeline.tune.objectives import Aim
 
 _ATTRIBUTE = "modelmill"
-# what may differ between two calls, or two machines: names, limits, how the search goes on, and where the data lies
+# what may differ between two calls: names, limits, and how the search goes on
 _FREE = ("name", "description", "judge", "tune")
+# the stages whose surroundings are the content of files, and of no machine
+_OF_FILES = (import_model, train, distill)
+# what a latency is of; a run's fingerprint has in their place the server that is found in the end
+_SERVER = {"target", "image", "binary", "device", "remote"}
 _MOST_SHOWN = 8
 
 
 def of(recipe: Recipe, space: Space, aim: Aim) -> dict[str, Any]:
-    """Return what decides the values of trials, as plain values.
+    """Return what decides the values of trials, as plain values: of files their content, wherever they lie.
 
     Raises:
-        InputError: the data cannot be read.
+        InputError: the data, a model's file or the code that builds one cannot be read.
     """
-    whole = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in _FREE}
-    whole["data"] = {key: value for key, value in whole["data"].items() if key != "path"}
     return {
-        "recipe": whole,
+        "recipe": _decisive(recipe, aim),
         "data": data.content_hash(recipe.data),
+        "files": _files(recipe) | _files_of_choices(recipe, space),
         "space": {key: entry if isinstance(entry, tuple) else entry.model_dump() for key, entry in space.items()},
         "objectives": dict(zip(aim.objectives, aim.directions(), strict=True)),
         "measured": {"artifact": aim.artifact.id if aim.artifact else None, "runtime": aim.runtime},
         "metric": aim.metric.name,
     }
+
+
+def _decisive(recipe: Recipe, aim: Aim) -> dict[str, Any]:
+    plain = recipe.model_dump(mode="json", exclude=set(_FREE))
+    values = {key: getattr(recipe, key) for key in plain}
+    found = {key: one.decisive() if isinstance(one, Frozen) else plain[key] for key, one in values.items()}
+    if recipe.serving and aim.runtime == "served":
+        found["serving"] |= recipe.serving.model_dump(mode="json", include=_SERVER)
+    return found
+
+
+def _files(recipe: Recipe) -> dict[str, Any]:
+    """Return the digests of the model's file, further teachers and the code that builds models."""
+    found: dict[str, Any] = {}
+    for stage in _OF_FILES:
+        if stage.NAME in recipe.stages():
+            chosen = {name: getattr(recipe, name) for name in sections(stage.surroundings)}
+            around: Surroundings = stage.surroundings(lambda _: None, **chosen)
+            found |= {f"{stage.NAME}: {name}": digest for name, digest in around.decisive.items()}
+    return found
+
+
+def _files_of_choices(recipe: Recipe, space: Space) -> dict[str, Any]:
+    """Return the same of models that only some trials have."""
+    document = recipe.model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for key, entry in space.items():
+        if key.partition(".")[0] in ("model", "distill") and isinstance(entry, tuple):
+            for one in entry:
+                files = _files(spaces.changed(document, {key: one}, recipe.name))
+                found |= {f"{name} ({key}={text(one)})": digest for name, digest in files.items()}
+    return found
 
 
 def claim(study: Study, mine: Mapping[str, Any]) -> list[str]:
@@ -82,7 +122,7 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
         for key in dict.fromkeys([*before, *now]):
             yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
     elif before != now:
-        name = path.removeprefix("recipe.")
+        name = path.removeprefix("recipe.").removeprefix("files.")
         name = "the data's content" if path == "data" else f"tune.{name}" if path.startswith("space") else name
         yield f"{name}: the study has {_short(before)}, this call {_short(now)}"
 

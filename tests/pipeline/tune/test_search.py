@@ -140,6 +140,36 @@ def test_study_that_differs_in_name_limits_or_how_it_searches_goes_on(tmp_path: 
     begin(tmp_path, "name=other", "judge=null", "tune.sampler=random", "tune.trials=99")
 
 
+def test_study_goes_on_where_only_what_decides_no_result_differs(tmp_path: Path) -> None:
+    begin(tmp_path)
+    begin(
+        tmp_path, "data.prefetch=2", "data.memory_mb=300", "performance.budget_s=3", "serving.request_deadline_s=9",
+        "prune.on_regression=continue",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"performance\.xla: the study has auto, this call off"):
+        begin(tmp_path, "performance.xla=off")
+
+
+def test_study_knows_the_code_that_builds_the_model_by_its_content(tmp_path: Path) -> None:
+    for name in ("mine", "moved"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "net.py").write_text("def build(shape, classes): ...\n")
+    begin(tmp_path, f"model.builder={tmp_path}/mine/net.py:build")
+    begin(tmp_path, f"model.builder={tmp_path}/moved/net.py:build")
+    (tmp_path / "moved" / "net.py").write_text("def build(shape, classes): return None\n")
+    with pytest.raises(InputError, match=r"train: the builder's net\.py: the study has [0-9a-f]+"):
+        begin(tmp_path, f"model.builder={tmp_path}/moved/net.py:build")
+
+
+def test_study_knows_the_code_of_its_choices_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("def build(shape, classes): ...\n")
+    whole = f"tune.space={{model: [{{architecture: mlp}}, {{builder: '{tmp_path}/net.py:build'}}]}}"
+    begin(tmp_path, whole)
+    (tmp_path / "net.py").write_text("def build(shape, classes): return None\n")
+    with pytest.raises(InputError, match=r"the builder's net\.py \(model="):
+        begin(tmp_path, whole)
+
+
 def test_study_of_somebody_else_is_refused(tmp_path: Path) -> None:
     import optuna
 

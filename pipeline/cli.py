@@ -316,8 +316,6 @@ def devices(
     accelerator, strategy, devices and mixed_precision are the recipe's keys: --set accelerator=gpu asks whether a run
     on a GPU would start, and exits with 3 where none is.
     """
-    import os
-
     from pipeline.compute import devices as seen
     from pipeline.compute import listing
     from pipeline.console import Streams

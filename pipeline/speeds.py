@@ -6,6 +6,7 @@ steps are profiled.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,11 +35,13 @@ class Listening:
 def of_this_run(
     chosen: Mapping[str, Any], store: Store, folder: RunFolder, stage: str, *, profile: bool
 ) -> dict[str, Any]:
-    """Return a stage's sections, `compute` with the folders that a fit may use."""
+    """Return a stage's sections, `compute` with the folders that a fit may use; no earlier run's profile is left."""
     compute = chosen.get("compute")
     if not isinstance(compute, Compute):
         return dict(chosen)
     into = (folder.path / PROFILE / stage).absolute() if profile else None
+    if into is not None and into.is_dir():
+        shutil.rmtree(into)
     return {**chosen, "compute": compute.model_copy(update={"store": store.root, "profile": into})}
 
 

@@ -48,6 +48,34 @@ def test_gc_keeps_the_trial_that_a_run_rests_on_and_removes_it_with_the_run(tmp_
     assert trial.kept(store.root, KEY) is None
 
 
+def test_gc_removes_what_a_further_worker_has_when_no_run_refers_to_it(tmp_path: Path) -> None:
+    folder, store = _folder(tmp_path), Store(tmp_path / "runs" / ".store")
+    part, other = Store(store.root / "worker-1"), "b" * 24
+    outcome = Outcome(KEY, (Candidate(Settings()),), 0, "why")
+    for key in (KEY, other):
+        trial.keep(part.root, key, lambda: outcome)
+    speeds.refer([SPEED], part, folder, "train")
+    folder.path.rename(folder.path.with_name("renamed"))  # it lies beside the whole store
+    assert [name for name, _ in collect(store, dry_run=True)] == [f"worker-1/performance-{other}"]
+    assert [name for name, _ in collect(store)] == [f"worker-1/performance-{other}"]
+    assert trial.kept(part.root, KEY) is not None
+    assert trial.kept(part.root, other) is None
+
+
+def test_profile_of_an_earlier_run_is_not_taken_for_one_of_this_run(tmp_path: Path) -> None:
+    folder, store = _folder(tmp_path), Store(tmp_path / "store")
+    earlier = folder.path / "profile" / "train"
+    earlier.mkdir(parents=True)
+    speeds.of_this_run({"compute": Compute()}, store, folder, "prune", profile=True)
+    assert earlier.is_dir()
+    speeds.of_this_run({"compute": Compute()}, store, folder, "train", profile=True)
+    told: list[Event] = []
+    speeds.tell_profile(told.append, folder, "train")
+    assert [event.text for event in told if isinstance(event, Note)] == [
+        "nothing was profiled: it has too few steps; more epochs have more"
+    ]
+
+
 def test_compute_of_a_run_has_its_folders_and_decides_the_same(tmp_path: Path) -> None:
     folder, store = _folder(tmp_path), Store(tmp_path / "store")
     found = speeds.of_this_run({"compute": Compute(), "seed": 1}, store, folder, "train", profile=True)

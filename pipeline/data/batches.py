@@ -168,16 +168,20 @@ def feedings(part: Split, config: DataConfig, free_bytes: int) -> tuple[Feeding,
     Args:
         free_bytes: of memory; samples on the disk are read into it where they take a quarter of it at most.
     """
-    import numpy as np
-
     found = [Feeding()]
     if config.prefetch is None:  # who sets it has chosen
         found.append(Feeding(ahead=False))
-    if config.cache and not in_memory(part.x):
-        sides = [array for side in (part.x, part.y) for array in _flat(side)]
-        if sum(np.dtype(array.dtype).itemsize * int(np.prod(array.shape)) for array in sides) * 4 <= free_bytes:
-            found.append(Feeding(memory=True))
+    if config.cache and not in_memory(part.x) and size(part) * 4 <= free_bytes:
+        found.append(Feeding(memory=True))
     return tuple(found)
+
+
+def size(part: Split) -> int:
+    """Return the bytes of a split's samples and labels, wherever they lie."""
+    import numpy as np
+
+    sides = [array for side in (part.x, part.y) for array in _flat(side)]
+    return sum(np.dtype(array.dtype).itemsize * int(np.prod(array.shape)) for array in sides)
 
 
 def _flat(samples: Stored) -> Sequence[Any]:

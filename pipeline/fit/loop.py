@@ -130,6 +130,7 @@ def fit(
                     model, teaching.teachers if teaching else (), splits.train, data, batch_size=config.batch_size,
                     optimizer=updates, loss=loss, dtype=compute.mixed_precision,
                 )),
+                settings.feedings(splits.train, data),
                 before=loop.xla, untried=settings.untried(opaque=chance.opaque),
             )  # fmt: skip
             samples = len(batches.evaluated(splits.validation, splits.spec))
@@ -176,7 +177,7 @@ def fit(
                 bench = Bench(
                     model, lambda chosen: feed(chosen, ENDLESS), loop.again, chance.drawn, len(splits.train) / steps
                 )  # fmt: skip
-                go(choice.choose(bench, settings.feedings(splits.train, data), stage=stage, emit=emit))
+                go(choice.choose(bench, stage=stage, emit=emit))
             finally:
                 loop.execution.leave()
             loop.close()

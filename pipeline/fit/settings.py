@@ -7,6 +7,7 @@ long is it stopped, set back to its start, and tried what is fastest. Short fits
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,17 +42,21 @@ class Choice:
         outcome: of the trial that chose them; None: no trial did.
     """
 
-    def __init__(self, compute: Compute, root: Path, key: str, *, before: bool | None, untried: str) -> None:
+    def __init__(
+        self, compute: Compute, root: Path, key: str, feedings: tuple[batches.Feeding, ...], *,
+        before: bool | None, untried: str,
+    ) -> None:  # fmt: skip
         """Take the settings that are known before the first step.
 
         Args:
             root: where outcomes of trials are kept.
             key: this fit's among them.
+            feedings: the ways to make batches that this machine has memory for now, the usual one first.
             before: whether the checkpoint that the fit goes on from was made with XLA; None: it starts anew.
             untried: why no trial can be made; empty: it can.
         """
         asked = compute.performance
-        self.budget_s, self.key, self._root = asked.budget_s, key, root
+        self.budget_s, self.key, self._root, self._feedings = asked.budget_s, key, root, feedings
         self.outcome: Outcome | None = None
         self._open = False
         self.settings = Settings(xla=asked.xla == "on")
@@ -60,7 +65,7 @@ class Choice:
             return
         self.outcome = None if untried else trial.kept(root, key)
         if self.outcome is not None and before in (None, self.outcome.settings.xla):
-            self.settings, self.why = self.outcome.settings, f"by the trial {key[:8]}: {self.outcome.why}"
+            self._take(self.outcome)
         elif before is not None:
             self.outcome, self.settings = None, Settings(xla=before)
             self.why = "as the fit began, which goes on from its checkpoint"
@@ -92,17 +97,22 @@ class Choice:
             raise WorthTrying
         self.why = f"too short to try settings: about {needed:.{0 if needed >= 10 else 1}f} s"
 
-    def choose(
-        self, bench: Bench, feedings: tuple[batches.Feeding, ...], *, stage: str, emit: Emit
-    ) -> Execution | None:  # fmt: skip
+    def choose(self, bench: Bench, *, stage: str, emit: Emit) -> Execution | None:
         """Make the trial, or take the one that another process has made meanwhile; return the winner's execution."""
         text = f"this takes long enough to try settings of its steps, for about {self.budget_s:g} s"
         emit(Note(stage, f"{text} (performance.budget_s)"))
         self.outcome = trial.keep(
-            self._root, self.key, lambda: trial.run(bench, feedings, key=self.key, budget_s=self.budget_s)
+            self._root, self.key, lambda: trial.run(bench, self._feedings, key=self.key, budget_s=self.budget_s)
         )
-        self.settings, self.why = self.outcome.settings, f"by the trial {self.key[:8]}: {self.outcome.why}"
+        self._take(self.outcome)
         return bench.made.get(self.settings.xla)
+
+    def _take(self, outcome: Outcome) -> None:
+        """Have the settings of a trial, which was perhaps made when more memory was free."""
+        self.settings, self.why = outcome.settings, f"by the trial {self.key[:8]}: {outcome.why}"
+        if self.settings.feeding not in self._feedings:
+            self.why += f"; but {self.settings.feeding} would take too much of the memory that is free now"
+            self.settings = replace(self.settings, feeding=self._feedings[0])
 
 
 def untried(*, opaque: bool) -> str:
@@ -135,6 +145,7 @@ def basis(
         "dtype": dtype,
         "data": {"cache": data.cache, "prefetch": data.prefetch, "augment": data.augment is not None},
         "in_memory": in_memory(part.x),
+        "bytes": batches.size(part),
         "devices": sorted(device.device_type for device in tf.config.list_logical_devices()),
         "replicas": tf.distribute.get_strategy().num_replicas_in_sync,
         "machine": {"cpu": machine.cpu(), "cores": machine.cores()},

@@ -135,7 +135,8 @@ class Execution:
             with self._profiling() if profiled else nullcontext():
                 logs: Mapping[str, Any] = tf.nest.map_structure(lambda value: value.numpy(), self._several(iterator))
         except tf.errors.OpError as error:
-            if self.xla and self.first and ("XLA" in str(error) or "ompil" in str(error)):
+            # it compiles again for batches of another size
+            if self.xla and ("XLA" in str(error) or "ompil" in str(error)):
                 raise cannot_compile(error) from error
             raise
         seconds = time.perf_counter() - started

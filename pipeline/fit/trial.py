@@ -145,6 +145,7 @@ class Bench:
         drawn: whether anything is drawn.
         examples: in a step, on average.
         made: execution with and without XLA, traced and compiled.
+        failed: settings with XLA whose steps ended in an error, and what it was.
     """
 
     model: Any
@@ -153,12 +154,14 @@ class Bench:
     drawn: bool
     examples: float
     made: dict[bool, Execution] = field(default_factory=dict)
+    failed: dict[Settings, str] = field(default_factory=dict)
 
     def first_loss(self, settings: Settings, draw: int = 0) -> float:
         """Return the mean loss of the first steps.
 
         Raises:
             InputError: XLA cannot compile them.
+            OpError: they end in another of TensorFlow's errors.
         """
         self.restore(draw)
         self.model.reset_metrics()
@@ -173,16 +176,29 @@ class Bench:
     def race(self, runners: Sequence[Settings], rounds: int, until: float) -> dict[Settings, float]:
         """Return examples/s of settings that take turns (A B A B ...), the median of the rounds; two at least.
 
+        Settings are missing that had no time to begin, and those with XLA that ended in an error (see `failed`).
+
         Args:
-            until: no further round begins after this time.monotonic().
+            until: no further round begins after this time.monotonic(), nor are other batches made than the first's.
         """
-        iterators = {settings: iter(self.batches(settings)) for settings in runners}
-        seen: dict[Settings, list[float]] = {settings: [] for settings in runners}
+        iterators: dict[Settings, Any] = {}
+        for settings in runners:
+            # what is to be held in memory is read here
+            late = settings.feeding != runners[0].feeding and time.monotonic() > until
+            if not late:
+                iterators[settings] = iter(self.batches(settings))
+        seen: dict[Settings, list[float]] = {settings: [] for settings in iterators}
         for turn in range(rounds):
             if turn > 1 and time.monotonic() > until:
                 break
-            for settings, rates in seen.items():
-                rates.append(self._rate(settings, iterators[settings]))
+            for settings in list(seen):
+                try:
+                    seen[settings].append(self._rate(settings, iterators[settings]))
+                except refusals() as error:
+                    if not settings.xla:
+                        raise
+                    del seen[settings]
+                    self.failed[settings] = _said(error)
         return {settings: statistics.median(rates) for settings, rates in seen.items()}
 
     def _rate(self, settings: Settings, iterator: Any) -> float:
@@ -211,12 +227,19 @@ def run(bench: Bench, feedings: Sequence[Feeding], *, key: str, budget_s: float)
     others = [Settings(best.xla, feeding) for feeding in feedings[1:]]
     if others and time.monotonic() - started < budget_s:
         again = bench.race([best, *others], _ROUNDS, started + budget_s)
-        # turns of another time, so in proportion to what both have run
-        rates |= {settings: again[settings] / again[best] * rates[best] for settings in others}
-        found += [Candidate(settings) for settings in others]
-    else:
-        found += [Candidate(settings, out=f"the trial's {budget_s:g} s were over") for settings in others]
-    found = [replace(one, examples_per_s=rates.get(one.settings)) for one in found]
+        if best in again:
+            # turns of another time, so in proportion to what both have run
+            rates |= {settings: again[settings] / again[best] * rates[best] for settings in others if settings in again}
+    found += [Candidate(settings) for settings in others]
+    rates = {settings: rate for settings, rate in rates.items() if settings not in bench.failed}
+    over = f"the trial's {budget_s:g} s were over"
+    found = [
+        replace(
+            one, examples_per_s=rates.get(one.settings),
+            out=one.out or ("" if one.settings in rates else bench.failed.get(one.settings, over)),
+        )
+        for one in found
+    ]  # fmt: skip
     chosen, why = _choose(found)
     return Outcome(key, tuple(found), chosen, why, round(time.monotonic() - started, 3))
 
@@ -229,8 +252,8 @@ def _compiled(bench: Bench, settings: Settings, plain: Candidate) -> Candidate:
     assert plain.loss is not None
     try:
         loss = bench.first_loss(settings)
-    except InputError as error:
-        return Candidate(settings, out=f"{error.what}: {error.found}")
+    except refusals() as error:
+        return Candidate(settings, out=_said(error))
     allowed = LOSS_TOLERANCE * abs(plain.loss)
     if bench.drawn:
         losses = [bench.first_loss(plain.settings, draw) for draw in range(1, 1 + _DRAWS)]
@@ -240,6 +263,20 @@ def _compiled(bench: Bench, settings: Settings, plain: Candidate) -> Candidate:
     # a loss that is not finite comes here, too
     text = f"its loss over {COMPARED_STEPS} steps is {loss:.6g}, the plain settings' {plain.loss:.6g}"
     return Candidate(settings, loss=loss, out=f"{text}, and {allowed:.2g} of difference is allowed")
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the errors by which XLA refuses a model's steps, or runs out of memory at them."""
+    import tensorflow as tf
+
+    return InputError, tf.errors.OpError
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return f"{error.what}: {error.found}"
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"its steps end in {type(error).__name__}: {line[:300]}"
 
 
 def _choose(found: Sequence[Candidate]) -> tuple[int, str]:

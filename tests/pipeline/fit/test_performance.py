@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pipeline.data.batches import Feeding
 from pipeline.errors import DivergedError, InputError
 from pipeline.events import Event, Note, Trained
 from pipeline.fit import settings, trial
+from pipeline.fit.settings import Choice
 from pipeline.fit.trial import Bench, Candidate, Outcome, Settings
 from pipeline.legacy_keras import load as load_keras
 from pipeline.report.speed import Speed, said
@@ -212,6 +214,72 @@ def test_small_gain_changes_nothing() -> None:
     bench = _Bench({PLAIN: [1.0], XLA: [1.0]}, {PLAIN: 100.0, XLA: 102.0}, drawn=False)
     found = trial.run(bench, [Feeding()], key="k", budget_s=1)
     assert (found.settings, found.why) == (PLAIN, "nothing else was faster by 3% or more")
+
+
+class _Steps:
+    """Steps that are given a duration, and an error after some of them."""
+
+    def __init__(self, step_s: float, fails_after: int | None = None) -> None:
+        self.step_s, self.seconds, self.left = step_s, 0.0, fails_after
+
+    def run(self, _: Any, count: int) -> dict[str, float]:
+        import tensorflow as tf
+
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise tf.errors.ResourceExhaustedError(None, None, "\nOut of memory while compiling\n...")
+        self.seconds += self.step_s * count
+        return {"loss": 1.0}
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 3, 6], ids=["its loss", "the first round", "a later one", "the second race"])
+def test_plain_settings_are_taken_when_steps_with_xla_end_in_an_error(rounds: int) -> None:
+    made: dict[bool, Any] = {False: _Steps(0.01), True: _Steps(0.001, fails_after=rounds)}
+    bench = Bench(SimpleNamespace(reset_metrics=lambda: None), lambda _: iter(()), lambda _: None, False, 1, made)
+    found = trial.run(bench, [Feeding(), Feeding(ahead=False)], key="k", budget_s=60)
+    assert found.settings == PLAIN
+    assert found.candidates[1].out == "its steps end in ResourceExhaustedError: Out of memory while compiling"
+    assert found.candidates[0].examples_per_s == pytest.approx(100)
+
+
+def test_samples_are_not_read_into_memory_when_the_budget_is_over() -> None:
+    made: dict[bool, Any] = {False: _Steps(0.01), True: _Steps(0.02)}
+    wanted: list[Settings] = []
+
+    def batches(settings: Settings) -> Any:
+        wanted.append(settings)
+        return iter(())
+
+    bench = Bench(SimpleNamespace(reset_metrics=lambda: None), batches, lambda _: None, False, 1, made)
+    found = trial.run(bench, [Feeding(), Feeding(memory=True)], key="k", budget_s=0)
+    assert not any(settings.feeding.memory for settings in wanted)
+    assert found.candidates[2].out == "the trial's 0 s were over"
+
+
+def test_samples_are_not_read_into_memory_when_it_is_less_than_at_the_trial(tmp_path: Path) -> None:
+    held = Settings(xla=True, feeding=Feeding(memory=True))
+    outcome = Outcome("b" * 24, (Candidate(PLAIN, 10.0), Candidate(held, 30.0)), 1, "3.00 times as fast")
+    trial.keep(tmp_path, outcome.key, lambda: outcome)
+    free = Choice(_compute(), tmp_path, outcome.key, (Feeding(), Feeding(memory=True)), before=None, untried="")
+    assert (free.settings, free.why) == (held, "by the trial bbbbbbbb: 3.00 times as fast")
+    full = Choice(_compute(), tmp_path, outcome.key, (Feeding(),), before=None, untried="")
+    assert full.settings == XLA
+    assert full.why.endswith(
+        "; but batches made ahead, samples read into memory would take too much of the memory that is free now"
+    )
+
+
+def test_trial_of_less_data_is_not_taken_for_one_of_more() -> None:
+    model, whole = _model(), SPLITS.train
+    data: Any = SimpleNamespace(cache=True, prefetch=None, augment=None)
+
+    def key(samples: int) -> str:
+        part = type(whole)(whole.x[:samples], whole.y[:samples])  # type: ignore[index]
+        found = settings.basis(model, (), part, data, batch_size=8, optimizer=None, loss=None, dtype="off")
+        return trial.key(found)
+
+    assert key(10) == key(10) != key(20)
 
 
 def test_outcome_that_was_cut_off_is_made_again(tmp_path: Path) -> None:

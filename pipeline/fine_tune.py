@@ -15,7 +15,8 @@ from pipeline.errors import PromiseError
 from pipeline.events import Emit, Note
 from pipeline.fit import tasks
 from pipeline.fit.config import TENSORBOARD, EarlyStopping, FineTuning
-from pipeline.fit.loop import EVALUATION_BATCH, History, fit
+from pipeline.fit.course import EVALUATION_BATCH
+from pipeline.fit.loop import History, fit
 from pipeline.formats import keras_file
 from pipeline.metric import Metric, of_key
 from pipeline.own_code import objective as objectives

@@ -22,19 +22,18 @@ from pipeline.compute import agreement, precision
 from pipeline.compute.config import Compute
 from pipeline.compute.division import Division
 from pipeline.data import batches
-from pipeline.data.batches import ENDLESS
 from pipeline.errors import DivergedError, InputError
 from pipeline.events import Emit, Note, Progress, Trained
 from pipeline.files import DamagedError
-from pipeline.fit import checkpoint, losses, optimizer, pace, problems, settings, tasks, trial
+from pipeline.fit import checkpoint, course, losses, optimizer, pace, problems, settings, tasks
 from pipeline.fit.config import TENSORBOARD, FitConfig
+from pipeline.fit.course import EVALUATION_BATCH, Feed
 from pipeline.fit.curves import Curves
 from pipeline.fit.execution import Execution
 from pipeline.fit.optimizer import Rates
 from pipeline.fit.random import Chance, controlled
 from pipeline.fit.schedule import Watch, rates
-from pipeline.fit.settings import Choice, WorthTrying
-from pipeline.fit.trial import Bench, Settings
+from pipeline.fit.settings import Choice
 from pipeline.legacy_keras import load as load_keras
 from pipeline.own_code.objective import Objective
 from pipeline.quality import of_model
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # of a classification
 STEP_PROGRESS_S = 2.0
-EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -120,69 +118,25 @@ def fit(
         counted = [name.replace("accuracy", watched.name) for name in METRICS]
         shown = (f"{part}{one.name}" for one in own for part in ("", "val_"))
         names = tuple(dict.fromkeys((*counted, judged, *shown)))
-        loop = _Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
+        loop = Loop(model, config, chance, table, seed, stage, work / "checkpoints", emit, names)
         loop.judged, loop.worth = judged, head.criterion.worth
         loop.resume()
         if not loop.finished:
-            loop.choice = choice = Choice(
-                compute, compute.store or work,
-                trial.key(settings.basis(
-                    model, teaching.teachers if teaching else (), splits.train, data, batch_size=config.batch_size,
-                    optimizer=updates, loss=loss, dtype=compute.mixed_precision,
-                )),
-                settings.feedings(splits.train, data),
-                before=loop.xla, untried=settings.untried(opaque=chance.opaque),
-            )  # fmt: skip
-            samples = len(batches.evaluated(splits.validation, splits.spec))
-            evaluated = divided.evaluation_batch(samples, max(config.batch_size, EVALUATION_BATCH))
-            validation = divided.batches(
-                lambda parts: batches.evaluation(
-                    splits.validation, splits.spec, data, batch_size=evaluated, parts=parts
-                )
-            )  # fmt: skip
+            feed = Feed(splits, config, data, divided, seed)
+            loop.choice = course.choice(
+                loop, feed, compute, compute.store or work, teachers=teaching.teachers if teaching else (), loss=loss
+            )
             if judged not in counted:
                 # of all its samples, also of anomalies, which the loss leaves out
                 loop.judge = lambda: of_model(
                     splits.spec, splits.validation,
                     batches.predict(model, splits.validation.x, batch_size=EVALUATION_BATCH),
                 )  # fmt: skip
-
-            def feed(chosen: Settings, last_epoch: int) -> Any:
-                return divided.batches(
-                    lambda parts: batches.training(
-                        splits.train, splits.spec, data, batch_size=config.batch_size, seed=seed,
-                        first_epoch=loop.epoch, last_epoch=last_epoch, parts=parts, feeding=chosen.feeding,
-                    )
-                )  # fmt: skip
-
-            def go(execution: Execution | None) -> None:
-                execution = execution or Execution(model, wanted=wanted, told=loop.step, xla=choice.settings.xla)
-                loop.begin(execution, wanted, compute.profile)
-                model.fit(
-                    feed(choice.settings, config.epochs),
-                    validation_data=validation,
-                    validation_steps=divided.steps(samples, evaluated),
-                    epochs=config.epochs,
-                    initial_epoch=loop.epoch,
-                    steps_per_epoch=steps,
-                    verbose=0,
-                    callbacks=[*callbacks, loop.as_callback()],
-                )
-
-            wanted = compute.performance.steps_per_execution
             started = time.monotonic()
-            try:
-                go(None)
-            except WorthTrying:
-                bench = Bench(
-                    model, lambda chosen: feed(chosen, ENDLESS), loop.again, chance.drawn, len(splits.train) / steps
-                )  # fmt: skip
-                go(choice.choose(bench, stage=stage, emit=emit))
-            finally:
-                loop.execution.leave()
+            course.follow(loop, feed, compute, callbacks)
             loop.close()
             speed = pace.of(
-                loop.execution, choice, examples=len(splits.train) / steps, steps=steps,
+                loop.execution, loop.choice, examples=feed.examples, steps=steps,
                 seconds=time.monotonic() - started, of="" if work.name == "work" else work.name,
             )  # fmt: skip
             emit(Trained(stage, speed))
@@ -207,7 +161,7 @@ def _own(objective: Objective | None, config: FitConfig, stage: str) -> tuple[An
     return objective.made()
 
 
-class _Loop:
+class Loop:
     """What happens around Keras' epochs; all its state is in the checkpoint."""
 
     def __init__(
@@ -289,7 +243,7 @@ class _Loop:
         return load_keras().callbacks.LambdaCallback(on_epoch_begin=self._begin, on_epoch_end=self._end)
 
     def _begin(self, epoch: int, _logs: Any) -> None:
-        if epoch == 0 and self._restore is None:
+        if epoch == 0 and self.choice.open:
             self._restore = settings.snapshot(self.model)
         self.chance.begin_epoch(self.seed, epoch)
         if self.chance.opaque:
@@ -300,6 +254,7 @@ class _Loop:
         """Have the steps carried out by `execution`, traced already or not; a trial's starts where the fit does."""
         if self._restore:
             self._restore()
+            self._restore = None
         execution.take_over(wanted, self.step, profile)
         self.execution = execution
 
@@ -323,6 +278,8 @@ class _Loop:
             which = f"step {last}" if first == last else f"by step {last}"
             self._diverged(f"in epoch {self.epoch + 1}, {which} of {self.steps}", logs["loss"])
         self.choice.consider(self.execution, self.steps - last, len(self.table.table))
+        if not self.choice.open:
+            self._restore = None  # as much memory as the weights and the optimizer take
         now = time.monotonic()
         if now - self._told > STEP_PROGRESS_S:
             self._told = now

@@ -40,6 +40,7 @@ class Choice:
     Attributes:
         why: in words.
         outcome: of the trial that chose them; None: no trial did.
+        open: whether the fit's first steps are still to say if a trial is worth it.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Choice:
         asked = compute.performance
         self.budget_s, self.key, self._root, self._feedings = asked.budget_s, key, root, feedings
         self.outcome: Outcome | None = None
-        self._open = False
+        self.open = False
         self.settings = Settings(xla=asked.xla == "on")
         self.why = "as the recipe says (performance.xla)"
         if asked.xla != "auto":
@@ -72,7 +73,7 @@ class Choice:
         elif untried:
             self.why = f"no settings were tried: {untried}"
         else:
-            self._open, self.why = True, "no settings were tried: too few steps an epoch to foresee how long it takes"
+            self.open, self.why = True, "no settings were tried: too few steps an epoch to foresee how long it takes"
 
     def consider(self, execution: Execution, left: int, total: int) -> None:
         """Look at the fit's first steps, until it is clear how long it will take.
@@ -84,12 +85,12 @@ class Choice:
         Raises:
             WorthTrying: long enough for a trial.
         """
-        if not self._open:
+        if not self.open:
             return
         if left and execution.steps < _TIMED_STEPS and execution.seconds < _TIMED_S:
             return
         # after the first epoch there is a checkpoint, and nothing is begun anew
-        self._open = False
+        self.open = False
         if not execution.steps:
             return
         needed = execution.seconds / execution.steps * total

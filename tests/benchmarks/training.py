@@ -30,7 +30,8 @@ from pipeline.data import DataConfig, Split, Splits
 from pipeline.events import Event, Progress, Trained
 from pipeline.fit import optimizer
 from pipeline.fit.config import FitConfig
-from pipeline.fit.loop import EVALUATION_BATCH, fit
+from pipeline.fit.course import EVALUATION_BATCH
+from pipeline.fit.loop import fit
 from pipeline.fit.losses import cross_entropy
 from pipeline.predictor import Spec, classifier
 from pipeline.students_t import geometric_mean

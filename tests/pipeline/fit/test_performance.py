@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from pipeline.compress import pruning
 from pipeline.compute.config import Compute
 from pipeline.data.batches import Feeding
 from pipeline.errors import DivergedError, InputError
-from pipeline.events import Event, Note, Trained
+from pipeline.events import Event, Note, Progress, Trained
 from pipeline.fit import settings, trial
 from pipeline.fit.settings import Choice
 from pipeline.fit.trial import Bench, Candidate, Outcome, Settings
@@ -22,6 +23,7 @@ from pipeline.legacy_keras import load as load_keras
 from pipeline.report.speed import Speed, said
 from tests.pipeline.fit.test_loop import SPLITS, _cnn, _fit, _killed_after, _model, _same
 
+SNAPSHOT = settings.snapshot
 TWO = {"epochs": 2, "early_stopping": None, "batch_size": 8}
 
 
@@ -131,6 +133,29 @@ def test_trial_leaves_no_trace_when_the_plain_settings_stay(tmp_path: Path, monk
     assert _fit(tried, tmp_path / "tried", config=TWO, emit=told.append, compute=_compute(budget_s=20)) == history
     assert _same(plain, tried)
     assert told[-1].speed["outcome"]  # type: ignore[union-attr]
+
+
+def test_start_of_a_fit_is_copied_only_while_a_trial_may_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[weakref.ref[Any]] = []
+    alive: list[bool] = []
+
+    def snapshot(model: Any) -> Any:
+        restore = SNAPSHOT(model)
+        taken.append(weakref.ref(restore))
+        return restore
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Progress) and event.unit == "epoch":
+            alive.append(any(one() is not None for one in taken))
+
+    monkeypatch.setattr(settings, "snapshot", snapshot)
+    _fit(_model(), tmp_path / "off", config=TWO, emit=emit, compute=_compute(xla="off"))
+    assert not taken
+    _fit(_model(), tmp_path / "auto", config=TWO, emit=emit, compute=_compute())
+    assert len(taken) == 1
+    assert alive == [False] * 4
 
 
 def test_xla_learns_as_the_plain_steps_do_when_it_is_asked_for(tmp_path: Path) -> None:

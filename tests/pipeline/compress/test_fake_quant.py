@@ -119,7 +119,7 @@ def test_ranges_move_until_they_are_frozen_and_not_after(tmp_path: Path) -> None
     seen, traced = [(fake_quant.ranges(built), _input_range(built))], []
     keras = load_keras()
     watch = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda _epoch, _logs: traced.append(built.train_function),
+        on_epoch_begin=lambda _epoch, _logs: traced.append(built.train_function._several),
         on_epoch_end=lambda _epoch, _logs: seen.append((fake_quant.ranges(built), _input_range(built))),
     )
     weights = built.get_layer("quant_logits").get_weights()

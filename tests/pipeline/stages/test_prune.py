@@ -53,7 +53,8 @@ def test_n_of_m_says_itself_how_much_becomes_zero(tmp_path: Path) -> None:
         (
             "{pattern: {name: n-of-m}, final_sparsity: 0.8, layers: {conv_1: 0.6}}",
             "pattern n-of-m makes 2 of 4 weights zero, a share of 0.5, but final_sparsity is 0.8; layers.conv_1 is "
-            "0.6: leave that out, or take the pattern block or unstructured",
+            "0.6: set prune.final_sparsity=0.5 and prune.layers.conv_1=0.5, or the pattern to block or to "
+            "unstructured, which is none (prune.pattern={name: unstructured})",
         ),
         ("{pattern: {name: n-of-m, zeros: 4, of: 4}}", "zeros must be fewer than of (4), but is 4: nothing would be"),
         ("{pattern: {name: block, size: [1, 1]}}", "size wants two numbers of 1 or more, not both 1, but is [1, 1]"),
@@ -82,7 +83,10 @@ def test_sparse_files_are_refused_when_nothing_makes_zeros() -> None:
     ("section", "words"),
     [
         ("{policy: xnnpack}", "prune.policy xnnpack: XNNPACK would compute this model densely, zeros or not"),
-        ("{policy: xnnpack}", "found: no convolution for sparse kernels to begin with: 3 x 3, stride 2, of 3 channels"),
+        (
+            "{policy: xnnpack}",
+            "found: sparse kernels begin behind a convolution of 3 x 3, with stride 2, of 3 channels",
+        ),
         ("{pattern: {name: block, size: [64, 64]}}", "there is nothing to prune in the model"),
         ("{pattern: {name: n-of-m}, layers: {conv_1: 0.5}}", "conv_1: its 1 inputs are no multiple of 4"),
         ("{layers: {conv_9: 0.5}}", "prune.layers names what is no layer of the model"),
@@ -98,15 +102,19 @@ def test_model_that_does_not_fit_is_told_before_it_is_trained(section: str, word
     assert words in str(caught.value)
 
 
-def test_widths_that_shrink_will_change_are_not_foreseen(tmp_path: Path) -> None:
-    small = [
-        "model={architecture: cnn, filters: [16, 32], head: average}",
-        "distill=null",
-        "quantize=null",
-        "judge=null",
-    ]
-    section = "prune={pattern: {name: block, size: [64, 64]}}"
-    foresight.check(recipe.load("digits", [*small, "shrink={macs: 0.5}", section]), {}, tmp_path)
+@pytest.mark.parametrize(("size", "possible"), [(8, True), (64, False)])
+def test_pattern_is_refused_when_no_width_that_shrink_may_leave_fits_it(
+    size: int, possible: bool, tmp_path: Path
+) -> None:
+    small = ["model={architecture: cnn, filters: [16, 32], head: average}", "distill=null", "quantize=null"]
+    section = f"prune={{pattern: {{name: block, size: [{size}, {size}]}}}}"
+    wanted = recipe.load("digits", [*small, "judge=null", "shrink={macs: 0.5}", section])
+    if possible:
+        foresight.check(wanted, {}, tmp_path)
+        return
+    with pytest.raises(InputError) as caught:
+        foresight.check(wanted, {}, tmp_path)
+    assert "no width that shrink may leave fits the pattern: its inputs must be a multiple of 64" in str(caught.value)
 
 
 @pytest.fixture(scope="module")

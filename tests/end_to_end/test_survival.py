@@ -165,7 +165,8 @@ def test_run_that_waits_takes_over_when_the_other_is_killed(tmp_path: Path) -> N
             one.kill()
             events = list(told)
     assert two.returncode == 0
-    assert "goes on from unfinished work" in events[0]["reason"]
+    started = next(event for event in events if event["event"] == "stage_started")
+    assert "goes on from unfinished work" in started["reason"]
     assert events[-1]["verdict"] == "incomplete"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pipeline.compute import agreement
 from pipeline.compute.cluster import Workers
 from pipeline.compute.meeting import LostError, Meeting, join
 from pipeline.errors import InputError, MissingError, RunError
+from pipeline.fit.execution import Execution
 from tests.pipeline.compute.ports import free
 
 
@@ -149,6 +151,31 @@ def test_newest_epoch_that_all_have_is_agreed_on() -> None:
 
     assert [done.result() for done in both(free(2), act)] == [[2], [2]]
     assert agreement.common([5, 4]) == [5, 4]
+
+
+def test_epoch_is_cut_alike_on_workers_whose_steps_take_different_times() -> None:
+    class Paced(Execution):
+        """What has no graph: a worker whose clock allows so many steps at once."""
+
+        def __init__(self, pace: int) -> None:
+            self.model = SimpleNamespace(_steps_per_execution=SimpleNamespace(numpy=lambda: 100))
+            self.told, self.xla, self.ended, self.pace = lambda *_: None, False, False, pace
+            self.counts: list[int] = []
+
+        def chunk(self) -> int:
+            return self.pace
+
+        def run(self, iterator: Any, count: int, *, timed: bool = True) -> Mapping[str, Any]:  # noqa: ARG002
+            self.counts.append(count)
+            return {}
+
+    def act(meeting: Meeting) -> list[int]:
+        with agreement.entered(meeting):
+            execution = Paced(24 + meeting.workers.index)
+            execution(iter(()))
+        return execution.counts
+
+    assert [done.result(20) for done in both(free(2), act)] == [[24, 24, 24, 24, 4]] * 2
 
 
 def test_result_is_reused_only_when_all_have_it() -> None:

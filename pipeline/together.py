@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import machine
 from pipeline.artifact import Artifact, Basis, fingerprint
 from pipeline.compute import agreement, cluster, meeting
 from pipeline.compute.cluster import Workers
@@ -174,7 +175,8 @@ def all_have(walk: Walk, stage: str, basis: Basis, inputs: Mapping[str, Artifact
     """Return whether a stage's result is there on all workers; see `agreement.all_have`."""
     if walk.meeting is None:
         return have
-    around = dict(basis["surroundings"])
+    # another kind of processor rounds otherwise; a result that is stored is as good on it
+    around = {**basis["surroundings"], "processor": machine.cpu()}
     if "devices" in around:  # which of a machine's GPUs are whose is no difference
         around["devices"] = {key: value for key, value in around["devices"].items() if key != "visible"}
     parts: dict[str, Any] = {

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.compute import agreement
+from pipeline import machine, together
+from pipeline.compute import agreement, multi_worker
+from pipeline.compute.choose import Choice, Policy
 from pipeline.compute.cluster import Workers
+from pipeline.compute.devices import Device
 from pipeline.compute.meeting import LostError, Meeting, join
 from pipeline.errors import InputError, MissingError, RunError
 from pipeline.fit.execution import Execution
@@ -176,6 +179,36 @@ def test_epoch_is_cut_alike_on_workers_whose_steps_take_different_times() -> Non
         return execution.counts
 
     assert [done.result(20) for done in both(free(2), act)] == [[24, 24, 24, 24, 4]] * 2
+
+
+def test_workers_that_would_compute_in_different_precisions_are_told() -> None:
+    cpu = Device("cpu", "cpu", "CPU:0")
+
+    def act(meeting: Meeting) -> str:
+        policy: Policy = "float32" if meeting.workers.first else "mixed_bfloat16"
+        choice = Choice("cpu", "multi_worker", (cpu,), policy, (), 2)
+        with pytest.raises(RunError) as caught:
+            multi_worker.require_alike(choice, meeting)
+        return str(caught.value)
+
+    for done in both(free(2), act):
+        assert "compute in different precisions" in done.result()
+        assert "1 x cpu in mixed_bfloat16" in done.result()
+
+
+def test_workers_with_other_processors_are_told_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = threading.local()
+    monkeypatch.setattr(machine, "cpu", lambda: here.cpu)
+
+    def act(meeting: Meeting) -> str:
+        here.cpu = f"processor {meeting.workers.index}"
+        walk: Any = SimpleNamespace(meeting=meeting)
+        with pytest.raises(RunError) as caught:
+            together.all_have(walk, "train", {"surroundings": {}}, {}, False, False)
+        return str(caught.value)
+
+    for done in both(free(2), act):
+        assert "the processor, devices, or what else surrounds the stage (train) differ" in done.result()
 
 
 def test_result_is_reused_only_when_all_have_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -124,6 +125,39 @@ def test_worker_with_other_addresses_is_refused_on_both_sides() -> None:
             done.result()
 
 
+def test_worker_that_is_started_again_while_others_are_awaited_is_taken_anew() -> None:
+    addresses = free(3)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(join, Workers(addresses, 0, "test"), wait_s=20)
+        killed = _hello(addresses, 1)
+        time.sleep(0.2)
+        killed.close()
+        others = [pool.submit(join, Workers(addresses, index, "test"), wait_s=20) for index in (1, 2)]
+    assert [done.result().count for done in (first, *others)] == [3] * 3
+
+
+def test_worker_that_ends_while_others_are_awaited_is_awaited_again() -> None:
+    addresses = free(3)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(join, Workers(addresses, 0, "test"), wait_s=1)
+        _hello(addresses, 1).close()
+        time.sleep(0.2)
+        with closing(_hello(addresses, 2)), pytest.raises(MissingError) as caught:
+            first.result()
+    assert f"worker 1 ({addresses[1]}) did not come within 1 s" in str(caught.value)
+
+
+def test_second_worker_of_an_index_is_refused_while_the_first_waits() -> None:
+    addresses = free(3)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(join, Workers(addresses, 0, "test"), wait_s=20)
+        with closing(_hello(addresses, 1)), closing(_hello(addresses, 1)) as second:
+            second.settimeout(10)
+            assert "worker 1 is there already" in second.recv(1000).decode()
+    with pytest.raises(InputError, match="each its own index"):
+        first.result()
+
+
 def test_who_only_looks_at_the_port_is_no_worker() -> None:
     addresses = free(2)
     host, _, port = addresses[0].rpartition(":")
@@ -134,6 +168,14 @@ def test_who_only_looks_at_the_port_is_no_worker() -> None:
                 stranger.sendall(said)
         second = pool.submit(join, Workers(addresses, 1, "test"), wait_s=20)
     assert first.result().count == second.result().count == 2
+
+
+def _hello(addresses: tuple[str, ...], index: int) -> socket.socket:
+    """Return the connection of a worker that has come, and waits."""
+    host, _, port = addresses[0].rpartition(":")
+    peer = _connected(host, int(port))
+    peer.sendall(json.dumps({"worker": index, "addresses": list(addresses)}).encode() + b"\n")
+    return peer
 
 
 def _connected(host: str, port: int) -> socket.socket:

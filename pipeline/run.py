@@ -15,6 +15,7 @@ from pipeline import artifact as artifacts
 from pipeline import data, foresight, machine, run_report, speeds, together
 from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Store
+from pipeline.claim import claim
 from pipeline.compute import devices
 from pipeline.compute.scope import Scope
 from pipeline.config import Frozen
@@ -197,24 +198,10 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
     if "data" in chosen:
         _keep_decoded(chosen["data"], store, folder)
     key = artifacts.fingerprint(basis)
-
-    told = False
-
-    def waiting() -> None:
-        nonlocal told
-        if not told:
-            emit(Note(name, f"waits: another run is making or using {name} {key} in the same store"))
-        told = True
-
     entry = store.entry(name, key)
     anew = forced and entry.name not in again.made
-    lock = walk.held.enter_context(store.lock(name, key))
-    found = store.find_or_own(name, basis, lock, waiting, afresh=anew)
-    ours = isinstance(found, Artifact)
-    lacking = not together.all_have(walk, name, basis, inputs, ours, forced) and ours
-    if lacking:  # what is trained together is made by all, or by nobody
-        lock.own(waiting)
-        found = None
+    ours = claim(name, basis, inputs, walk, emit, anew=anew, forced=forced)
+    found = ours.found
     before = folder.link(name, entry)
     store.refer(name, key, folder.path)
     if isinstance(found, Artifact):
@@ -235,7 +222,7 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         walk.scope.start()
         emit(Note(name, walk.scope.choice.said))
     _foresee(stage, recipe, emit, walk)
-    why = "another worker lacks it" if lacking else "asked for by --from" if anew else reason(before, basis, found)
+    why = "another worker lacks it" if ours.lacking else "asked for by --from" if anew else reason(before, basis, found)
     afresh = anew and entry.name not in again.begun
     if not afresh and store.unfinished(name, key):
         why += "; goes on from unfinished work"
@@ -273,7 +260,7 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         speeds.tell_profile(emit, folder, name)
     emit(StageFinished(name, stored.manifest.seconds, result.metrics))
     walk.tell(name, "run", why, stored.manifest)
-    lock.share(waiting)
+    ours.lock.share(ours.waiting)
     return stored
 
 

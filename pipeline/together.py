@@ -187,6 +187,12 @@ def all_have(walk: Walk, stage: str, basis: Basis, inputs: Mapping[str, Artifact
     return agreement.all_have(walk.meeting, stage, {key: fingerprint({key: part}) for key, part in parts.items()}, have)
 
 
+def all_here(walk: Walk) -> None:
+    """Wait until all workers have come to the same place."""
+    if walk.meeting is not None:
+        walk.meeting.gather(None)
+
+
 def require_same(walk: Walk, stage: str, folder: Path) -> None:
     """Hold the workers to one result of a stage, before it is stored; see `agreement.require_same`."""
     if walk.meeting is not None:

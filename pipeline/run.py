@@ -330,7 +330,7 @@ def _basis(
         "surroundings": dict(around.decisive),
     }
     if _fits(stage):
-        basis["surroundings"] |= {"devices": devices.evidence()}
+        basis["surroundings"] |= {"devices": devices.decisive(chosen["compute"])}
         if walk.workers > 1:
             basis["surroundings"] |= {"workers": walk.workers}
     if "data" in chosen:

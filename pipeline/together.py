@@ -177,8 +177,6 @@ def all_have(walk: Walk, stage: str, basis: Basis, inputs: Mapping[str, Artifact
         return have
     # another kind of processor rounds otherwise; a result that is stored is as good on it
     around = {**basis["surroundings"], "processor": machine.cpu()}
-    if "devices" in around:  # which of a machine's GPUs are whose is no difference
-        around["devices"] = {key: value for key, value in around["devices"].items() if key != "visible"}
     parts: dict[str, Any] = {
         **{key: basis.get(key) for key in ("settings", "code", "versions", "content")},
         "inputs": {name: _lasting(made.manifest.files) for name, made in inputs.items()},

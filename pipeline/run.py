@@ -82,10 +82,15 @@ def run(
             _stages(recipe, folder, emit, walk, first, until, joint)
             return run_report.conclude(recipe, folder, walk, _libraries())
     except ModelmillError as error:
-        failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
-        with suppress(Exception):  # what failed the run (a full disk) may fail its report; the message says what it was
-            run_report.fail(recipe, folder, walk, _libraries(), failure)
+        _fail(recipe, folder, walk, error)
         raise
+
+
+def _fail(recipe: Recipe, folder: RunFolder, walk: Walk, error: ModelmillError) -> None:
+    """Write the report of a run that an error ends."""
+    failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
+    with suppress(Exception):  # what failed the run (a full disk) may fail its report; the message says what it was
+        run_report.fail(recipe, folder, walk, _libraries(), failure)
 
 
 @contextmanager
@@ -147,7 +152,7 @@ def _stages(
         emit(Note(str(until), text, level="warning"))
     folder.unlink([prepared.NAME])
     walk.at = next(iter(walk.around), None)
-    with together.met(joint, walk, emit):
+    with together.met(joint, walk, emit, lambda lost: _fail(recipe, folder, walk, lost)):
         _walk_to(shared, line, recipe, folder, emit, walk, first)
     if joint is not None and not joint.workers.first:
         emit(Note(str(shared), f"worker {joint.workers.index} is done: worker 0 exports, measures and reports"))

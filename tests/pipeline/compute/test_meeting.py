@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import queue
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipeline import machine, together
+from pipeline.again import Again
+from pipeline.artifact import Store
 from pipeline.compute import agreement, multi_worker
 from pipeline.compute.choose import Choice, Policy
 from pipeline.compute.cluster import Workers
 from pipeline.compute.devices import Device
 from pipeline.compute.meeting import LostError, Meeting, join
 from pipeline.errors import InputError, MissingError, RunError
+from pipeline.events import Error, Event
 from pipeline.fit.execution import Execution
+from pipeline.walk import Walk
 from tests.pipeline.compute.ports import free
 
 
@@ -251,6 +258,36 @@ def test_workers_with_other_processors_are_told_before_anything_is_trained(monke
 
     for done in both(free(2), act):
         assert "the processor, devices, or what else surrounds the stage (train) differ" in done.result()
+
+
+def test_worker_that_a_lost_one_keeps_waiting_reports_it_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = queue.SimpleQueue[Any]()
+    monkeypatch.setattr(together, "_ENDED_S", 0.1)
+    monkeypatch.setattr(os, "_exit", said.put)
+    addresses, told = free(2), threading.Event()
+
+    def stuck() -> None:
+        walk = Walk(Store(tmp_path), Again(tmp_path / "again", None))
+        joint = together.Joint(Workers(addresses, 0, "test"), wait_s=20)
+
+        def emit(event: Event) -> None:
+            if isinstance(event, Error):
+                said.put(event)
+
+        with together.met(joint, walk, emit, lambda lost: said.put(("report", lost.exit_code))):
+            assert told.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(stuck)
+        join(Workers(addresses, 1, "test"), wait_s=20).leave("the disk is full")
+        assert said.get(timeout=20) == ("report", 4)
+        error, code = said.get(timeout=20), said.get(timeout=20)
+        told.set()
+    first.result()
+    assert code == error.exit_code == 4
+    assert f"worker 1 ({addresses[1]}) is lost" in error.message
 
 
 def test_result_is_reused_only_when_all_have_it() -> None:

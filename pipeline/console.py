@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from pipeline.events import Event, Note, StageFinished, StageReused, StageStarted, Trained
+from pipeline.events import Error, Event, Note, StageFinished, StageReused, StageStarted, Trained
 from pipeline.events import Progress as Step
 from pipeline.report.speed import Speed, said
 from pipeline.report.words import told
@@ -105,6 +105,8 @@ class Reporter:
         if self._mode == "json":
             line = json.dumps({"event": _snake(type(event).__name__), **dataclasses.asdict(event)})
             print(line, file=self._streams.out, flush=True)
+        if isinstance(event, Error):  # in every mode, as what ends a command is
+            self._line(f"[red]error: {escape(event.message)}[/]")
         elif self._mode == "auto":
             self._show(event)
 

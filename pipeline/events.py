@@ -62,5 +62,13 @@ class Trained:
     item: str = ""
 
 
-Event = StageStarted | StageReused | StageFinished | Progress | Note | Trained
+@dataclass(frozen=True)
+class Error:
+    """The run ends in error where it stands: nobody above it is told."""
+
+    message: str
+    exit_code: int
+
+
+Event = StageStarted | StageReused | StageFinished | Progress | Note | Trained | Error
 Emit = Callable[[Event], None]

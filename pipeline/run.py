@@ -15,6 +15,7 @@ from pipeline import artifact as artifacts
 from pipeline import data, foresight, machine, run_report, speeds, together
 from pipeline.again import Again
 from pipeline.artifact import Artifact, Basis, Store
+from pipeline.claim import claim
 from pipeline.compute import devices
 from pipeline.compute.scope import Scope
 from pipeline.config import Frozen
@@ -81,10 +82,15 @@ def run(
             _stages(recipe, folder, emit, walk, first, until, joint)
             return run_report.conclude(recipe, folder, walk, _libraries())
     except ModelmillError as error:
-        failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
-        with suppress(Exception):  # what failed the run (a full disk) may fail its report; the message says what it was
-            run_report.fail(recipe, folder, walk, _libraries(), failure)
+        _fail(recipe, folder, walk, error)
         raise
+
+
+def _fail(recipe: Recipe, folder: RunFolder, walk: Walk, error: ModelmillError) -> None:
+    """Write the report of a run that an error ends."""
+    failure = document.Failure(stage=walk.at, message=str(error), exit_code=error.exit_code)
+    with suppress(Exception):  # what failed the run (a full disk) may fail its report; the message says what it was
+        run_report.fail(recipe, folder, walk, _libraries(), failure)
 
 
 @contextmanager
@@ -146,7 +152,7 @@ def _stages(
         emit(Note(str(until), text, level="warning"))
     folder.unlink([prepared.NAME])
     walk.at = next(iter(walk.around), None)
-    with together.met(joint, walk, emit):
+    with together.met(joint, walk, emit, lambda lost: _fail(recipe, folder, walk, lost)):
         _walk_to(shared, line, recipe, folder, emit, walk, first)
     if joint is not None and not joint.workers.first:
         emit(Note(str(shared), f"worker {joint.workers.index} is done: worker 0 exports, measures and reports"))
@@ -197,24 +203,10 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
     if "data" in chosen:
         _keep_decoded(chosen["data"], store, folder)
     key = artifacts.fingerprint(basis)
-
-    told = False
-
-    def waiting() -> None:
-        nonlocal told
-        if not told:
-            emit(Note(name, f"waits: another run is making or using {name} {key} in the same store"))
-        told = True
-
     entry = store.entry(name, key)
     anew = forced and entry.name not in again.made
-    lock = walk.held.enter_context(store.lock(name, key))
-    found = store.find_or_own(name, basis, lock, waiting, afresh=anew)
-    ours = isinstance(found, Artifact)
-    lacking = not together.all_have(walk, name, basis, inputs, ours, forced) and ours
-    if lacking:  # what is trained together is made by all, or by nobody
-        lock.own(waiting)
-        found = None
+    ours = claim(name, basis, inputs, walk, emit, anew=anew, forced=forced)
+    found = ours.found
     before = folder.link(name, entry)
     store.refer(name, key, folder.path)
     if isinstance(found, Artifact):
@@ -235,7 +227,7 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         walk.scope.start()
         emit(Note(name, walk.scope.choice.said))
     _foresee(stage, recipe, emit, walk)
-    why = "another worker lacks it" if lacking else "asked for by --from" if anew else reason(before, basis, found)
+    why = "another worker lacks it" if ours.lacking else "asked for by --from" if anew else reason(before, basis, found)
     afresh = anew and entry.name not in again.begun
     if not afresh and store.unfinished(name, key):
         why += "; goes on from unfinished work"
@@ -273,7 +265,7 @@ def _reuse_or_run(stage: Stage, recipe: Recipe, folder: RunFolder, emit: Emit, w
         speeds.tell_profile(emit, folder, name)
     emit(StageFinished(name, stored.manifest.seconds, result.metrics))
     walk.tell(name, "run", why, stored.manifest)
-    lock.share(waiting)
+    ours.lock.share(ours.waiting)
     return stored
 
 
@@ -343,7 +335,7 @@ def _basis(
         "surroundings": dict(around.decisive),
     }
     if _fits(stage):
-        basis["surroundings"] |= {"devices": devices.evidence()}
+        basis["surroundings"] |= {"devices": devices.decisive(chosen["compute"])}
         if walk.workers > 1:
             basis["surroundings"] |= {"workers": walk.workers}
     if "data" in chosen:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import machine
 from pipeline.artifact import Artifact, Basis, fingerprint
 from pipeline.compute import agreement, cluster, meeting
 from pipeline.compute.cluster import Workers
 from pipeline.compute.meeting import LostError, Meeting
 from pipeline.errors import InputError, MissingError, ModelmillError
-from pipeline.events import Emit, Note
+from pipeline.events import Emit, Error, Note
 from pipeline.files import hashes
 from pipeline.fit.config import TENSORBOARD
 from pipeline.recipe import Recipe
@@ -29,6 +30,7 @@ from pipeline.walk import Walk
 # longest a lost worker may stay unnoticed by what the libraries do meanwhile
 _NOTICED_S = 10.0
 _ENDED_S = 60.0
+_TOLD_S = 20.0  # and what saying so may take then
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ def wanted(recipe: Recipe, joint: Joint | None) -> Joint | None:
 
 
 @contextmanager
-def met(joint: Joint | None, walk: Walk, emit: Emit) -> Iterator[None]:
+def met(
+    joint: Joint | None, walk: Walk, emit: Emit, fail: Callable[[ModelmillError], object]
+) -> Iterator[None]:  # fmt: skip
     """Meet the other workers, and let them know how this one ends.
+
+    Args:
+        fail: writes the report of the run, which has to end where it stands because another worker is lost.
 
     Raises:
         MissingError, InputError: see `meeting.join`.
@@ -94,7 +101,7 @@ def met(joint: Joint | None, walk: Walk, emit: Emit) -> Iterator[None]:
     stage = walk.at or "workers"
     walk.workers = len(joint.workers.addresses)
     try:
-        walk.meeting = _joined(joint, walk, stage, emit)
+        walk.meeting = _joined(joint, walk, stage, emit, fail)
         yield
         if walk.meeting is not None:
             walk.meeting.leave()
@@ -113,7 +120,9 @@ def met(joint: Joint | None, walk: Walk, emit: Emit) -> Iterator[None]:
         walk.workers, walk.meeting = 1, None
 
 
-def _joined(joint: Joint, walk: Walk, stage: str, emit: Emit) -> Meeting | None:
+def _joined(
+    joint: Joint, walk: Walk, stage: str, emit: Emit, fail: Callable[[ModelmillError], object]
+) -> Meeting | None:  # fmt: skip
     """Return the meeting of the workers; None: worker 0 was started again, perhaps after the others were done."""
     try:
         made = meeting.join(joint.workers, wait_s=joint.wait_s, waiting=lambda text: emit(Note(stage, text)))
@@ -123,7 +132,7 @@ def _joined(joint: Joint, walk: Walk, stage: str, emit: Emit) -> Meeting | None:
         walk.absent = error
         return None
     emit(Note(stage, f"{made.count} workers are there ({joint.workers.source}); this is {_own(joint.workers)}"))
-    made.watch(lambda lost: _end_soon(lost, walk, emit))
+    made.watch(lambda lost: _end_soon(lost, walk, emit, fail))
     return made
 
 
@@ -159,12 +168,19 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _end_soon(lost: LostError, walk: Walk, emit: Emit) -> None:
+def _end_soon(lost: LostError, walk: Walk, emit: Emit, fail: Callable[[ModelmillError], object]) -> None:
     """End this process where it does not end by itself, because it waits in some library for who is lost."""
 
     def end() -> None:
         if not walk.over.wait(_ENDED_S):
-            emit(Note(walk.at or "workers", str(lost), level="warning"))
+            # what the main thread holds on to must not keep this one either
+            latest = threading.Timer(_TOLD_S, os._exit, (lost.exit_code,))
+            latest.daemon = True
+            latest.start()
+            with suppress(Exception):
+                fail(lost)
+            with suppress(Exception):
+                emit(Error(str(lost), lost.exit_code))
             os._exit(lost.exit_code)
 
     threading.Thread(target=end, name="modelmill-lost", daemon=True).start()
@@ -174,15 +190,20 @@ def all_have(walk: Walk, stage: str, basis: Basis, inputs: Mapping[str, Artifact
     """Return whether a stage's result is there on all workers; see `agreement.all_have`."""
     if walk.meeting is None:
         return have
-    around = dict(basis["surroundings"])
-    if "devices" in around:  # which of a machine's GPUs are whose is no difference
-        around["devices"] = {key: value for key, value in around["devices"].items() if key != "visible"}
+    # another kind of processor rounds otherwise; a result that is stored is as good on it
+    around = {**basis["surroundings"], "processor": machine.cpu()}
     parts: dict[str, Any] = {
         **{key: basis.get(key) for key in ("settings", "code", "versions", "content")},
         "inputs": {name: _lasting(made.manifest.files) for name, made in inputs.items()},
         "surroundings": around, "afresh": afresh,
     }  # fmt: skip
     return agreement.all_have(walk.meeting, stage, {key: fingerprint({key: part}) for key, part in parts.items()}, have)
+
+
+def all_here(walk: Walk) -> None:
+    """Wait until all workers have come to the same place."""
+    if walk.meeting is not None:
+        walk.meeting.gather(None)
 
 
 def require_same(walk: Walk, stage: str, folder: Path) -> None:

@@ -105,7 +105,7 @@ _KINDS = {
     "content": ("the data's content", "give all workers the same data"),
     "code": ("modelmill's source", "install the same version on all workers"),
     "versions": ("versions of Python or the libraries", "install the same versions on all workers"),
-    "surroundings": ("devices, or what else surrounds the stage", "use machines of one kind"),
+    "surroundings": ("the processor, devices, or what else surrounds the stage", "use machines of one kind"),
     "inputs": ("what earlier stages made", "remove the store of those that differ from worker 0, to make it again"),
     "afresh": ("the option --from", "give all workers the same --from"),
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import machine
+from pipeline.compute.config import Compute
 from pipeline.legacy_keras import load as load_keras
 
 Kind = Literal["cpu", "gpu", "tpu"]
@@ -74,6 +75,46 @@ def evidence() -> dict[str, Any]:
     if os.environ.get("TPU_NAME"):
         tpus.append(os.environ["TPU_NAME"])
     return {"gpus": gpus, "visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "tpus": tpus}
+
+
+def decisive(compute: Compute) -> dict[str, Any]:
+    """Return what the system says of devices as far as it decides what a stage makes, without TensorFlow.
+
+    Which of a machine's GPUs a scheduler gives, and by what name a TPU is reached, decides nothing.
+
+    Returns:
+        {"gpus": [model, ...] of those that CUDA_VISIBLE_DEVICES leaves, "tpus": number}, neither where the recipe asks
+        for the CPU; {"bfloat16": [...]}, the processor's instructions, where the precision depends on them.
+    """
+    found: dict[str, Any] = {}
+    if compute.accelerator != "cpu":
+        seen = evidence()
+        found = {"gpus": visible(seen["gpus"], seen["visible"]), "tpus": len(seen["tpus"])}
+    if compute.mixed_precision == "auto":
+        found["bfloat16"] = list(bfloat16())
+    return found
+
+
+def visible(models: Sequence[str], wanted: str | None) -> list[str]:
+    """Return the models of the GPUs that CUDA_VISIBLE_DEVICES leaves, in its order.
+
+    Args:
+        models: of all that are there.
+        wanted: the variable's value; None: it is not set. As CUDA does it, what is behind an index that is not there
+            counts for nothing; UUIDs are counted, each of the model that all have, or else without a name.
+    """
+    if wanted is None:
+        return list(models)
+    found = []
+    for name in (one.strip() for one in wanted.split(",")):
+        if name.isdecimal() and int(name) < len(models):
+            found.append(models[int(name)])
+        elif name.startswith(("GPU-", "MIG-")) and models:
+            alike = models[0] if len(set(models)) == 1 else "one of several models"
+            found.append(f"{alike}, a part of it" if name.startswith("MIG-") else alike)
+        else:
+            break
+    return found
 
 
 def look() -> Found:

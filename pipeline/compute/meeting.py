@@ -184,8 +184,10 @@ def _listener(workers: Workers) -> socket.socket:
 
 def _received(workers: Workers, listener: socket.socket, deadline: float, wait_s: float) -> dict[int, socket.socket]:
     peers: dict[int, socket.socket] = {}
-    while len(peers) < len(workers.addresses) - 1:
-        absent = [index for index in range(1, len(workers.addresses)) if index not in peers]
+    # one that was killed while others are awaited may be started again, and is awaited as they are
+    while absent := [
+        index for index in range(1, len(workers.addresses)) if index not in peers or not _alive(peers[index])
+    ]:
         listener.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
             peer, _ = listener.accept()
@@ -199,16 +201,18 @@ def _received(workers: Workers, listener: socket.socket, deadline: float, wait_s
         index, problem = hello["worker"], ""
         if hello.get("addresses") != list(workers.addresses):
             problem = f"worker 0 has {', '.join(workers.addresses)}"
-        elif index not in absent:
+        elif index in peers and _alive(peers[index]):
             problem = f"worker {index} is there already"
         if problem:
             with suppress(OSError):
                 peer.sendall(_line({"refused": problem}))
             peer.close()
             raise _unequal(f"worker 0 was asked for by worker {index}", problem, f"{hello.get('addresses')}")
+        if index in peers:
+            peers[index].close()
+        _keep(peer)
         peers[index] = peer
     for index, peer in peers.items():
-        _keep(peer)
         try:
             peer.sendall(_line({"go": True}))
         except OSError as error:
@@ -249,6 +253,16 @@ def _keep(peer: socket.socket) -> None:
     for name, value in _KEEPALIVE:
         if hasattr(socket, name):  # macOS calls them otherwise
             peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _alive(peer: socket.socket) -> bool:
+    """Return whether a worker that waits, and so says nothing, is still there."""
+    try:
+        return bool(peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _read(peer: socket.socket) -> Any:

@@ -24,19 +24,13 @@ def strategy(choice: Choice, meeting: Meeting) -> Any:
     Raises:
         LostError: a worker has ended.
         MissingError: this worker's port was taken meanwhile.
-        RunError: the workers have different devices, or TensorFlow could not connect them.
+        RunError: the workers have different devices or precisions, or TensorFlow could not connect them.
     """
     load_keras()
     import tensorflow as tf
     from tensorflow.python.eager import context
 
-    counts = meeting.gather([choice.accelerator, len(choice.devices)])
-    if any(one != counts[0] for one in counts):
-        raise RunError(
-            "the workers have different devices", expected="the same kind and number on each",
-            found=", ".join(f"{meeting.workers.name(at)}: {count} x {kind}" for at, (kind, count) in enumerate(counts)),
-            todo="machines of one kind; or --set devices=N, --set accelerator=cpu",
-        )  # fmt: skip
+    require_alike(choice, meeting)
     _coordinate(context, meeting)
     distribute, gpus = tf.distribute, len(choice.devices) if choice.accelerator == "gpu" else 0
     means = distribute.experimental.CommunicationImplementation
@@ -65,6 +59,25 @@ def strategy(choice: Choice, meeting: Meeting) -> Any:
     # what waits for a worker that is gone ends with an error instead of never
     meeting.watch(lambda lost: _abort(context, lost))
     return made
+
+
+def require_alike(choice: Choice, meeting: Meeting) -> None:
+    """Hold the workers to one choice of devices, and of what they compute in; all must call it.
+
+    Raises:
+        RunError: they differ.
+    """
+    everyone = meeting.gather([choice.accelerator, len(choice.devices), choice.policy])
+    if any(one != everyone[0] for one in everyone):
+        raise RunError(
+            "the workers have different devices, or compute in different precisions",
+            expected="the same kind, number and precision on each",
+            found=", ".join(
+                f"{meeting.workers.name(at)}: {count} x {kind} in {policy}"
+                for at, (kind, count, policy) in enumerate(everyone)
+            ),
+            todo="machines of one kind; or --set devices=N, --set accelerator=cpu, --set mixed_precision=off",
+        )  # fmt: skip
 
 
 def _coordinate(context: Any, meeting: Meeting) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.compute import agreement
 from pipeline.errors import InputError
 
 # what Ctrl+C waits for, and how far apart lines of progress are at least
@@ -112,7 +113,8 @@ class Execution:
         epoch, done = int(self.model._steps_per_execution.numpy()), 0
         logs: Mapping[str, Any] = {}
         while done < epoch:
-            count = min(self.chunk(), epoch - done)
+            # each worker's clock says another number, and the metrics are summed over all at each execution's end
+            count = agreement.of_first(min(self.chunk(), epoch - done))
             # XLA compiles again for the smaller batch at the end of the first epoch
             logs = self.run(iterator, count, timed=self.ended or not self.xla or done + count < epoch)
             self.told(done + 1, done + count, {name: float(value) for name, value in logs.items()})

@@ -289,7 +289,7 @@ class Loop:
         latest = {name: float(logs[name]) for name in self.names if name in logs}
         latest["learning_rate"] = self.table.at((self.epoch + 1) * self.steps - 1, self.watch.lr_factor)
         if self.judge and math.isfinite(latest["val_loss"]):
-            latest[self.judged] = self.judge()
+            latest[self.judged] = agreement.of_first(self.judge())
         if not math.isfinite(latest["val_loss"]):
             self._diverged(f"on the validation split after epoch {self.epoch + 1}", latest["val_loss"])
         self.epoch += 1

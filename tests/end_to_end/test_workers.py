@@ -16,12 +16,14 @@ from tests.end_to_end.command import modelmill, options
 from tests.pipeline.compute.ports import free
 
 FITS = ("train", "prune", "quantize")
-# the batch size divides neither the split nor by two: parts of different sizes, as they come
+# the batch sizes divide neither the split nor by two: parts of different sizes, as they come; train's is so small that
+# an epoch is several executions, each as long as the clock of a worker says
+BATCH_SIZES = {"train": 11, "prune": 125, "quantize": 125}
 RECIPE = options([
     "model={architecture: mlp, dense: [16], dropout: 0.0}", "data.augment=null", "distill=null",
     "shrink=null", "measure=null", "judge=null", "prune.layers={}", "quantize.freeze_ranges_epochs=1",
     "export={stages: [train], tflite: [], onnx: []}",
-    "train.epochs=3", *(f"{stage}.batch_size=125" for stage in FITS),
+    "train.epochs=3", *(f"{stage}.batch_size={size}" for stage, size in BATCH_SIZES.items()),
     *(f"{stage}.{key}" for stage in FITS[1:]
       for key in ("epochs=2", "max_accuracy_loss=0.95", "on_regression=continue")),
 ])  # fmt: skip
@@ -93,8 +95,9 @@ def test_two_workers_learn_what_one_process_learns(alone: Path, together: Path) 
     for name in FITS:
         assert single[name].keys() == double[name].keys()
         for key, values in single[name].items():
-            # equal sums, in another order
-            assert np.allclose(double[name][key], values, rtol=1e-5, atol=1e-5), (name, key)
+            # equal sums, in another order; rounding to 8 bits makes a step of what lies on the edge between two
+            near = 1e-4 if name == "quantize" else 1e-5
+            assert np.allclose(double[name][key], values, rtol=near, atol=near), (name, key)
 
 
 def test_workers_have_equal_models_and_worker_0_alone_exports(together: Path) -> None:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
+import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pipeline.compute import agreement
+from pipeline import machine, together
+from pipeline.again import Again
+from pipeline.artifact import Store
+from pipeline.compute import agreement, multi_worker
+from pipeline.compute.choose import Choice, Policy
 from pipeline.compute.cluster import Workers
+from pipeline.compute.devices import Device
 from pipeline.compute.meeting import LostError, Meeting, join
 from pipeline.errors import InputError, MissingError, RunError
+from pipeline.events import Error, Event
+from pipeline.fit.execution import Execution
+from pipeline.walk import Walk
 from tests.pipeline.compute.ports import free
 
 
@@ -119,6 +132,39 @@ def test_worker_with_other_addresses_is_refused_on_both_sides() -> None:
             done.result()
 
 
+def test_worker_that_is_started_again_while_others_are_awaited_is_taken_anew() -> None:
+    addresses = free(3)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(join, Workers(addresses, 0, "test"), wait_s=20)
+        killed = _hello(addresses, 1)
+        time.sleep(0.2)
+        killed.close()
+        others = [pool.submit(join, Workers(addresses, index, "test"), wait_s=20) for index in (1, 2)]
+    assert [done.result().count for done in (first, *others)] == [3] * 3
+
+
+def test_worker_that_ends_while_others_are_awaited_is_awaited_again() -> None:
+    addresses = free(3)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(join, Workers(addresses, 0, "test"), wait_s=1)
+        _hello(addresses, 1).close()
+        time.sleep(0.2)
+        with closing(_hello(addresses, 2)), pytest.raises(MissingError) as caught:
+            first.result()
+    assert f"worker 1 ({addresses[1]}) did not come within 1 s" in str(caught.value)
+
+
+def test_second_worker_of_an_index_is_refused_while_the_first_waits() -> None:
+    addresses = free(3)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(join, Workers(addresses, 0, "test"), wait_s=20)
+        with closing(_hello(addresses, 1)), closing(_hello(addresses, 1)) as second:
+            second.settimeout(10)
+            assert "worker 1 is there already" in second.recv(1000).decode()
+    with pytest.raises(InputError, match="each its own index"):
+        first.result()
+
+
 def test_who_only_looks_at_the_port_is_no_worker() -> None:
     addresses = free(2)
     host, _, port = addresses[0].rpartition(":")
@@ -129,6 +175,14 @@ def test_who_only_looks_at_the_port_is_no_worker() -> None:
                 stranger.sendall(said)
         second = pool.submit(join, Workers(addresses, 1, "test"), wait_s=20)
     assert first.result().count == second.result().count == 2
+
+
+def _hello(addresses: tuple[str, ...], index: int) -> socket.socket:
+    """Return the connection of a worker that has come, and waits."""
+    host, _, port = addresses[0].rpartition(":")
+    peer = _connected(host, int(port))
+    peer.sendall(json.dumps({"worker": index, "addresses": list(addresses)}).encode() + b"\n")
+    return peer
 
 
 def _connected(host: str, port: int) -> socket.socket:
@@ -149,6 +203,91 @@ def test_newest_epoch_that_all_have_is_agreed_on() -> None:
 
     assert [done.result() for done in both(free(2), act)] == [[2], [2]]
     assert agreement.common([5, 4]) == [5, 4]
+
+
+def test_epoch_is_cut_alike_on_workers_whose_steps_take_different_times() -> None:
+    class Paced(Execution):
+        """What has no graph: a worker whose clock allows so many steps at once."""
+
+        def __init__(self, pace: int) -> None:
+            self.model = SimpleNamespace(_steps_per_execution=SimpleNamespace(numpy=lambda: 100))
+            self.told, self.xla, self.ended, self.pace = lambda *_: None, False, False, pace
+            self.counts: list[int] = []
+
+        def chunk(self) -> int:
+            return self.pace
+
+        def run(self, iterator: Any, count: int, *, timed: bool = True) -> Mapping[str, Any]:  # noqa: ARG002
+            self.counts.append(count)
+            return {}
+
+    def act(meeting: Meeting) -> list[int]:
+        with agreement.entered(meeting):
+            execution = Paced(24 + meeting.workers.index)
+            execution(iter(()))
+        return execution.counts
+
+    assert [done.result(20) for done in both(free(2), act)] == [[24, 24, 24, 24, 4]] * 2
+
+
+def test_workers_that_would_compute_in_different_precisions_are_told() -> None:
+    cpu = Device("cpu", "cpu", "CPU:0")
+
+    def act(meeting: Meeting) -> str:
+        policy: Policy = "float32" if meeting.workers.first else "mixed_bfloat16"
+        choice = Choice("cpu", "multi_worker", (cpu,), policy, (), 2)
+        with pytest.raises(RunError) as caught:
+            multi_worker.require_alike(choice, meeting)
+        return str(caught.value)
+
+    for done in both(free(2), act):
+        assert "compute in different precisions" in done.result()
+        assert "1 x cpu in mixed_bfloat16" in done.result()
+
+
+def test_workers_with_other_processors_are_told_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = threading.local()
+    monkeypatch.setattr(machine, "cpu", lambda: here.cpu)
+
+    def act(meeting: Meeting) -> str:
+        here.cpu = f"processor {meeting.workers.index}"
+        walk: Any = SimpleNamespace(meeting=meeting)
+        with pytest.raises(RunError) as caught:
+            together.all_have(walk, "train", {"surroundings": {}}, {}, False, False)
+        return str(caught.value)
+
+    for done in both(free(2), act):
+        assert "the processor, devices, or what else surrounds the stage (train) differ" in done.result()
+
+
+def test_worker_that_a_lost_one_keeps_waiting_reports_it_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = queue.SimpleQueue[Any]()
+    monkeypatch.setattr(together, "_ENDED_S", 0.1)
+    monkeypatch.setattr(os, "_exit", said.put)
+    addresses, told = free(2), threading.Event()
+
+    def stuck() -> None:
+        walk = Walk(Store(tmp_path), Again(tmp_path / "again", None))
+        joint = together.Joint(Workers(addresses, 0, "test"), wait_s=20)
+
+        def emit(event: Event) -> None:
+            if isinstance(event, Error):
+                said.put(event)
+
+        with together.met(joint, walk, emit, lambda lost: said.put(("report", lost.exit_code))):
+            assert told.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(stuck)
+        join(Workers(addresses, 1, "test"), wait_s=20).leave("the disk is full")
+        assert said.get(timeout=20) == ("report", 4)
+        error, code = said.get(timeout=20), said.get(timeout=20)
+        told.set()
+    first.result()
+    assert code == error.exit_code == 4
+    assert f"worker 1 ({addresses[1]}) is lost" in error.message
 
 
 def test_result_is_reused_only_when_all_have_it() -> None:

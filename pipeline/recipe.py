@@ -259,7 +259,7 @@ def _outright(document: Mapping[str, Any]) -> list[str]:
     if not isinstance(serving, dict):
         return found
     found += [f"serving.flags={serving['flags']}"] if serving.get("flags") else []
-    if serving.get("binary", BINARY) != BINARY:
+    if serving.get("binary") not in (None, BINARY):
         found.append(f"serving.binary={serving['binary']}")
     if serving.get("image") is not None and not OFFICIAL_IMAGE.fullmatch(str(serving["image"])):
         found.append(f"serving.image={serving['image']}")

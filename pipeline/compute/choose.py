@@ -61,7 +61,7 @@ def choose(compute: Compute, found: Found, workers: int = 1) -> Choice:
         workers: how many processes train together: with more than one the strategy is multi_worker.
 
     Raises:
-        InputError: several workers, and a TPU.
+        InputError: several workers, and a TPU; or XLA for several replicas on processors.
         MissingError: a device that was asked for by name, or by number, is not there.
     """
     if workers > 1:
@@ -73,6 +73,12 @@ def choose(compute: Compute, found: Found, workers: int = 1) -> Choice:
             found="tpu", todo="--set accelerator=cpu; or one process without workers, which uses all of the TPU",
         )  # fmt: skip
     devices, strategy, how = _devices(compute, found, kind)
+    if compute.performance.xla == "on" and kind == "cpu" and (len(devices) > 1 or workers > 1):
+        raise InputError(
+            "XLA cannot compile steps that several replicas on processors share (performance.xla: on)",
+            expected="performance.xla: off, auto; or one device", found=f"{max(workers, len(devices))} replicas",
+            todo="--set performance.xla=off on every process",
+        )  # fmt: skip
     policy, precise = _policy(compute, found, kind, devices)
     return Choice(kind, strategy, devices, policy, tuple(one for one in (why, how, precise) if one), workers)
 
@@ -91,7 +97,7 @@ def _accelerator(compute: Compute, found: Found) -> tuple[Kind, str]:
         raise MissingError(
             f"the recipe asks for a TPU ({key}: tpu), and there is none",
             expected="a Cloud TPU VM, or TPU_NAME in the environment", found="neither /dev/accel* nor TPU_NAME",
-            todo="run on a TPU VM; or accelerator: auto, which takes what is there",
+            todo=f"run on a TPU VM; or {key}: auto, which takes what is there",
         )  # fmt: skip
     if asked in ("gpu", "tpu", "cpu"):
         return asked, f"the recipe asks for accelerator {asked}"
@@ -117,10 +123,16 @@ def _devices(compute: Compute, found: Found, kind: Kind) -> tuple[tuple[Device, 
     if kind == "tpu":
         return found.tpus, "tpu", ""
     if kind == "cpu":
+        if wanted and wanted > 1 and strategy != "mirrored":
+            raise MissingError(
+                f"the recipe asks for {wanted} devices, and there is the processor alone", expected=f"{wanted} GPUs",
+                found=_no_gpu(found), todo="leave devices out; or strategy: mirrored, which cuts the processor into "
+                "logical devices",
+            )  # fmt: skip
         count = (wanted or 1) if strategy == "mirrored" else 1
         cpus = tuple(Device("cpu", found.cpu.name, f"CPU:{place}", found.cpu.memory_mb) for place in range(count))
         if strategy == "mirrored":
-            return cpus, "mirrored", f"the recipe asks for mirrored, with {count} logical CPU devices"
+            return cpus, "mirrored", f"the recipe asks for mirrored, with {count} logical CPU device{'s' * (count > 1)}"
         return cpus, "multi_worker" if strategy == "multi_worker" else "one_device", ""
     if wanted and wanted > len(found.gpus):
         raise MissingError(

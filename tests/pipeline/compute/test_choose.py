@@ -50,6 +50,8 @@ def test_choice_is_what_is_there_when_the_recipe_says_auto_and_what_it_names_oth
         (NOTHING, {"accelerator": "gpu"}, "no GPU and no TPU is there"),
         (NOTHING, {"accelerator": "tpu"}, "neither /dev/accel"),
         (NOTHING, {"strategy": "tpu"}, "strategy: tpu"),
+        (NOTHING, {"strategy": "tpu"}, "or strategy: auto"),
+        (NOTHING, {"devices": 7}, "strategy: mirrored, which cuts"),
         (Found(CPU, evidence={"gpus": ["A100"], "visible": None}), {"accelerator": "gpu"}, "cannot use it"),
         (Found(CPU, evidence={"gpus": ["A100"], "visible": ""}), {"accelerator": "gpu"}, "CUDA_VISIBLE_DEVICES"),
         (Found(CPU, V100), {"devices": 8}, "devices: 4"),
@@ -89,3 +91,15 @@ def test_recipe_is_refused_when_its_keys_exclude_each_other(assignments: list[st
 
 def test_off_without_quotes_is_off_in_a_recipe() -> None:
     assert recipes.load("digits", ["mixed_precision=off"]).compute.mixed_precision == "off"
+
+
+@pytest.mark.parametrize(("keys", "workers"), [({"strategy": "mirrored", "devices": 2}, 1), ({}, 2)])
+def test_xla_is_refused_before_anything_is_trained_when_replicas_share_steps_on_processors(
+    keys: dict[str, Any], workers: int
+) -> None:
+    wanted = Compute.model_validate({**keys, "performance": {"xla": "on"}})
+    with pytest.raises(InputError) as caught:
+        choose(wanted, NOTHING, workers)
+    assert "--set performance.xla=off on every process" in str(caught.value)
+    assert "2 replicas" in str(caught.value)
+    assert choose(Compute.model_validate({"performance": {"xla": "on"}}), NOTHING).strategy == "one_device"

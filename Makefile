@@ -13,10 +13,21 @@ run: $(VENV)/installed
 	$(BIN)/modelmill run $(ARGS)
 
 test: lint
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(call pytest,not long)
 
 test-all: lint
-	$(BIN)/pytest $(ARGS)
+	$(call pytest,alone or not alone)
+
+# Tests share the cores, a file of them at a time, but for those that measure. ARGS may choose among them (-k ...), so
+# that one of the two finds none (5); not both.
+define pytest
+	@set +e; \
+	  $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "($(1)) and not alone" $(ARGS); beside=$$?; \
+	  $(BIN)/pytest -m "($(1)) and alone" $(ARGS); alone=$$?; \
+	  if [ $$beside -eq 5 ]; then exit $$alone; fi; \
+	  if [ $$beside -ne 0 ] || [ $$alone -eq 5 ]; then exit $$beside; fi; \
+	  exit $$alone
+endef
 
 seeds: $(VENV)/installed-test
 	$(BIN)/pytest -s -k five_seeds tests/end_to_end/test_default_recipe.py

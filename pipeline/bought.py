@@ -32,8 +32,9 @@ def bought(models: Sequence[Model], artifacts: Sequence[Artifact]) -> list[Bough
 
 
 def explained(artifacts: Sequence[Artifact]) -> list[Explained]:
-    """Return why files that were quantized after training are not faster than the float32 file that they come from."""
-    floats = {(item.stage, item.format): item for item in artifacts if item.precision == "float32" and item.path}
+    """Return why files in other precisions, or with a fixed batch, are not faster than their stage's float32 file."""
+    plain = [item for item in artifacts if item.precision == "float32" and not item.variant and item.path]
+    floats = {(item.stage, item.format): item for item in plain}
     found = []
     for item in artifacts:
         twin = floats.get((item.stage, item.format))
@@ -69,9 +70,9 @@ def _over(before: int | None, after: int | None) -> float:
 def _pairs(before: Model, after: Model, artifacts: Sequence[Artifact]) -> Iterator[tuple[Artifact, Artifact]]:
     """Yield (before, after) for each format in which both models were exported."""
     for form in FORMATS:
-        found = {
-            (item.stage, item.precision): item for item in reversed(artifacts) if item.format == form and item.path
-        }
+        listed = [item for item in reversed(artifacts) if item.format == form and item.path]
+        # of a precision's files the plain one, else the first
+        found = {(item.stage, item.precision): item for item in sorted(listed, key=lambda item: not item.variant)}
         old = found.get((before.stage, precision(before.stage, form)))
         new = found.get((after.stage, precision(after.stage, form)))
         if old and new:

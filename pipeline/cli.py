@@ -17,12 +17,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from pipeline import cv
+from pipeline import cv, helpers
+from pipeline.batching import command as batching
+from pipeline.bench import command as bench
+from pipeline.bundle import command as bundle
 from pipeline.compute import cluster
 from pipeline.compute.cluster import WAIT_S
 from pipeline.doctor import command as doctor
 from pipeline.endings import about_a_file, told
 from pipeline.errors import InputError, ModelmillError, StoppedError
+from pipeline.image import command as image
+from pipeline.matrix import command as matrix
 from pipeline.options import (
     EXIT_CODES,
     AsJson,
@@ -42,7 +47,7 @@ from pipeline.options import (
     WorkerAddresses,
     WorkerIndex,
 )
-from pipeline.recipes import DEFAULT
+from pipeline.push import command as push
 from pipeline.stages import NAMES
 from pipeline.start import uncollected
 from pipeline.tune import command as tune
@@ -66,19 +71,20 @@ app = typer.Typer(
 
 def _make(
     wanted: Callable[[], Recipe], out: Path | None, store: Path, *, first: str | None = None,
-    until: str | None = None, as_json: bool = False, quiet: bool = False, profile: bool = False,
-    workers: str | None = None, worker: int | None = None, wait: float = WAIT_S,
+    until: str | Callable[[Recipe], str] | None = None, as_json: bool = False, quiet: bool = False,
+    profile: bool = False, workers: str | None = None, worker: int | None = None, wait: float = WAIT_S,
 ) -> None:  # fmt: skip
-    """Run a recipe, show the result and leave with the verdict's exit code."""
+    """Run a recipe, show the result and leave with the verdict's exit code; `until` may look at the recipe first."""
     if as_json and quiet:
         raise InputError("--json and --quiet exclude each other", todo="leave one of them out")
     with told(as_json):
         for option, name in (("--from", first), ("--until", until)):
-            if name is not None and name not in NAMES:
+            if isinstance(name, str) and name not in NAMES:
                 raise InputError(f"{option} {name}: no such stage", expected=f"one of {', '.join(NAMES)}", found=name)
         joined = cluster.find({"HOSTNAME": platform.node(), **os.environ}, workers, worker)
         with uncollected():
             recipe = wanted()
+        last = until(recipe) if callable(until) else until
 
         from pipeline import run as runs
         from pipeline.artifact import Store
@@ -98,7 +104,7 @@ def _make(
             reporter = Reporter(streams, mode)
             with reporter.shown():
                 report = runs.run(
-                    recipe, folder, Store(store), reporter.emit, first=first, until=until, profile=profile, joint=joint
+                    recipe, folder, Store(store), reporter.emit, first=first, until=last, profile=profile, joint=joint
                 )  # fmt: skip
 
     code = {"fail": 1, "error": 4}.get(report.verdict, 0)
@@ -131,7 +137,8 @@ def run(
     first: First = None, until: Until = None, workers: WorkerAddresses = None, worker: WorkerIndex = None,
     wait: Wait = WAIT_S, profile: Profile = False, trust: Trust = False, as_json: AsJson = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Run a whole recipe: train, distill, shrink, prune, cluster, quantize, export, measure, judge, report.
+    """Run a whole recipe: train, distill, shrink, prune, cluster, quantize, export, measure, edge, judge,
+    report.
 
     What an earlier run has made under the same settings, data, code and versions is reused, and said so.
     """
@@ -192,7 +199,7 @@ def _verb(name: str, until: str | None, text: str) -> None:
     app.command(name, help=text, epilog=EXIT_CODES)(command)
 
 
-def _verb_on_a_file(name: str, until: str, text: str) -> None:
+def _verb_on_a_file(name: str, until: str | Callable[[Recipe], str], text: str) -> None:
     def command(
         recipe: RecipeName = None, model: ModelPath = None, data: DataName = None,
         custom_code: CustomCode = False, set_: Assignments = None, out: Out = None,
@@ -206,7 +213,8 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
                 todo="in a recipe it is the key model.allow_custom_code",
             )  # fmt: skip
         if model is None and data is None:
-            found, last = _recipe(recipe, set_, trust, until), until
+            found = _recipe(recipe, set_, trust, until if isinstance(until, str) else None)
+            last: str | Callable[[Recipe], str] | None = until
         elif recipe is not None:
             raise InputError(
                 f"{name} takes a recipe, or --model and --data", found=f"both, the recipe being {recipe}",
@@ -221,6 +229,11 @@ def _verb_on_a_file(name: str, until: str, text: str) -> None:
 
     text += f"\n\nOn a model file, without a recipe: [bold]modelmill {name} --model FILE --data DATA --out DIR[/]"
     app.command(name, help=text, epilog=EXIT_CODES)(command)
+
+
+def _judged(recipe: Recipe) -> str:
+    """Return the last stage that limits are for: a small device has some of its own."""
+    return "edge" if recipe.edge else "measure"
 
 
 _verb("train", "train", "Train the recipe's model; nothing else.")
@@ -256,158 +269,35 @@ _verb_on_a_file(
     "export", "export", "Export the models to SavedModel, TFLite and ONNX; what it needs is reused or made."
 )
 _verb_on_a_file(
-    "validate", "measure", "Measure every exported artifact in its runtime and judge it against the recipe's limits."
+    "validate",
+    _judged,
+    "Measure every exported artifact in its runtime, and what the device of a section edge asks of its file, and judge "
+    "all of it against the recipe's limits.",
+)
+_verb(
+    "edge",
+    "edge",
+    "Try the .tflite that is for a small device: in TensorFlow Lite Micro, for its NPU, and timed on a real one.\n\n"
+    "The device is edge.profile (cortex-m55-ethos-u55-128, esp32-s3, android-arm64, raspberry-pi-4, custom): "
+    "[bold]modelmill edge digits --set edge.profile=esp32-s3[/]. Its flash, RAM and time are limits, which "
+    "edge.flash_kb, edge.arena_kb and edge.time_ms change. edge.command times the file on a device of yours: "
+    "--set 'edge.command=\\[./time-on-phone.sh, \"{model}\"]'.",
 )
 _verb("report", None, "Write report.json and report.html; what they need is reused or made first.")
 
 
 app.command("cv", help=cv.HELP, epilog=cv.EXIT_CODES)(cv.cv)
+app.command("matrix", help=matrix.HELP, epilog=matrix.EXIT_CODES)(matrix.matrix)
 app.command("tune", help=tune.HELP, epilog=tune.EXIT_CODES)(tune.tune)
+app.command("bench", help=bench.HELP, epilog=bench.EXIT_CODES)(bench.bench)
+app.command("batching", help=batching.HELP, epilog=batching.EXIT_CODES)(batching.batching)
 app.command("doctor", help=doctor.HELP, epilog=doctor.EXIT_CODES)(doctor.doctor)
+app.command("image", help=image.HELP, epilog=image.EXIT_CODES)(image.image)
+app.command("bundle", help=bundle.HELP, epilog=bundle.EXIT_CODES)(bundle.bundle)
+app.command("push", help=push.HELP, epilog=push.EXIT_CODES)(push.push)
 
 
-@app.command()
-def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("recipe.yaml"),
-    recipe: Annotated[str, typer.Option("--recipe", help="The recipe to start from.")] = DEFAULT,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-) -> None:
-    """Write a commented recipe with every key, its default and its meaning."""
-    from pipeline import recipe as recipes
-    from pipeline.recipe_text import commented
-
-    text = commented(recipes.load(recipe, [f"name={path.stem}"]), recipe)
-    if path.exists() and not force:
-        raise InputError(f"{path} is there already", todo="choose another name, or --force to overwrite it")
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}", found=error.strerror or str(error), todo="choose another name"
-        ) from None
-    typer.echo(f"wrote {path}; edit it, then: modelmill run {path}")
-
-
-@app.command("recipes")
-def recipes_(as_json: AsJson = False) -> None:
-    """List the built-in recipes and what each shows."""
-    from pipeline import listings
-
-    listings.show_recipes(as_json)
-
-
-@app.command()
-def architectures(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain the keys of this one.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the architectures a recipe can name, with input, output, parameters and MACs."""
-    from pipeline import listings
-
-    listings.show_architectures(name, as_json)
-
-
-@app.command(epilog=EXIT_CODES)
-def devices(
-    recipe: RecipeName = None, set_: Assignments = None, trust: Trust = False, as_json: AsJson = False
-) -> None:  # fmt: skip
-    """List what there is to train on, and what a recipe would take of it, and why; nothing is trained.
-
-    accelerator, strategy, devices and mixed_precision are the recipe's keys: --set accelerator=gpu asks whether a run
-    on a GPU would start, and exits with 3 where none is.
-    """
-    from pipeline.compute import devices as seen
-    from pipeline.compute import listing
-    from pipeline.console import Streams
-
-    with uncollected():
-        wanted = _recipe(recipe, set_, trust)()
-    with Streams().chatter_to(Path(os.devnull)):  # TensorFlow says in many lines that there is no GPU
-        found = seen.look()
-    listing.show(wanted.compute, found, wanted.name, as_json)
-
-
-@app.command()
-def schema() -> None:
-    """Print the JSON schema of a recipe, for editors."""
-    from pipeline.recipe import Recipe
-
-    typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
-
-
-@app.command()
-def show(
-    run: Annotated[Path, typer.Argument(help="The run's folder, or its name below runs/.")] = Path("runs") / DEFAULT,
-    as_json: AsJson = False,
-) -> None:
-    """Show a run's report again: stages, artifacts, gates and verdict."""
-    from pydantic import ValidationError
-    from rich.console import Console
-
-    from pipeline.report import tables
-    from pipeline.run_folder import REPORT
-    from pipeline.stages import report
-
-    candidates = [run, Path("runs") / run]
-    path = next((folder / REPORT for folder in candidates if (folder / REPORT).is_file()), None)
-    if path is None:
-        raise InputError(
-            f"{run} has no {REPORT}", expected="the folder of a run that has ended", found=_what(candidates),
-            todo="`modelmill run` makes one",
-        )  # fmt: skip
-    try:
-        shown = report.read(path.parent)
-    except ValidationError as error:
-        raise InputError(
-            f"{path} is not a report of this version", found=f"{error.error_count()} problems",
-            todo="`modelmill report` writes it again",
-        ) from None  # fmt: skip
-    if as_json:
-        typer.echo(path.read_text(encoding="utf-8"))
-    else:
-        tables.show(shown, Console(highlight=False))
-
-
-def _what(candidates: list[Path]) -> str:
-    from pipeline.run_folder import LOG
-
-    for path in candidates:
-        if (path / LOG).is_file():
-            return f"{path}, of a run that is going on or was killed: the command that started it goes on from there"
-    path = candidates[0]
-    return "a folder without one" if path.is_dir() else "a file" if path.exists() else "nothing there"
-
-
-@app.command(
-    add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    options_metavar="[FLAGS OF tensorflow_model_server]",
-)  # fmt: skip
-def serve(context: typer.Context) -> None:
-    """Serve SavedModels with TensorFlow Serving's API; `modelmill serve --help` lists the flags."""
-    from serving.server.__main__ import run
-
-    run(context.args, "modelmill serve")
-
-
-@app.command()
-def gc(
-    store: StoreFolder = Path("runs/.store"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Remove from the store what no existing run refers to."""
-    from pipeline.artifact import Store
-    from pipeline.garbage import collect
-    from pipeline.report.words import kilobytes
-
-    removed = collect(Store(store), dry_run=dry_run)
-    total = sum(size for _, size in removed)
-    if as_json:
-        typer.echo(json.dumps({"removed": [name for name, _ in removed], "bytes": total, "dry_run": dry_run}))
-        return
-    for name, size in removed:
-        typer.echo(f"{'would remove' if dry_run else 'removed'} {name} ({kilobytes(size)} kB)")
-    typer.echo(f"{len(removed)} entries, {kilobytes(total)} kB")
+helpers.add_to(app)
 
 
 def _version(asked: bool) -> None:

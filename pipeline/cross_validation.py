@@ -68,7 +68,7 @@ def _of_fold(recipe: Recipe, place: int, count: int, by: str | None) -> Recipe:
     split |= {"fold": {"index": place, "of": count}, "by": by or split["by"]}
     measure = whole["measure"] or {}
     whole |= {
-        "export": None, "serving": None, "judge": None,
+        "export": None, "serving": None, "edge": None, "judge": None,
         "measure": {key: measure[key] for key in _MEASURE if key in measure},
     }  # fmt: skip
     for section in whole.values():

@@ -1,6 +1,7 @@
 """Every error a user can meet, classed by what the reader can do about it.
 
     ModelmillError
+    ├── GateError          exit 1   a finished run did not pass: a better model, or --force
     ├── InputError         exit 2   fix what was given: recipe, data, model file, arguments
     ├── MissingError       exit 3   install or start what was asked for by name
     ├── RunError           exit 4   the run failed and would fail again, or needs room on a disk
@@ -60,6 +61,12 @@ def _rebuild_server_error(
     kind: type[ServerError], what: str, code: str, expected: str, found: str, todo: str
 ) -> ServerError:
     return kind(what, code=code, expected=expected, found=found, todo=todo)
+
+
+class GateError(ModelmillError):
+    """What a run made is not to leave it: the run did not pass."""
+
+    exit_code = 1
 
 
 class InputError(ModelmillError):

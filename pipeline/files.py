@@ -31,6 +31,24 @@ def hashes(path: Path, root: Path) -> dict[str, str]:
     return {item.relative_to(root).as_posix(): sha256(item) for item in found}
 
 
+def plain_hashes(path: Path, root: Path) -> dict[str, str]:
+    """Return path below `root` -> sha256 of a file, or of all files of a folder; nothing where nothing is.
+
+    Raises:
+        DamagedError: there is a link, or what is neither a file nor a folder: what it holds lies elsewhere.
+    """
+    found = [path]
+    if not path.is_symlink():
+        for folder, folders, files in os.walk(path):
+            found += [Path(folder, name) for name in (*folders, *files)]
+    for item in found:
+        if item.is_symlink():
+            raise DamagedError(f"{item} is a link")
+        if item.exists() and not item.is_file() and not item.is_dir():
+            raise DamagedError(f"{item} is neither a file nor a folder")
+    return {item.relative_to(root).as_posix(): sha256(item) for item in sorted(found) if item.is_file()}
+
+
 def write_sealed(path: Path, value: Any) -> None:
     """Write JSON after a line with its hash, beside the path, and rename it: `read_sealed` notices any change.
 
@@ -77,8 +95,15 @@ def write_json(path: Path, value: Any) -> None:
         beside.unlink(missing_ok=True)
 
 
+# weights beside an .onnx: the library onnx does not read them from a file with several names, for fear of an attack
+_ALONE = ".onnx.data"
+
+
 def link_or_copy(source: str, target: str) -> None:
-    """Make a hard link, or a copy where links cannot be: another file system, or one without them."""
+    """Make a hard link, or a copy where links cannot be: another file system, one without them, weights of an .onnx."""
+    if source.endswith(_ALONE):
+        shutil.copyfile(source, target)
+        return
     try:
         os.link(source, target)
     except OSError:

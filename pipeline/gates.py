@@ -20,6 +20,9 @@ class _Rule:
         find: the values in one run, of several outputs each its own; none where it was not measured.
         todo: what to try when it is missed, besides another limit.
         problems: why the measurement proves nothing; empty where it does.
+        own: the limit is for the file in its own runtime: not for a .tflite as a server answers with it.
+        of: which runs it is for; a limit on quality is for none that is only timed, one on time for none that is not,
+            and what a device takes has limits of its own (`edge/budgets.py`).
     """
 
     upper: bool
@@ -27,6 +30,12 @@ class _Rule:
     find: Callable[[Artifact, Run, Artifact], Sequence[Interval]]
     todo: str
     problems: Callable[[Run], list[str]] = lambda _: []
+    own: bool = False
+    of: Callable[[Run], bool] = lambda run: run.runtime != "device"
+
+
+def _on_this_machine(run: Run) -> bool:
+    return run.runtime not in ("device", "tflite-micro")
 
 
 def _p99(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
@@ -55,7 +64,7 @@ def _invalid_speedup(run: Run) -> list[str]:
 
 
 def _parity(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
-    return run.parity.agreements()
+    return run.parity.agreements() if run.parity else []
 
 
 def _drop(_: Artifact, run: Run, __: Artifact) -> Sequence[Interval]:
@@ -70,6 +79,8 @@ def _size_ratio(artifact: Artifact, _: Run, reference: Artifact) -> Sequence[Int
 
 
 DROP = "max_accuracy_drop"
+QUALITY = (DROP, "min_parity")
+"""What is about answers, and not about the machine that gives them."""
 _FEWER = "a smaller model (fewer distill.student.filters, a lower shrink.macs, or parameters, latency)"
 _RULES = {
     DROP: _Rule(
@@ -84,6 +95,7 @@ _RULES = {
     ),
     "max_p99_ms": _Rule(
         True, " ms", _p99, f"{_FEWER}, more measure.threads, or a machine with less other work", _invalid_latency,
+        own=True, of=_on_this_machine,
     ),
     "min_size_ratio": _Rule(
         False, "", _size_ratio,
@@ -92,7 +104,7 @@ _RULES = {
     "min_speedup": _Rule(
         False, "x", _speedup, f"a precision with fast kernels in this runtime (int8 in LiteRT), {_FEWER}, or more "
         "measure.latency.blocks where the interval is wide",
-        _invalid_speedup,
+        _invalid_speedup, own=True, of=_on_this_machine,
     ),
 }  # fmt: skip
 
@@ -107,7 +119,10 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
         reference: that everything is compared with.
     """
     rule = _RULES[name]
-    found = [(rule.find(artifact, run, reference), run) for run in artifact.runs]
+    fitting = [run for run in artifact.runs if rule.of(run)]
+    alone = [run for run in fitting if not run.protocol]
+    runs = alone if rule.own and artifact.format != "saved_model" and alone else fitting
+    found = [(rule.find(artifact, run, reference), run) for run in runs]
     values = [(value, run) for some, run in found for value in some]
     if artifact.error or not values or not all(some for some, _ in found):
         failed = next((item for item in (artifact, reference) if item.error), None)
@@ -122,8 +137,9 @@ def gate(name: str, limit: float, artifact: Artifact, reference: Artifact) -> Ga
     # each output holds the limit in each place where the artifact runs; shown is the worst that misses, else the worst
     missed = [pair for pair in values if (pair[0].low > limit if rule.upper else pair[0].high < limit)]
     worst, run = (max if rule.upper else min)(missed or values, key=lambda pair: pair[0].value)
-    problems = list(dict.fromkeys(problem for run in artifact.runs for problem in rule.problems(run)))
-    place = f" over {run.protocol}" if len(artifact.runs) > 1 and run.protocol else ""
+    problems = list(dict.fromkeys(problem for run in runs for problem in rule.problems(run)))
+    place = f" over {run.protocol}" if len(runs) > 1 and run.protocol else ""
+    place = " in TensorFlow Lite Micro" if run.runtime == "tflite-micro" else place
     # what is lost where it is no accuracy, which the name of the limit speaks of
     lost = [one.noun for one in qualities(run, "drop") if one.found is worst and one.metric.name != "accuracy"]
     of = f" of {lost[0]}" if name == DROP and lost else ""

@@ -11,17 +11,25 @@ from pydantic import ValidationError
 from pipeline.compress.pattern_config import NOfM
 from pipeline.compute import performance_config
 from pipeline.data.sources import NUMBERS
+from pipeline.edge.config import MICRO_ENTRY
+from pipeline.edge.profiles import PROFILES
+from pipeline.formats.export_config import Config as ExportConfig
+
+# what a recipe exports that does not say what
+_TFLITE = ExportConfig.model_fields["tflite"].default
 
 
 def written_out(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a recipe's mapping with what it implies, so that checks, fingerprints and dumped recipes have it.
 
     The task where a source's values are no classes; of images the size and colours that the model file takes; how
-    much becomes zero where the pattern of prune says that; and the keys that a word for performance stands for.
+    much becomes zero where the pattern of prune says that; the keys that a word for performance stands for; and the
+    file that a small device takes, exported and measured.
     """
     if "performance" in document:
         document = {**document, "performance": performance_config.as_section(document["performance"])}
     document = {**document, "prune": _as_the_pattern_has_it(document["prune"])} if "prune" in document else document
+    document = _with_the_file_of_the_device(document)
     data = document.get("data")
     if not isinstance(data, dict):
         return document
@@ -50,6 +58,20 @@ def _as_the_model_has_them(data: dict[str, Any], model: Any) -> dict[str, Any]:
     size = {} if height is None or width is None else {"size": [height, width]}
     given = {key: value for key, value in wanted.items() if value is not None}
     return {**data, "image_folder": {**size, **found, **given}}
+
+
+def _with_the_file_of_the_device(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    edge = document.get("edge")
+    if not isinstance(edge, dict) or edge.get("artifact") is not None:
+        return document
+    profile = PROFILES.get(str(edge.get("profile")))
+    runtime = edge.get("runtime") or (profile.runtime if profile else None)
+    document = {**document, **{name: {} for name in ("export", "measure") if document.get(name) is None}}
+    export = document["export"]
+    entries = export.get("tflite", _TFLITE) if isinstance(export, dict) else None
+    if runtime != "tflite-micro" or not isinstance(entries, (list, tuple)) or MICRO_ENTRY in entries:
+        return document
+    return {**document, "export": {**export, "tflite": [*entries, MICRO_ENTRY]}}
 
 
 def _as_the_pattern_has_it(prune: Any) -> Any:

@@ -13,13 +13,14 @@ class Lock:
 
     Args:
         path: the lock file; made if missing and never removed, because somebody may be waiting for it.
+        existing: it is there, and is shared alone, for which it need not be writable.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, existing: bool = False) -> None:
+        self._path, self._mode = path, "rb" if existing else "ab"
 
     def __enter__(self) -> Lock:
-        self._file = self._path.open("ab")
+        self._file = self._path.open(self._mode)
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""Which artifacts a recipe asks for, and how they are called: STAGE.FORMAT.PRECISION."""
+"""Which artifacts a recipe asks for, and how they are called: STAGE.FORMAT.PRECISION[.VARIANT]."""
 
 from __future__ import annotations
 
@@ -16,15 +16,23 @@ class Planned:
 
     Attributes:
         stage: the stage whose weights it holds.
+        variant: what tells it from others of its precision (`formats/precisions.py`); empty for the plain one.
     """
 
     stage: str
     format: Format
     precision: str
+    variant: str = ""
 
     @property
     def id(self) -> str:
-        return f"{self.stage}.{self.format}.{self.precision}"
+        name = f"{self.stage}.{self.format}.{self.precision}"
+        return f"{name}.{self.variant}" if self.variant else name
+
+    @property
+    def entry(self) -> str:
+        """What a recipe's section `export` calls it within its format."""
+        return f"{self.precision}.{self.variant}" if self.variant else self.precision
 
     @property
     def filename(self) -> str:
@@ -43,6 +51,8 @@ class Named(Protocol):
     def format(self) -> str: ...
     @property
     def precision(self) -> str: ...
+    @property
+    def variant(self) -> str: ...
 
 
 T = TypeVar("T", bound=Named)
@@ -66,15 +76,19 @@ def _float_saved_model(item: Named) -> bool:
 
 
 def final(items: Sequence[T], chosen: str | None) -> T:
-    """Return the main result: the one chosen by id, else the last int8 .tflite, else the last float SavedModel."""
+    """Return the main result: the one chosen by id, else the last int8 .tflite, else the last float SavedModel.
+
+    Of the variants of an int8 .tflite the plain one, and the first where that is not exported.
+    """
     if chosen:
         return next(item for item in items if item.id == chosen)
     quantized = [item for item in items if item.format == "tflite" and item.precision == "int8"]
-    return quantized[-1] if quantized else to_serve(items)
+    plain = [item for item in quantized if not item.variant]
+    return plain[-1] if plain else quantized[0] if quantized else to_serve(items)
 
 
 def float_twin(items: Sequence[T], of: Named) -> T | None:
     """Return the reference model's float32 artifact for the same runtime, or None where there is none."""
     stage = reference(items).stage
-    wanted = (stage, of.format, "float32")
-    return next((other for other in items if (other.stage, other.format, other.precision) == wanted), None)
+    wanted = Planned(stage, of.format, "float32").id  # type: ignore[arg-type]
+    return next((other for other in items if other.id == wanted), None)

@@ -152,6 +152,11 @@ class Spec:
     heads: tuple[Head, ...]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return tuple(one.name for one in self.inputs)
+
+    @property
     def input(self) -> Input:
         """The one input of a model that has one."""
         (only,) = self.inputs
@@ -262,6 +267,24 @@ def heads(spec: Spec, wanted: Samples) -> list[tuple[Head, np.ndarray]]:
     """Return each head with what it has to answer (`data.Split.y`)."""
     by_name = dict(wanted) if isinstance(wanted, Mapping) else {spec.head.name: wanted}
     return [(head, by_name[head.name]) for head in spec.heads]
+
+
+class Ends(Protocol):
+    """What a predictor goes by: the `Spec` of a model of ours, or the `Signature` that a file or a server has."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the inputs, in their order."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs that are wanted."""
+        ...
+
+    def named(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Return samples by the names of their inputs."""
+        ...
 
 
 class Predictor(Protocol):

@@ -27,6 +27,8 @@ def reason(before: Manifest | None, basis: Basis, found: Damaged | None) -> str:
         match room:
             case "settings":
                 lines.append(f"{'.'.join(path)} is {new.get(key)} and was {old.get(key)}")
+            case "surroundings" if not path:
+                pass  # there were none, or are none now: what came or went is told by its name
             case "versions" | "surroundings":
                 lines.append(f"{' '.join(path)} is {new.get(key)} and was {old.get(key)}")
             case "inputs":

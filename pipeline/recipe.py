@@ -25,6 +25,7 @@ from pipeline.compute.config import Accelerator, BatchSizes, Compute, LearningRa
 from pipeline.compute.performance_config import Performance
 from pipeline.config import Frozen
 from pipeline.data import DataConfig
+from pipeline.edge.config import Config as EdgeConfig
 from pipeline.errors import InputError
 from pipeline.fit.config import Compressing, FitConfig
 from pipeline.formats.export_config import Config as ExportConfig
@@ -78,6 +79,9 @@ class Recipe(Frozen):
     serving: ServingConfig | None = Field(
         default=ServingConfig(),
         description="where the SavedModels are served while they are measured; null: they run in process",
+    )
+    edge: EdgeConfig | None = Field(
+        default=None, description="the small device that a .tflite is for, and how much of it the model may take"
     )
     judge: JudgeConfig | None = None
     tune: TuneConfig | None = Field(
@@ -252,8 +256,10 @@ def risks(document: Mapping[str, Any]) -> list[str]:
 
 
 def _outright(document: Mapping[str, Any]) -> list[str]:
-    model, serving = document.get("model"), document.get("serving")
+    model, serving, edge = document.get("model"), document.get("serving"), document.get("edge")
     found = list(own_code.risks(document))
+    if isinstance(edge, dict) and edge.get("command"):
+        found.append(f"edge.command={edge['command']}")
     if isinstance(model, dict) and model.get("allow_custom_code"):
         found.append(f"model.allow_custom_code={model['allow_custom_code']}")
     if not isinstance(serving, dict):

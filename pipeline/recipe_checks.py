@@ -12,6 +12,7 @@ from models.several import Ensemble, Selection
 from pipeline import order
 from pipeline.compute.config import problems as compute_problems
 from pipeline.data import augment, input_shapes
+from pipeline.edge.config import conflicts as edge_conflicts
 from pipeline.errors import InputError
 from pipeline.fit import problems as fit_problems
 from pipeline.fit.config import FitConfig
@@ -72,6 +73,11 @@ def problems(recipe: Recipe) -> Iterator[str]:
         yield "judge needs the sections export and measure: limits are compared with measurements"
     if recipe.export:
         yield from export_conflicts(recipe.export, recipe.models())
+    if recipe.edge and not (recipe.measure and recipe.export):
+        yield "edge needs the sections export and measure: what a device answers is compared with what they have"
+    elif recipe.edge:
+        yield from edge_conflicts(recipe.edge, recipe.plan())
+    yield from _lite_problems(recipe)
     yield from _batch_problems(recipe)
     yield from _bound_problems(recipe)
     if recipe.export and recipe.measure and recipe.judge:
@@ -122,6 +128,15 @@ def _bound_problems(recipe: Recipe) -> Iterator[str]:
             yield f"{key} is {bound:g}, but {judged.noun} is at most 1: 0.01 is one point"
 
 
+def _lite_problems(recipe: Recipe) -> Iterator[str]:
+    """Yield the .tflite files that are to be served, but are not exported."""
+    asked = recipe.serving.tflite if recipe.serving else None
+    made = [item.precision for item in recipe.plan() if item.format == "tflite"] if asked else []
+    if missing := [precision for precision in asked or () if precision not in made]:
+        exported = ", ".join(dict.fromkeys(made)) or "no .tflite"
+        yield f"serving.tflite names {', '.join(missing)}, but exported is {exported}: add it to export.tflite"
+
+
 def _batch_problems(recipe: Recipe) -> Iterator[str]:
     """Yield the batches that are measured, but that the server would refuse."""
     batching = recipe.serving.batching if recipe.serving else None
@@ -135,6 +150,12 @@ def _batch_problems(recipe: Recipe) -> Iterator[str]:
                 f"{key} is {size}, but a server with serving.batching.max_batch_size {batching.max_batch_size} "
                 f"refuses such a request: lower {key}"
             )
+    warmed = recipe.export.warmup.batches if recipe.export and recipe.export.warmup else ()
+    if warmed and max(warmed) > batching.max_batch_size:
+        yield (
+            f"export.warmup.batches has {max(warmed)}, but a server with serving.batching.max_batch_size "
+            f"{batching.max_batch_size} loads no model with such a request: leave it out"
+        )
 
 
 def _check(model: Any, shape: tuple[int, ...] | None, task: Task | None) -> None:

@@ -34,6 +34,7 @@ from pipeline.stages import (
     NAMES,
     cluster,
     distill,
+    edge,
     export,
     import_model,
     measure,
@@ -47,7 +48,7 @@ from pipeline.stages import (
 from pipeline.walk import Walk
 
 STAGES: tuple[Stage, ...] = (
-    import_model, train, distill, sensitivity, profile, shrink, prune, cluster, quantize, export, measure
+    import_model, train, distill, sensitivity, profile, shrink, prune, cluster, quantize, export, measure, edge
 )  # fmt: skip
 
 # how a recipe gets the stages that have no section of their own
@@ -186,6 +187,8 @@ def _walk_to(
                 files = document.read_artifacts(made.folder)
                 beside = {name for item in files for name in (*item.beside, *item.labels)}
                 folder.publish(made, [*(item.filename for item in recipe.plan()), *sorted(beside)])
+            if stage.NAME == edge.NAME:
+                folder.publish_beside(made, edge.FOLDER)
             if recipe.models()[-1] == stage.NAME and not recipe.export:
                 folder.publish_model(walk.done[stage.NAME], stage.NAME)
 

@@ -109,3 +109,8 @@ class RunFolder:
             if exported.file(name).exists():
                 target.mkdir(exist_ok=True)
                 link_all(exported.file(name), target / name)
+
+    def publish_beside(self, made: Artifact, name: str) -> None:
+        """Put a folder that a later stage made beside the exported files."""
+        self.artifacts.mkdir(exist_ok=True)
+        link_all(made.file(name), self.artifacts / name)

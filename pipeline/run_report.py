@@ -10,16 +10,20 @@ from typing import Any
 from pipeline import foresight, machine
 from pipeline.bought import bought, explained
 from pipeline.compress import sensitivity_table
+from pipeline.edge import budgets
+from pipeline.fastest import fastest
+from pipeline.image import document as image
 from pipeline.measuring import layer_times
 from pipeline.plan import final, reference, to_serve
 from pipeline.recipe import Recipe, risks
 from pipeline.report import document
+from pipeline.report import edge as edge_report
 from pipeline.report.answers import read_answers
 from pipeline.report.baseline import read_baseline
 from pipeline.report.data import read_data
 from pipeline.report.model import Model, read_models
 from pipeline.run_folder import RunFolder
-from pipeline.stages import export, judge, measure, profile, report, sensitivity, train
+from pipeline.stages import edge, export, judge, measure, profile, report, sensitivity, train
 from pipeline.walk import Walk
 
 
@@ -30,7 +34,12 @@ def conclude(recipe: Recipe, folder: RunFolder, walk: Walk, libraries: Iterable[
     gates: list[document.Gate] = []
     if recipe.export and recipe.judge and measure.NAME in walk.done:
         gates = judge.judge(found, recipe.plan(), recipe.judge)
-    finished = _report(recipe, folder, walk, libraries, verdict=judge.verdict(found, gates), gates=gates)
+    if device := _edge(recipe, walk):
+        if recipe.judge:
+            gates += judge.on_device(found, recipe.plan(), recipe.judge, device)
+        gates += budgets.gates(device, next(item for item in found if item.id == device.artifact))
+    verdict = judge.verdict(found, gates, device.failures() if device else ())
+    finished = _report(recipe, folder, walk, libraries, verdict=verdict, gates=gates)
     report.write(finished, folder.path)
     walk.again.end()
     return finished
@@ -45,7 +54,7 @@ def fail(
 
 def _artifacts(recipe: Recipe, walk: Walk) -> list[document.Artifact]:
     """Return what is known of the exported files, from the last stage that looked at them."""
-    last = walk.done.get(measure.NAME) or walk.done.get(export.NAME)
+    last = next((walk.done[name] for name in (edge.NAME, measure.NAME, export.NAME) if name in walk.done), None)
     if last is None or recipe.export is None:
         return []
     optional = recipe.export.optional
@@ -54,6 +63,13 @@ def _artifacts(recipe: Recipe, walk: Walk) -> list[document.Artifact]:
         item.model_copy(update={"optional": item.id in optional or item.precision == "fake-quant"})
         for item in document.read_artifacts(last.folder)
     ]
+
+
+def _edge(recipe: Recipe, walk: Walk) -> document.Edge | None:
+    """Return what the file takes of the recipe's device, with the limits on it."""
+    if edge.NAME not in walk.done or recipe.edge is None:
+        return None
+    return edge_report.read(walk.done[edge.NAME].folder).model_copy(update={"budget": recipe.edge.budget})
 
 
 def _foreseen(
@@ -104,7 +120,10 @@ def _report(
             "bought": bought(made, found),
             "explained": explained(found),
             "artifacts": found,
+            "fastest": fastest(found, reference(plan).id) if plan else None,
+            "edge": _edge(recipe, walk),
             "gates": gates or [],
+            "image": image.of_run(folder.path, found),
             "tested": read_answers(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,
             "data": next((known for item in walk.done.values() if (known := read_data(item.folder))), None),
             "baseline": read_baseline(walk.done[measure.NAME].folder) if measure.NAME in walk.done else None,

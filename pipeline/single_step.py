@@ -47,28 +47,35 @@ def document(verb: str, model: Path, data: str, assignments: Iterable[str] = ())
     Raises:
         InputError: there is no such data.
     """
-    bare = [name for name in NAMES if name not in PATHS and name not in SECTIONS]
-    if data in bare:
-        source = {"source": data}
-    elif data.endswith(".npz"):
-        source = {"source": "npz", "path": data}
-    elif Path(data).is_dir():
-        source = {"source": "image_folder", "path": data}
-    else:
-        raise InputError(
-            f"--data {data}: no such data", found=data,
-            expected=f"{', '.join(bare)}, or the path of an .npz file or of a folder of images",
-            todo="correct it; a recipe can say more of its data",
-        )  # fmt: skip
     found: dict[str, Any] = {
         "name": _name(f"{verb}-{model.stem}"),
-        "data": source,
+        "data": source(data),
         "model": {"path": str(model)},
         **_SECTIONS[verb],
     }
     if verb == "shrink" and any(_TARGET.match(one) for one in assignments):
         found["shrink"] = {}
     return found if verb == "validate" else found | {"serving": None}
+
+
+def source(data: str) -> dict[str, str]:
+    """Return the recipe's section `data` for what --data names: a data source, an .npz or a folder of images.
+
+    Raises:
+        InputError: there is no such data.
+    """
+    bare = [name for name in NAMES if name not in PATHS and name not in SECTIONS]
+    if data in bare:
+        return {"source": data}
+    if data.endswith(".npz"):
+        return {"source": "npz", "path": data}
+    if Path(data).is_dir():
+        return {"source": "image_folder", "path": data}
+    raise InputError(
+        f"--data {data}: no such data", found=data,
+        expected=f"{', '.join(bare)}, or the path of an .npz file or of a folder of images",
+        todo="correct it; a recipe can say more of its data",
+    )  # fmt: skip
 
 
 def default(assignments: Iterable[str]) -> tuple[str, tuple[str, ...]]:

@@ -1,4 +1,7 @@
-"""How the SavedModels of a run are served: the recipe's section `serving`. Imports nothing heavy."""
+"""How the SavedModels of a run, and some .tflite files, are served: the recipe's section `serving`.
+
+Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
+from serving.images import IMAGES as IMAGES
 
 TargetName = Literal["docker", "binary", "embedded", "remote"]
+LitePrecision = Literal["float32", "sparse-float32", "float16", "dynamic-int8", "int8"]
 Protocol = Literal["grpc", "rest"]
 
 BINARY = "tensorflow_model_server"
-IMAGES = {"cpu": "tensorflow/serving:2.20.0", "gpu": "tensorflow/serving:2.20.0-gpu"}
-OFFICIAL_IMAGE = re.compile(r"(docker\.io/)?tensorflow/serving([:@][A-Za-z0-9_.:-]+)?")
+OFFICIAL_IMAGE = re.compile(r"(docker\.io/)?tensorflow/serving(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]{64})?")
 LOOPBACK_ADDRESS = re.compile(r"[a-z]+://(localhost|127(\.[0-9]+){3}|\[::1\])(:|/|$)")
 SCHEMES: dict[str, Protocol] = {"grpc": "grpc", "grpcs": "grpc", "http": "rest", "https": "rest"}
 
@@ -23,9 +27,10 @@ SCHEMES: dict[str, Protocol] = {"grpc": "grpc", "grpcs": "grpc", "http": "rest",
 _OURS = frozenset(
     {"port", "rest_api_port", "bind_address", "model_name", "model_base_path", "model_config_file", "enable_batching",
      "batching_parameters_file", "tensorflow_session_parallelism", "tensorflow_intra_op_parallelism",
-     "tensorflow_inter_op_parallelism", "max_num_load_retries", "version", "help"}
+     "tensorflow_inter_op_parallelism", "max_num_load_retries", "prefer_tflite_model", "version", "help"}
 )  # fmt: skip
-_FLAG = re.compile(r"--([a-z0-9_]+)(=.*)?", re.DOTALL)
+# on one line: an image has its flags in a file, one a line
+_FLAG = re.compile(r"--([a-z0-9_]+)(=[^\x00-\x1f\x7f-\x9f\u2028\u2029]*)?")
 _ADDRESS = re.compile(r"(grpcs?|https?)://(\[[0-9a-fA-F:]+\]|[^\s/:\[\]]+):([0-9]{1,5})(/[^\s]*)?")
 
 
@@ -76,7 +81,7 @@ class RemoteConfig(Frozen):
 
 
 class ServingConfig(Frozen):
-    """Where the SavedModels are served while they are measured."""
+    """Where the SavedModels, and some .tflite files, are served while they are measured."""
 
     # What decides a result is the target that is found in the end; that is named in the fingerprint by itself.
     target: Annotated[Literal["auto", "docker", "binary", "embedded", "remote"], NEUTRAL] = Field(
@@ -85,6 +90,11 @@ class ServingConfig(Frozen):
         "remote (one that is already running), or auto: the first of docker, binary, embedded that is there",
     )
     protocols: tuple[Protocol, ...] = Field(default=("grpc", "rest"), min_length=1, description="measured over these")
+    tflite: tuple[LitePrecision, ...] | None = Field(
+        default=None,
+        description="precisions of .tflite files that are served too, as model.tflite with --prefer_tflite_model, and "
+        "measured beside the SavedModels; null: int8, where export.tflite has it and the server can; []: none",
+    )
     model_name: Annotated[str, NEUTRAL] = Field(
         default="model", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name in requests"
     )
@@ -141,12 +151,13 @@ class ServingConfig(Frozen):
         return self
 
     def _problems(self) -> Iterator[str]:
-        if len(set(self.protocols)) != len(self.protocols):
-            yield f"protocols names one twice: {', '.join(self.protocols)}"
+        for name, listed in (("protocols", self.protocols), ("tflite", self.tflite or ())):
+            if len(set(listed)) != len(listed):
+                yield f"{name} names one twice: {', '.join(listed)}"
         for flag in self.flags:
             match = _FLAG.fullmatch(flag)
             if not match:
-                yield f"flags: expected --name=value, found {flag!r}"
+                yield f"flags: expected --name=value, on one line, found {flag!r}"
             elif match[1] in _OURS:
                 yield f"flags: {match[1]} is not for a recipe to set; use the keys of this section"
         if self.grpc_port is not None and self.grpc_port == self.rest_port:
@@ -164,11 +175,15 @@ class ServingConfig(Frozen):
             return
         if not set(self.protocols) & set(self.remote.by_protocol()):
             yield f"remote has no address for protocols {', '.join(self.protocols)}"
-        ours = {"batching": None, "intra_op_threads": None, "inter_op_threads": None, "flags": (),
+        ours = {"tflite": None, "batching": None, "intra_op_threads": None, "inter_op_threads": None, "flags": (),
                 "grpc_port": None, "rest_port": None}  # fmt: skip
         for name, default in ours.items():
             if getattr(self, name) != default:
                 yield f"{name} is for a server that modelmill starts; a remote one is taken as it is"
+
+    def on_free_ports(self) -> Self:
+        """Return the section for servers of our own beside others: it names no ports, so that each finds free ones."""
+        return self.model_copy(update={"grpc_port": None, "rest_port": None})
 
     @property
     def image_name(self) -> str:

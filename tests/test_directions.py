@@ -52,6 +52,7 @@ def test_names_of_the_stages_are_in_their_order() -> None:
     assert tuple(stage.NAME for stage in STAGES) == NAMES
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("arguments", "code"), [(["--help"], 0), (["run", "digits", "--set", "train.epoch=3"], 2)], ids=["help", "recipe"]
 )
@@ -88,7 +89,7 @@ def test_models_import_only_the_leaves_of_pipeline() -> None:
 def test_serving_imports_only_the_leaves_of_pipeline() -> None:
     leaves = {
         "pipeline.config", "pipeline.ending", "pipeline.errors", "pipeline.events", "pipeline.files",
-        "pipeline.predictor",
+        "pipeline.predictor", "pipeline.signature",
     }  # fmt: skip
     for name in modules():
         if name.startswith("serving"):

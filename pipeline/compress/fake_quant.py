@@ -258,7 +258,7 @@ class _Apart:
     """A quantizer of what a float layer hands on, behind a detour through float64 that changes no value.
 
     TensorFlow's converter makes an int8 operator of every float one that has ranges on both sides, asked or not; it
-    leaves alone what such a cast follows. `formats/detours.py` takes the casts out of the file.
+    leaves alone what such a cast follows. `formats/tflite/detours.py` takes the casts out of the file.
     """
 
     def __init__(self, quantizer: Any) -> None:

@@ -291,7 +291,8 @@ def _kubernetes(environment: Mapping[str, str]) -> Workers | None:
             f"MODELMILL_WORKERS is set, and {', '.join(absent)} is not",
             expected="a pod of an Indexed Job (which has JOB_COMPLETION_INDEX and HOSTNAME), and in MODELMILL_SERVICE "
             "the name of the headless service that is its subdomain",
-            found=f"MODELMILL_WORKERS={count} alone", todo="the README has a complete Job; or unset MODELMILL_WORKERS",
+            found=f"MODELMILL_WORKERS={count} alone",
+            todo="docs/training.md has a complete Job; or unset MODELMILL_WORKERS",
         )  # fmt: skip
     index, host = _number(environment, "JOB_COMPLETION_INDEX"), environment["HOSTNAME"]
     job, dash, ending = host.rpartition("-")

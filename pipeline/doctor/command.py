@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.endings import told
-from pipeline.errors import InputError
+from pipeline.errors import InputError, MissingError
 from pipeline.options import Assignments, CustomCode, DataName, StoreFolder, Trust
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
-    from pipeline.report.forecast import Forecast
+    from pipeline.report.forecast import Forecast, Problem
 
 EXIT_CODES = (
     "Exit codes: 0 all that is asked for can work; 1 something cannot, and a run would be refused or lack a file; 2 "
@@ -126,7 +126,25 @@ def _foreseen(recipe: Recipe, store: Path, *, alone: bool) -> Forecast:
         made: dict[str, Any] = {}
         if isinstance(recipe.model, ModelFile):
             made["import"] = _imported(recipe, recipe.model, Path(private), store, alone=alone)
-        return foresight.foresee(recipe, made, store)
+        found = foresight.foresee(recipe, made, store)
+    return found.model_copy(
+        update={
+            "lines": [line.model_copy(update={"problems": [*line.problems, *_missing(recipe)]}) for line in found.lines]
+        }
+    )
+
+
+def _missing(recipe: Recipe) -> list[Problem]:
+    """Return what the recipe asks for by name and this machine lacks, which a run would tell at once."""
+    from pipeline.edge import needs
+    from pipeline.report.forecast import Problem
+
+    try:
+        if recipe.edge is not None:
+            needs.require(recipe.edge)
+    except MissingError as error:
+        return [Problem(stage="edge", message=str(error))]
+    return []
 
 
 def _imported(recipe: Recipe, model: Any, private: Path, store: Path, *, alone: bool) -> Path:

@@ -13,7 +13,9 @@ from pipeline.compress.distillation import Teaching, told
 from pipeline.doctor import activations, after_shrink, fates, no_faster, sizes
 from pipeline.errors import InputError
 from pipeline.fit import tasks
-from pipeline.formats import UNROLLED_STEPS, known
+from pipeline.formats import UNROLLED_STEPS, ConversionError, by_layer, known
+from pipeline.formats.precisions import Variant
+from pipeline.formats.tflite import columns_ahead
 from pipeline.measuring import footprint
 from pipeline.plan import Planned
 from pipeline.predictor import GIVING_BACK, Spec
@@ -32,6 +34,8 @@ class Asked:
         sections: name of a stage that makes a model smaller -> its config.
         planned: the artifacts, in their order.
         optional: ids of those that may fail.
+        mixed: see `formats.by_layer.precisions`.
+        select_tf_ops: whether operators of TensorFlow's may be in a .tflite.
     """
 
     stages: tuple[str, ...]
@@ -39,6 +43,8 @@ class Asked:
     planned: tuple[Planned, ...] = ()
     unrolled_steps: int = UNROLLED_STEPS
     optional: tuple[str, ...] = ()
+    mixed: Mapping[str, str] = field(default_factory=dict)
+    select_tf_ops: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,13 @@ def foresee(subject: Subject, spec: Spec, asked: Asked) -> Line:
         foreseen = _described(stage, passed, about=about)
         found[stage] = _Made(model, foreseen, zeros, clusters, unknown=bool(problems))
     stages = [one.foreseen for one in found.values()]
-    files = [_file(item, found[item.stage], spec, asked) for item in asked.planned]
+    files = []
+    for item in asked.planned:
+        try:
+            files.append(_file(item, found[item.stage], spec, asked))
+        except (InputError, ConversionError) as error:
+            problems.append(Problem(stage="export", message=str(error)))
+            files.append(File(id=item.id, refused=error.what, optional=item.id in asked.optional))
     return Line(
         of=subject.of, stages=stages, files=files, no_faster=no_faster.reasons(stages, files, asked), problems=problems,
         doubts=doubts,
@@ -170,19 +182,69 @@ def _described(stage: str, passed: fates.Passed, *, about: bool) -> Foreseen:
 
 def _file(item: Planned, made: _Made, spec: Spec, asked: Asked) -> File:
     trained = item.stage == _QUANTIZE
-    way = known.way(made.model, item, asked.unrolled_steps, trained=trained)
-    dense = not made.unknown and not any(share >= known.SPARSE for share in made.zeros.values())
-    if item.precision == "sparse-float32" and dense:
-        way = known.Way(refused="no kernel has zeros enough for the converter to store it sparsely")
+    way = known.way(
+        made.model, item, asked.unrolled_steps, trained=trained, select_tf_ops=asked.select_tf_ops
+    )  # fmt: skip
+    if not way.refused:
+        way = replace(way, refused=_refused(item, made, spec, asked, way.steps))
     optional = item.id in asked.optional or item.precision == "fake-quant"
     if way.refused:
         return File(id=item.id, refused=way.refused, optional=optional)
     wide = _wide(made, asked) if trained and item.precision == "int8" else {}
+    if item.precision == "mixed":
+        of = by_layer.precisions(made.model, asked.mixed)
+        wide = {name: sizes.weight_bits(precision) for name, precision in of.items()}
     size = sizes.expected(item, made.model, made.zeros, made.clusters, way.steps, wide)
     return File(
         id=item.id, optional=optional, batch=way.batch, bytes=size.bytes, gzip_bytes=size.gzip_bytes,
         floating=_floating(made, spec, trained=trained) if item.precision == "int8" else [],
     )  # fmt: skip
+
+
+def _refused(item: Planned, made: _Made, spec: Spec, asked: Asked, steps: int) -> str:
+    """Return why a file cannot be made, which is no matter of its layers alone; empty where it can.
+
+    Args:
+        steps: time steps of recurrent layers that are written out in it.
+    """
+    dense = not made.unknown and not any(share >= known.SPARSE for share in made.zeros.values())
+    if item.precision == "sparse-float32" and dense:
+        return "no kernel has zeros enough for the converter to store it sparsely"
+    if item.precision == "mixed":
+        return _mixed_refused(made.model, asked, unrolled=steps > 0)
+    return _ends_refused(item, made, spec, trained=item.stage == _QUANTIZE)
+
+
+def _mixed_refused(model: Any, asked: Asked, *, unrolled: bool) -> str:
+    """Return why a .tflite cannot have the kernels that the recipe asks for, layer by layer; empty where it can."""
+    wrong = by_layer.left_float(model, by_layer.precisions(model, asked.mixed), unrolled=unrolled)
+    error = by_layer.refusal(wrong)
+    return f"{error.what}: {error.found}; {error.todo}" if wrong else ""
+
+
+def _ends_refused(item: Planned, made: _Made, spec: Spec, *, trained: bool) -> str:
+    """Return why a .tflite cannot have integer ends; empty where it can, or has float ones."""
+    ends = Variant.of(item.variant).ends
+    if item.format != "tflite" or ends == "float32" or not hasattr(made.model, "layers"):
+        return ""
+    if not trained:
+        try:
+            columns_ahead.require_one_scale(made.model, spec)
+        except ConversionError as error:
+            return error.what
+        return ""
+    left = {layer.name for layer in made.foreseen.layers if layer.how == "float"}
+    floating = [
+        one.name
+        for one, name in zip(spec.inputs, made.model.input_names, strict=True)
+        if one.vectorizer is None
+        and any(node.layer.name in left for node in made.model.get_layer(name)._outbound_nodes)
+    ]
+    for head, name in zip(spec.heads, made.model.output_names, strict=True):
+        if head.task in GIVING_BACK or name in left:  # behind a reconstruction its raw values and its score are float
+            floating += head.outputs
+    named = ", ".join(floating)
+    return f"with {ends} ends, but what is computed next to {named} stays float" if floating else ""
 
 
 def _wide(made: _Made, asked: Asked) -> dict[str, int]:
@@ -195,7 +257,7 @@ def _floating(made: _Made, spec: Spec, *, trained: bool) -> list[str]:
     """Return what computes in float in an int8 file."""
     if trained:
         left = [layer.name for layer in made.foreseen.layers if layer.how == "float"]
-    else:  # quantized after training, a file is integers or is refused; but see `formats/columns_ahead.py`
+    else:  # quantized after training, a file is integers or is refused; but see `formats/tflite/columns_ahead.py`
         left = [layer.name for layer in getattr(made.model, "layers", ()) if support.scales_columns(layer)]
     # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
     return [*left, *(name for head in spec.heads if head.task in GIVING_BACK for name in head.outputs)]

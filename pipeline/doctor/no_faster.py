@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.causes import DENSE_KERNELS, IMITATED, VECTOR
+from pipeline.causes import DENSE_KERNELS, IMITATED, REFERENCE_KERNELS, UNPACKED, VECTOR, filled_up
 from pipeline.report.forecast import File, Foreseen
 from pipeline.report.words import percent
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 # MACs for one sample: kernels need some 0.1 ms for as many, a request to a server takes several times that
 _FEW = 5_000_000
 _MOST_NAMES = 5
+# format and precision -> why a CPU computes nothing faster with it
+_AT_MOST_SMALLER = {
+    ("saved_model", "fake-quant"): f"fake-quant operations in the graph {IMITATED}",
+    ("tflite", "float16"): ("half as large, and computed in float32 on a CPU: weights are converted when it is loaded"),
+    (
+        "tflite",
+        "int16x8",
+    ): f"slower than float32 on a CPU: {REFERENCE_KERNELS}; it is for NPUs and DSPs that compute it",
+    ("tflite", "weight-int4"): f"an eighth of the bytes of the weights, and no faster on a CPU: {UNPACKED}",
+}
 
 
 def reasons(stages: Sequence[Foreseen], files: Sequence[File], asked: Asked) -> list[str]:
@@ -24,9 +34,10 @@ def reasons(stages: Sequence[Foreseen], files: Sequence[File], asked: Asked) -> 
 
 def _reasons(stages: Sequence[Foreseen], files: Sequence[File], asked: Asked) -> Iterator[str]:
     by_name = {one.stage: one for one in stages}
-    made = [one.id for one in files if not one.refused]
+    refused = {one.id for one in files if one.refused}
+    made = [one for one in asked.planned if one.id not in refused]
     if "prune" in by_name:
-        sparse = any(name.endswith("tflite.sparse-float32") for name in made)
+        sparse = any((one.format, one.precision) == ("tflite", "sparse-float32") for one in made)
         but = "; the sparse-float32 file is computed sparsely where XNNPACK does that: ARM, x86 without AVX"
         yield (
             f"prune: zeros make files smaller once they are compressed, and no faster: {DENSE_KERNELS}"
@@ -37,18 +48,17 @@ def _reasons(stages: Sequence[Foreseen], files: Sequence[File], asked: Asked) ->
             "cluster: few distinct weights make files smaller once they are compressed, and no faster: kernels "
             "multiply as often as before"
         )
-    for name in made:
-        if name.endswith("saved_model.fake-quant"):
-            yield f"{name}: fake-quant operations in the graph {IMITATED}"
-        elif name.endswith("tflite.float16"):
-            yield f"{name}: half as large, and computed in float32 on a CPU: weights are converted when it is loaded"
+    for item in made:
+        if why := _AT_MOST_SMALLER.get((item.format, item.precision)):
+            yield f"{item.id}: {why}"
     for one in files:
         if one.floating:
             some = ", ".join(one.floating[:_MOST_NAMES])
             more = f" and {len(one.floating) - _MOST_NAMES} more" if len(one.floating) > _MOST_NAMES else ""
             yield f"{one.id}: float fallback in {some}{more}, with conversions before and behind"
         if one.batch is not None:
-            yield f"{one.id}: it takes {one.batch} sample at a time: a batch takes as many calls as it has samples"
+            single = "it takes 1 sample at a time: a batch takes as many calls as it has samples"
+            yield f"{one.id}: {single if one.batch == 1 else filled_up(one.batch)}"
     shrink = asked.sections.get("shrink")
     if shrink is not None and shrink.multiple is None:
         yield (

@@ -37,7 +37,10 @@ def asked(recipe: Recipe, stages: Collection[str] | None = None) -> Asked:
     found = Asked(names, {name: getattr(recipe, name) for name in names if name in MODELS and name != "import"})
     if exporting is None:
         return found
-    return Asked(found.stages, found.sections, recipe.plan(), exporting.unrolled_steps, exporting.optional)
+    return Asked(
+        found.stages, found.sections, recipe.plan(), exporting.unrolled_steps, exporting.optional,
+        exporting.mixed, exporting.select_tf_ops,
+    )  # fmt: skip
 
 
 def of(

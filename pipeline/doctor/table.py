@@ -142,7 +142,7 @@ def _files(files: Sequence[File], console: Console) -> None:
         if one.refused:
             said.append("[yellow]cannot be made[/]" if one.optional else "[red]cannot be made[/]")
         if one.batch is not None:
-            said.append(f"{one.batch} sample at a time")
+            said.append(f"{one.batch} sample{'' if one.batch == 1 else 's'} at a time")
         if one.floating:
             said.append(f"float: {escape(', '.join(one.floating))}")
         table.add_row(one.id, *(kilobytes(count) if count else "-" for count in (one.bytes, one.gzip_bytes)),

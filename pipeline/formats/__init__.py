@@ -14,6 +14,9 @@ from pipeline.errors import ModelmillError, RunError
 
 # time steps of all recurrent layers together, each direction counted, that a .tflite has written out (`recurrent`)
 UNROLLED_STEPS = 64
+# versions of ONNX's operators that tf2onnx writes and that can say all that an .onnx of ours needs: kernels that are
+# quantized per channel came with the first
+OLDEST_OPSET, OPSET = 13, 18
 
 
 class ConversionError(RunError):

@@ -42,4 +42,6 @@ def _of(head: Head, end: Any, inputs: Sequence[Input], samples: Mapping[str, Any
             low, high = (tf.constant(end, tf.float32) if one.column_ranges else end for end in one.bounds)
             scaled = (samples[one.name] - low) / (high - low)
             axes = list(range(1, 1 + len(one.shape)))
-            return [end * (high - low) + low, tf.reduce_mean(tf.square(end - scaled), axis=axes)]
+            # multiplied: of a square the converter makes an operator that LiteRT has no int16 kernel for
+            lacking = end - scaled
+            return [end * (high - low) + low, tf.reduce_mean(tf.multiply(lacking, lacking), axis=axes)]

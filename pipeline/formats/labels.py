@@ -2,7 +2,7 @@
 
 beside      labels.txt, of several heads NAME.labels.txt: a name a line, in UTF-8
 SavedModel  the same in `1/assets.extra/`, which servers and loaders leave alone
-.tflite     the same as associated files of its metadata (`tflite_metadata`), in a zip archive at the file's end
+.tflite     the same as associated files of its metadata (`tflite/metadata`), in a zip archive at the file's end
 .onnx       the metadata property `classes`, of several heads NAME.classes: a JSON list of strings
 """
 
@@ -62,9 +62,9 @@ def read(path: Path) -> dict[str, tuple[str, ...]]:
         texts = {one.name: one.read_text(encoding="utf-8") for one in sorted((path / FOLDER).glob(f"*{_FILE}"))}
         return _parsed(texts)
     if path.suffix == ".tflite":
-        from pipeline.formats import tflite_metadata
+        from pipeline.formats.tflite import metadata
 
-        return _parsed(tflite_metadata.label_files(path))
+        return _parsed(metadata.label_files(path))
     import onnx
 
     held: Any = onnx.load(str(path), load_external_data=False).metadata_props

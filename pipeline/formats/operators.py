@@ -22,8 +22,10 @@ class Operators:
         fake_quant: how many imitate quantization in float.
         first: kind of the first one that computes; None where none does.
         first_integer: whether that is an integer one.
+        kinds: every kind, what only handles shapes included -> {"count", "integer"}, the most frequent first.
         channel_axes: for each kernel of a convolution or a dense layer, by its name in `kernels`, the axes that count
             its output channels.
+        tensorflow: the kinds that TensorFlow alone has kernels for (export.select_tf_ops), with how many there are.
     """
 
     integer: int = 0
@@ -33,20 +35,28 @@ class Operators:
     fake_quant: int = 0
     first: str | None = None
     first_integer: bool = False
+    kinds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     channel_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    tensorflow: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what report.json says of them; the channels are counted by `footprint.zero_channels`."""
         return {key: value for key, value in dataclasses.asdict(self).items() if key != "channel_axes"}
 
 
-def count(found: Iterable[tuple[str, Way]], channel_axes: Mapping[str, tuple[int, ...]]) -> Operators:
-    """Count operators, given as (kind, way) in the order in which they run."""
+def count(found: Iterable[tuple[str, Way | None]], channel_axes: Mapping[str, tuple[int, ...]]) -> Operators:
+    """Count operators, given as (kind, way) in the order in which they run; way None: it computes no values."""
     listed = list(found)
     ways = Counter(way for _, way in listed)
     first, way = next(((kind, way) for kind, way in listed if way in ("integer", "floating")), (None, None))
     names = Counter(kind for kind, way in listed if way == "floating")
+    integers = Counter(kind for kind, way in listed if way == "integer")
+    kinds = {
+        kind: {"count": number, "integer": integers[kind]}
+        for kind, number in Counter(kind for kind, _ in listed).most_common()
+    }
     return Operators(
-        ways["integer"], ways["floating"], dict(names.most_common()), ways["conversion"], ways["fake_quant"], first,
-        way == "integer", dict(channel_axes),
+        integer=ways["integer"], floating=ways["floating"], floating_names=dict(names.most_common()),
+        conversions=ways["conversion"], fake_quant=ways["fake_quant"], first=first, first_integer=way == "integer",
+        kinds=kinds, channel_axes=dict(channel_axes),
     )  # fmt: skip

@@ -4,8 +4,11 @@ What TensorFlow 2.21's converter does with the loop of a Keras SimpleRNN, LSTM o
 
 * with a free batch dimension it refuses all of them;
 * with a batch of one it fuses a plain LSTM into one operator, and writes a WHILE for all others;
-* quantizing a WHILE after training, it kills the process; the fused int8 LSTM rounds its state in each step, so that
-  its error grows with the sequence (64 steps: 0.24, unrolled 0.006) and takes 8 times as long as the unrolled one;
+* quantizing the activations of a WHILE after training, to int8 or int16, it kills the process; the fused
+  int8 LSTM rounds its state in each step, so that its error grows with the sequence (64 steps: 0.24, unrolled 0.006)
+  and takes 8 times as long as the unrolled one; a fused one with int16 activations it does not know;
+* quantizing weights alone does nothing to a fused LSTM, which ai-edge-quantizer does not know; those in the body of a
+  WHILE it quantizes. Such files answer as float ones do, masks and all;
 * unrolled, a copy of the cell for each step, it converts every cell in every precision with a free batch dimension,
   and what comes out is as fast or faster, a WHILE by up to 9 times. But each step adds 1 to 6 kB to the file and 0.1 s
   to the conversion, and as int8 the biases and some of the kernels are there several times.
@@ -97,14 +100,15 @@ def way(model: Any, unrolled_steps: int, precision: str, *, post_training: bool)
     if post_training and masked:
         raise ConversionError(
             f"the model cannot be converted to tflite {precision}: {', '.join(masked)} leaves masked steps out, and "
-            "LiteRT cannot run that in integers",
+            "that cannot be run in integers",
             todo=f"remove {precision} from the recipe's export section, or train the model without a mask",
         )
     total = sum(loop.steps or 0 for loop in found)
     fixed = all(loop.steps is not None for loop in found)
     if fixed and total <= unrolled_steps:
         return "unrolled"
-    left = sorted({loop.name for loop in found if not loop.fused})
+    # of a fused one there is no kernel for int16 activations
+    left = sorted({loop.name for loop in found if not loop.fused or precision == "int16x8"})
     if post_training and left:
         raise ConversionError(
             f"the model cannot be converted to tflite {precision}: TensorFlow's converter cannot quantize the loop "
@@ -112,7 +116,8 @@ def way(model: Any, unrolled_steps: int, precision: str, *, post_training: bool)
             expected=f"at most {unrolled_steps} time steps, of all recurrent layers and directions together",
             found=f"{total}" if fixed else "a number of steps that the model does not fix",
             todo=(f"set export.unrolled_steps to {total}, or " if fixed else "")
-            + f"remove {precision} from the recipe's export section, or use LSTM layers",
+            + f"remove {precision} from the recipe's export section"
+            + (", or use LSTM layers" if precision == "int8" else ""),
         )
     return "single"
 

@@ -16,7 +16,8 @@ from pipeline.errors import RunError
 from pipeline.formats import converting, ends
 from pipeline.formats.operators import Operators, Way, count
 from pipeline.formats.text_graph import TextGraph
-from pipeline.predictor import Samples, Spec, require_ends
+from pipeline.predictor import Ends, FormatError, Samples, Spec, require_ends
+from pipeline.signature import End, Signature
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,35 +165,37 @@ def _rename(message: Any, names: dict[str, str]) -> None:
 class SavedModelPredictor:
     """A SavedModel in a session of this process's TensorFlow."""
 
-    def __init__(self, session: Any, function: Callable[..., Any], spec: Spec) -> None:
-        self._session, self._function, self._spec = session, function, spec
+    def __init__(self, session: Any, function: Callable[..., Any], signature: Signature, ends: Ends) -> None:
+        self.signature = signature
+        self._session, self._function = session, function
+        self._named, self._names, self._outputs = ends.named, ends.names, ends.outputs
 
     def predict(self, batch: Samples) -> dict[str, np.ndarray]:
         """See `Predictor.predict`."""
-        given = self._spec.named(batch)
-        found = self._function(*(given[one.name] for one in self._spec.inputs))
-        return dict(zip(self._spec.outputs, found, strict=True))
+        given = self._named(batch)
+        found = self._function(*(given[name] for name in self._names))
+        return dict(zip(self._outputs, found, strict=True))
 
     def close(self) -> None:
         """End the session and drop its variables."""
         self._session.close()
 
 
-def load(path: Path, spec: Spec, threads: int) -> SavedModelPredictor:
-    """Load `path/1/` with TensorFlow in this process.
+def load(path: Path, spec: Spec | None, threads: int) -> SavedModelPredictor:
+    """Load `path/1/`, or the version folder `path` itself, with TensorFlow in this process.
 
     It runs in a session, as TF Serving runs it: called as a function of TensorFlow 2, a small model takes twice the
     time, and the surplus is no property of the model.
 
     Args:
-        path: the folder that holds `1/`.
-        spec: names and shapes.
+        path: the folder that holds `1/` or saved_model.pb.
+        spec: names and shapes; None: those of the model, whatever they are (`SavedModelPredictor.signature`).
         threads: threads inside one operation; operations run one after another. TensorFlow fixes both for the
             whole process at its first use.
 
     Raises:
         RunError: TensorFlow already runs in this process with another number of threads.
-        FormatError: the signature is not the spec's.
+        FormatError: there is no signature `serving_default`, or it is not the spec's.
     """
     legacy_keras.load()
     import tensorflow as tf
@@ -202,20 +205,38 @@ def load(path: Path, spec: Spec, threads: int) -> SavedModelPredictor:
     v1 = tf.compat.v1
     config = v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1)
     session = v1.Session(graph=tf.Graph(), config=config)
+    folder = path if (path / "saved_model.pb").is_file() else path / VERSION
     with session.graph.as_default():
-        signature = v1.saved_model.load(session, [tf.saved_model.SERVING], str(path / VERSION)).signature_def[SIGNATURE]
+        signatures = v1.saved_model.load(session, [tf.saved_model.SERVING], str(folder)).signature_def
     session.graph.finalize()
-    shapes = {
-        name: tuple(None if dim.size == -1 else int(dim.size) for dim in end.tensor_shape.dim)
-        for name, end in signature.inputs.items()
-    }
-    require_ends(path.name, spec, inputs=shapes, outputs=list(signature.outputs), strings=True)
+    if SIGNATURE not in signatures:
+        raise FormatError(
+            f"{path.name} has no signature {SIGNATURE}", expected=SIGNATURE,
+            found=" and ".join(sorted(signatures)) or "no signature", todo=f"export it with a signature {SIGNATURE}",
+        )  # fmt: skip
+    signature = signatures[SIGNATURE]
+    found = Signature(
+        *(tuple(_end(*item) for item in sorted(ends.items())) for ends in (signature.inputs, signature.outputs))
+    )
+    if spec is not None:
+        shapes = {end.name: end.shape or () for end in found.takes}
+        require_ends(path.name, spec, inputs=shapes, outputs=list(signature.outputs), strings=True)
+    wanted: Ends = found if spec is None else spec
     # Not Session.make_callable: its checks in Python cost as much as a small model.
     options = config_pb2.CallableOptions(
-        feed=[signature.inputs[one.name].name for one in spec.inputs],
-        fetch=[signature.outputs[name].name for name in spec.outputs],
+        feed=[signature.inputs[name].name for name in wanted.names],
+        fetch=[signature.outputs[name].name for name in wanted.outputs],
     )
-    return SavedModelPredictor(session, session._make_callable_from_options(options), spec)
+    return SavedModelPredictor(session, session._make_callable_from_options(options), found, wanted)
+
+
+def _end(name: str, info: Any) -> End:
+    import tensorflow as tf
+
+    dtype = tf.dtypes.as_dtype(info.dtype).name
+    if info.tensor_shape.unknown_rank:
+        return End(name, dtype, None)
+    return End(name, dtype, tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim))
 
 
 def pin_threads(threads: int) -> None:

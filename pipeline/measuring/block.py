@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Scenario = Literal["SingleStream", "MultiStream"]
+# duration: too short. queries: fewer than min_queries. confidence: too few to be sure of the percentile
+# other: the generator says no more
+Reason = Literal["duration", "queries", "confidence", "other"]
 Query = Callable[[Sequence[int]], None]  # takes sample numbers, returns when the model has answered, never raises
 
 
@@ -36,17 +42,20 @@ class Verdict:
 
     Attributes:
         generator: the generator's name and version.
-        valid: whether the block had the duration and the queries that its percentile needs.
-        problem: why not; empty where valid.
+        reasons: why the block has not the duration and the queries that its percentile needs; empty where it has.
         queries: how many queries it counted.
         p50_ns: the median of a query's time as it saw it, its own overhead included.
     """
 
     generator: str
-    valid: bool
-    problem: str
+    reasons: tuple[Reason, ...]
     queries: int
     p50_ns: int
+
+    @property
+    def valid(self) -> bool:
+        """Whether the generator calls the block valid."""
+        return not self.reasons
 
 
 class Generator(Protocol):
@@ -67,3 +76,43 @@ def queries_needed(percentile: float, confidence: float = 0.99) -> int:
     while percentile**n + n * (1 - percentile) * percentile ** (n - 1) >= 1 - confidence:
         n += 1
     return n
+
+
+def percentile(ordered: np.ndarray, share: float) -> int:
+    """Return a percentile as LoadGen takes it: the value at position n * share of the sorted ones."""
+    return int(ordered[min(int(ordered.size * share), ordered.size - 1)])
+
+
+def explain(plan: Plan, verdict: Verdict, latencies_ns: np.ndarray) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the problems of a block and for each what would make it valid, as `load.verdict.explain` does of load.
+
+    Args:
+        latencies_ns: of its queries, at least one.
+    """
+    problems: list[str] = []
+    advice: list[str] = []
+    mean_ms, queries = float(latencies_ns.mean()) / 1e6, verdict.queries
+    wanted = max(plan.min_queries, queries_needed(plan.percentile))
+    if "queries" in verdict.reasons or "confidence" in verdict.reasons:
+        name = f"p{100 * plan.percentile:g}"
+        problems.append(
+            f"{queries} queries are too few for a {name}, {wanted} are needed: at {mean_ms:.3g} ms each "
+            f"max_duration_ms {plan.max_duration_ms} allows no more"
+        )
+        longest = max(1.1 * wanted * mean_ms, plan.max_duration_ms + 1)
+        step = 10 ** max(math.floor(math.log10(longest)) - 1, 0)
+        advice.append(f"max_duration_ms {math.ceil(longest / step) * step}")
+    elif "duration" in verdict.reasons:
+        expected_ms = plan.expected_ns / 1e6
+        problems.append(
+            f"{queries} queries of {mean_ms:.3g} ms are shorter than min_duration_ms {plan.min_duration_ms}: "
+            f"{expected_ms:.3g} ms each were expected"
+        )
+        longer = plan.max_duration_ms <= plan.min_duration_ms
+        advice.append(
+            f"max_duration_ms above {plan.min_duration_ms}" if longer else "run it again, with a longer warm-up"
+        )
+    elif verdict.reasons:
+        problems.append("the generator calls the block INVALID and does not say why")
+        advice.append("report this")
+    return tuple(problems), tuple(advice)

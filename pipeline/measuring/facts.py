@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.attempt import Attempts
 from pipeline.data import Splits
 from pipeline.errors import DiskError, RunError, UnavailableError
-from pipeline.events import Progress
+from pipeline.events import Note, Progress
 from pipeline.isolate import CrashError, FailedError
 from pipeline.measuring import runtimes
 from pipeline.measuring.latency import Latency, speedup
@@ -24,6 +24,9 @@ from pipeline.measuring.places import Place
 from pipeline.measuring.served import DiedError, Served
 from pipeline.plan import float_twin
 from pipeline.report import document
+from pipeline.report.startup import Startup
+
+_SHOWN = 2  # problems in a line of the log; report.json has all
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,15 @@ class Group:
 
 @dataclass
 class Facts:
-    """What is known so far, by (artifact id, key of the place); of the places themselves by their name."""
+    """What is known so far, by (artifact id, key of the place); of the places themselves by their name.
+
+    Attributes:
+        unserved: artifact id -> why no server has it, though it may be fine in its own runtime.
+        unstarted: why its start could not be measured, though it answers.
+    """
 
     attempts: Attempts
     splits: Splits
-    threads: int
     batch_size: int
     latency_config: LatencyConfig
     steps: int
@@ -53,16 +60,39 @@ class Facts:
     answers: dict[tuple[str, str], dict[str, np.ndarray]] = field(default_factory=dict)
     latency: dict[tuple[str, str], list[document.Latency]] = field(default_factory=dict)
     checks: dict[tuple[str, str], list[document.Check]] = field(default_factory=dict)
+    starts: dict[tuple[str, str], Startup] = field(default_factory=dict)
     places: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unserved: dict[str, str] = field(default_factory=dict)
+    unstarted: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def step(self, item: str) -> None:
         """Tell what is measured next."""
         self.attempts.emit(Progress(self.attempts.stage, "step", self.done, self.steps, item=item))
         self.done += 1
 
+    def told(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return the answers of each artifact that has not failed: those of its own runtime, where it ran there."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for (name, key), answers in self.answers.items():
+            if name not in self.attempts.errors and (name not in found or not key):
+                found[name] = answers
+        return found
+
     def good(self, group: Group) -> list[str]:
         """Return the artifacts of a group that have not failed."""
         return [name for name in group.ids if name not in self.attempts.errors]
+
+
+def excuse(ids: Iterable[str], facts: Facts) -> None:
+    """Hold what failed behind a server against the server, for artifacts that have a runtime of their own besides.
+
+    What may go well another time stays the artifact's: the next call measures it again.
+    """
+    for name in ids:
+        if name in facts.attempts.errors and name not in facts.attempts.passing:
+            facts.unserved[name] = facts.attempts.errors.pop(name)
+            text = f"{name} is not served, which nobody asked for by name: it is measured in its own runtime alone"
+            facts.attempts.emit(Note(facts.attempts.stage, text, "warning"))
 
 
 def group(exported: Sequence[document.Artifact], place: Place, ids: Iterable[str]) -> Group:
@@ -74,11 +104,11 @@ def group(exported: Sequence[document.Artifact], place: Place, ids: Iterable[str
 
 def measure_all(groups: Sequence[Group], facts: Facts) -> None:
     """Take the answers of all artifacts, then their latencies."""
-    answer = partial(
-        runtimes.answer, spec=facts.splits.spec, samples=facts.splits.test.x, threads=facts.threads,
-        batch_size=facts.batch_size,
-    )  # fmt: skip
     for group in groups:
+        answer = partial(
+            runtimes.answer, spec=facts.splits.spec, samples=facts.splits.test.x, threads=group.place.threads,
+            batch_size=facts.batch_size,
+        )  # fmt: skip
         for name in group.ids:
             facts.step(f"answers of {name}, {group.place.name}")
             if name in facts.attempts.errors:
@@ -97,7 +127,7 @@ def measure_all(groups: Sequence[Group], facts: Facts) -> None:
 def _latency(group: Group, names: list[str], facts: Facts, batch: int) -> None:
     """Let artifacts take turns; where that fails, each with the reference alone, to find the culprit."""
     timed = partial(
-        runtimes.time, spec=facts.splits.spec, samples=facts.splits.test.x, threads=facts.threads,
+        runtimes.time, spec=facts.splits.spec, samples=facts.splits.test.x, threads=group.place.threads,
         config=facts.latency_config, batch=batch,
     )  # fmt: skip
     against = group.against if group.against in names else None
@@ -138,13 +168,18 @@ def _keep(
             )
 
 
-def put_to_the_test(place: Served, ids: Iterable[str], facts: Facts) -> None:
-    """Send each served model malformed requests; one that answers them or does not survive them fails."""
+def put_to_the_test(place: Served, ids: Iterable[str], facts: Facts, *, guarded: bool = True) -> None:
+    """Send each served model malformed requests; one that answers them or does not survive them fails.
+
+    Args:
+        guarded: a check is in their graphs. A .tflite has no operators for one: that such a request is answered, or
+            refused with another code, is the server's doing, and is told. If the server dies of it, that fails it, too.
+    """
     for name in ids:
         facts.step(f"malformed requests to {name}, {place.name}")
         if name in facts.attempts.errors:
             continue
-        survive = partial(runtimes.survive, spec=facts.splits.spec, samples=facts.splits.test.x, threads=facts.threads)
+        survive = partial(runtimes.survive, spec=facts.splits.spec, samples=facts.splits.test.x, threads=place.threads)
         found = facts.attempts.attempt(name, partial(place.provoke, name, survive))
         if found is None:
             continue
@@ -159,5 +194,15 @@ def put_to_the_test(place: Served, ids: Iterable[str], facts: Facts) -> None:
         facts.checks[name, place.key] = [
             document.Check(name="malformed-requests", requests=found[name].requests, problems=problems)
         ]
-        if problems:
+        if found[name].died:
+            facts.attempts.fail(name, RunError(f"a malformed request ends its server: {'; '.join(problems)}"))
+        elif problems and not guarded:
+            text = f"{name}, {place.name}: nothing in a .tflite can refuse a request, and the server does not: "
+            facts.attempts.emit(Note(facts.attempts.stage, text + _some(problems), "warning"))
+        elif problems:
             facts.attempts.fail(name, RunError(f"it does not survive malformed requests: {'; '.join(problems)}"))
+
+
+def _some(problems: Sequence[str]) -> str:
+    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more

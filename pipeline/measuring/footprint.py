@@ -31,8 +31,12 @@ class Size:
     gzip_bytes: int
 
 
-def size(path: Path) -> Size:
+def size(path: Path, *others: Path) -> Size:
     """Measure a file, or a folder with all below it; a SavedModel's random `fingerprint.pb` is left out.
+
+    Args:
+        path: the file or the folder.
+        others: files that belong to it.
 
     Raises:
         RunError: there is no such file, or the folder holds none.
@@ -48,6 +52,7 @@ def size(path: Path) -> Size:
             found="an empty folder" if path.is_dir() else "nothing at that path",
             todo="export the model first",
         )
+    files += others
     return Size(sum(p.stat().st_size for p in files), sum(_gzipped(p) for p in files))
 
 

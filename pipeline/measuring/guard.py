@@ -19,11 +19,19 @@ from pipeline.predictor import Input, Predictor, Samples, Spec
 _BATCH = 2
 # logit units; on a GPU the same request may be summed in another order
 _TOLERANCE = 1e-3
-_DTYPES = ("float64", "int32", "int64", "uint8", "bool", "string")
-_TEXT_DTYPES = ("float32", "int32", "int64", "uint8", "bool")
+# wrong ones, by the right one
+_DTYPES = {
+    "float32": ("float64", "int32", "int64", "uint8", "bool", "string"),
+    "string": ("float32", "int32", "int64", "uint8", "bool"),
+    "int32": ("float32", "float64", "int64", "uint8", "bool", "string"),
+}
 _CHANNELS = (1, 2, 3, 4)
-# what JSON can say about a type: one kind of number, strings and bools
-_JSON_DTYPES = ("float32", "bool", "string")
+# what JSON can say about a type, by the right one: one kind of number, strings and bools
+_JSON_DTYPES = {
+    "float32": ("float32", "bool", "string"),
+    "string": ("float32", "bool", "string"),
+    "int32": ("int32", "bool", "string"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,15 +50,17 @@ class Malformed:
     dtype: str = "float32"
     input: str = ""
 
-    def batch(self, spec: Spec) -> Samples:
-        """Return zeros of the shape and type, and of the right ones for other inputs; "string": empty byte strings."""
-        wrong = np.zeros(self.shape, "S1" if self.dtype == "string" else self.dtype)
+    def batch(self, spec: Spec, *, strings: bool = True) -> Samples:
+        """Return zeros of the shape and type, and of the right ones for other inputs; "string": empty byte strings.
+
+        Args:
+            strings: see `malformed`.
+        """
+        wrong = _zeros(self.shape, self.dtype)
         if not self.input:
             return wrong
-        right = {
-            one.name: np.zeros((_BATCH, *one.raw_shape), np.float32 if one.vectorizer is None else "S1")
-            for one in spec.inputs
-        }
+        taken = {one.name: _taken(one, strings) for one in spec.inputs}
+        right = {name: _zeros((_BATCH, *sample), dtype) for name, (sample, dtype) in taken.items()}
         return right | {self.input: wrong}
 
     def __str__(self) -> str:
@@ -73,24 +83,37 @@ class Guard:
     died: bool
 
 
-def malformed(spec: Spec) -> list[Malformed]:
+def malformed(spec: Spec, *, strings: bool = True) -> list[Malformed]:
     """Return requests that are wrong for the spec: in rank, in one size, in their order, or in type.
 
     None is right by accident, as a batch of another size would be, and no two have the same shape and type.
+
+    Args:
+        strings: texts go in as strings, and not as token ids.
     """
-    return [request for one in spec.inputs for request in _of_input(one, one.name if len(spec.inputs) > 1 else "")]
+    several = len(spec.inputs) > 1
+    return [request for one in spec.inputs for request in _of_input(one, one.name if several else "", strings)]
 
 
-def _of_input(one: Input, name: str) -> list[Malformed]:
-    sample, text = one.raw_shape, one.vectorizer is not None
+def _zeros(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return np.zeros(shape, "S1" if dtype == "string" else dtype)
+
+
+def _taken(one: Input, strings: bool) -> tuple[tuple[int, ...], str]:
+    """Return the shape and the type of a sample that an input takes."""
+    if one.vectorizer is None:
+        return one.shape, "float32"
+    return (one.raw_shape, "string") if strings else (one.shape, "int32")
+
+
+def _of_input(one: Input, name: str, strings: bool) -> list[Malformed]:
+    sample, dtype = _taken(one, strings)
     right = len(sample) + 1
     found: dict[tuple[int, ...], Malformed] = {}
     for wrong, shape in _shapes(sample):
         if len(shape) != right or shape[1:] != sample:
-            found.setdefault(shape, Malformed(wrong, shape, "string" if text else "float32", name))
-    types = [
-        Malformed(f"type {dtype}", (_BATCH, *sample), dtype, name) for dtype in (_TEXT_DTYPES if text else _DTYPES)
-    ]
+            found.setdefault(shape, Malformed(wrong, shape, dtype, name))
+    types = [Malformed(f"type {wrong}", (_BATCH, *sample), wrong, name) for wrong in _DTYPES[dtype]]
     return [*found.values(), *types]
 
 
@@ -121,7 +144,7 @@ def _shapes(sample: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "samples flattened", (_BATCH, math.prod(sample))
 
 
-def check(predictor: Predictor, spec: Spec, sample: Samples, protocol: str) -> Guard:
+def check(predictor: Predictor, spec: Spec, sample: Samples, protocol: str, *, strings: bool = True) -> Guard:
     """Send malformed requests to a served model, and after each of them a right one.
 
     Each must be refused with INVALID_ARGUMENT, and the right one must be answered as before.
@@ -131,6 +154,7 @@ def check(predictor: Predictor, spec: Spec, sample: Samples, protocol: str) -> G
         spec: what it takes.
         sample: raw values, the right request.
         protocol: "grpc" or "rest"; over REST there are no types of numbers and no empty dimensions.
+        strings: see `malformed`.
 
     Raises:
         ServerError: the first right request fails already.
@@ -139,11 +163,13 @@ def check(predictor: Predictor, spec: Spec, sample: Samples, protocol: str) -> G
     before = predictor.predict(sample)
     problems: list[str] = []
     sent = 0
-    for request in malformed(spec):
-        if protocol == "rest" and (request.dtype not in _JSON_DTYPES or 0 in request.shape):
+    types = {one.name: _JSON_DTYPES[_taken(one, strings)[1]] for one in spec.inputs}
+    for request in malformed(spec, strings=strings):
+        said = types[request.input or spec.input.name]
+        if protocol == "rest" and (request.dtype not in said or 0 in request.shape):
             continue
         sent += 1
-        for problem in _problems(predictor, request, spec, sample, before):
+        for problem in _problems(predictor, request, request.batch(spec, strings=strings), spec, sample, before):
             problems.append(problem.text)
             if problem.died:
                 return Guard(sent, tuple(problems), True)
@@ -157,19 +183,20 @@ class _Problem:
 
 
 def _problems(
-    predictor: Predictor, request: Malformed, spec: Spec, sample: Samples, before: Mapping[str, np.ndarray]
-) -> Iterator[_Problem]:
+    predictor: Predictor, request: Malformed, batch: Samples, spec: Spec, sample: Samples,
+    before: Mapping[str, np.ndarray],
+) -> Iterator[_Problem]:  # fmt: skip
     """Send a malformed request, then a right one; yield what is wrong with how each was taken."""
-    if problem := _refused(predictor, request, spec):
+    if problem := _refused(predictor, request, batch):
         yield problem
     if problem := _answered(predictor, request, spec, sample, before):
         yield problem
 
 
-def _refused(predictor: Predictor, request: Malformed, spec: Spec) -> _Problem | None:
+def _refused(predictor: Predictor, request: Malformed, batch: Samples) -> _Problem | None:
     """Send a malformed request; return what is wrong with how it was taken."""
     try:
-        predictor.predict(request.batch(spec))
+        predictor.predict(batch)
     except ServerError as error:
         if isinstance(error, RejectedError) and error.code == "INVALID_ARGUMENT":
             return None

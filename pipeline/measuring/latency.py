@@ -10,19 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from pipeline.errors import RunError
-from pipeline.measuring import loop, turns
-from pipeline.measuring.block import Generator, Plan, Scenario, queries_needed
+from pipeline.measuring import conditions, loop, turns
+from pipeline.measuring.block import Generator, Plan, Scenario, percentile, queries_needed
 from pipeline.measuring.histogram import Histogram
 from pipeline.measuring.interval import Interval, geometric_mean
 from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.predictor import LOGITS, Predictor, Samples, count
 
-T = TypeVar("T")
 Progress = Callable[[int, int], None]  # blocks done, blocks in all
 _PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
@@ -36,6 +34,7 @@ class Latency:
         queries: in all blocks together.
         valid: whether the generator called every block valid, and its numbers agree with ours.
         problems: why not, each reason once.
+        advice: what would make it valid, such as "max_duration_ms 68000".
         settings: the generator's name and version and what it was told; shown in the report.
         p50_ms, p90_ms, p99_ms: time of a query, milliseconds; `valid` is no word on those above settings' percentile.
         throughput_per_s: samples per second while the model works, without the generator's own time.
@@ -54,6 +53,7 @@ class Latency:
     throughput_per_s: Interval
     histogram: Histogram
     block_p50_ms: tuple[float, ...]
+    advice: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the keys of report.json; the interval of `p99_ms` is `p99_low` to `p99_high`, in the same unit."""
@@ -115,6 +115,7 @@ def measure(
     *,
     batch: int = 1,
     ends: Sequence[str] = (LOGITS,),
+    instead: Mapping[str, Samples] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Latency]:
     """Measure predictors in alternating blocks: SingleStream for batch 1, else MultiStream.
@@ -128,6 +129,7 @@ def measure(
         config: blocks and their length; the `batch_*` keys count where batch > 1.
         batch: samples per query, >= 1.
         ends: the outputs that every predictor has.
+        instead: name -> the same samples in the form that this predictor takes, such as token ids of texts.
         progress: called between blocks, in the measuring thread.
 
     Returns:
@@ -144,79 +146,58 @@ def measure(
             todo="measure over the test split",
         )
     stop = threading.Event()
-    data = samples
-    if isinstance(samples, np.ndarray):  # strings and token ids stay what they are
-        data = np.ascontiguousarray(samples, dtype=np.float32 if samples.dtype.kind == "f" else None)
-    return _in_thread(lambda: _measure(predictors, data, config, batch, ends, progress, stop), stop)
+    common, own = _ready(samples), {name: _ready(form) for name, form in (instead or {}).items()}
+    given = {name: own.get(name, common) for name in predictors}
+    return conditions.in_thread(lambda: _measure(predictors, given, config, batch, ends, progress, stop), stop)
 
 
-def _in_thread(function: Callable[[], T], stop: threading.Event) -> T:
-    results: list[T] = []
-    errors: list[BaseException] = []
-    done = threading.Event()
-
-    def work() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:  # noqa: BLE001 - it is raised again by the caller's thread
-            errors.append(error)
-        finally:
-            done.set()
-
-    thread = threading.Thread(target=work, name="measuring", daemon=True)
-    try:
-        thread.start()  # it waits for the thread, so Ctrl-C can come here too
-        done.wait()  # and not join: in Python 3.11 an interrupted join takes a running thread for stopped
-    except BaseException:
-        stop.set()
-        if thread.ident is not None:  # it runs; where it does not yet, it will find `stop`
-            done.wait()
-            thread.join()
-        raise
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+def _ready(samples: Samples) -> Samples:
+    """Return samples as they are sent: one after another in memory; strings and token ids stay what they are."""
+    if not isinstance(samples, np.ndarray):
+        return samples
+    return np.ascontiguousarray(samples, dtype=np.float32 if samples.dtype.kind == "f" else None)
 
 
 def _measure(
     predictors: Mapping[str, Predictor],
-    samples: Samples,
+    given: Mapping[str, Samples],
     config: LatencyConfig,
     batch: int,
     ends: Sequence[str],
     progress: Progress | None,
     stop: threading.Event,
 ) -> dict[str, Latency]:
-    generator, fallback = _generator()
+    generate, fallback = generator()
     plans = {
-        name: _plan(config, batch, turns.warm_up(name, one, samples, batch, config.warmup_queries, stop, ends))
+        name: plan(config, batch, turns.warm_up(name, one, given[name], batch, config.warmup_queries, stop, ends))
         for name, one in predictors.items()
     }
     seen: dict[str, list[turns.Turn]] = {name: [] for name in predictors}
     warmup, total = config.block_warmup_queries, config.blocks * len(predictors)
     for done in range(config.blocks):
         for position, (name, one) in enumerate(predictors.items()):
-            seen[name].append(turns.run(name, one, samples, plans[name], generator, stop, warmup=warmup))
+            seen[name].append(turns.run(name, one, given[name], plans[name], generate, stop, warmup=warmup))
             if progress is not None:
                 progress(done * len(predictors) + position + 1, total)
-    return {name: _summary(seen[name], plans[name], config, fallback) for name in predictors}
+    return {name: summary(seen[name], plans[name], config, fallback) for name in predictors}
 
 
-def _generator() -> tuple[Generator, str]:
+def generator() -> tuple[Generator, str]:
     """Return LoadGen or the named fallback; the name is empty where the generator tells its own."""
-    try:
-        import mlperf_loadgen  # noqa: F401
-    except ModuleNotFoundError:
-        return loop.run, f"{loop.NAME}: mlperf_loadgen is not installed"
-    except ImportError as error:
-        return loop.run, f"{loop.NAME}: mlperf_loadgen cannot be loaded ({error})"
+    missing = loop.missing()
+    if missing:
+        return loop.run, missing
     from pipeline.measuring import loadgen
 
     return loadgen.run, ""
 
 
-def _plan(config: LatencyConfig, batch: int, expected_ns: int) -> Plan:
+def plan(config: LatencyConfig, batch: int, expected_ns: int) -> Plan:
+    """Return a block of single queries, or of batches.
+
+    Args:
+        expected_ns: what `turns.warm_up` gave.
+    """
     single = batch == 1
     percentile = config.percentile if single else config.batch_percentile
     return Plan(
@@ -230,12 +211,18 @@ def _plan(config: LatencyConfig, batch: int, expected_ns: int) -> Plan:
     )
 
 
-def _summary(seen: Sequence[turns.Turn], plan: Plan, config: LatencyConfig, fallback: str) -> Latency:
+def summary(seen: Sequence[turns.Turn], plan: Plan, config: LatencyConfig, fallback: str) -> Latency:
+    """Return what one predictor's blocks say together.
+
+    Args:
+        seen: its turns, at least 2.
+        plan: of every block.
+        config: for the settings that are shown.
+        fallback: the second of what `generator` gave.
+    """
     blocks = [turn.latencies_ns for turn in seen]
-    quantiles = {
-        name: [turns.percentile(block, share) / 1e6 for block in blocks] for name, share in _PERCENTILES.items()
-    }
-    problems = tuple(dict.fromkeys(turn.problem for turn in seen if turn.problem))
+    quantiles = {name: [percentile(block, share) / 1e6 for block in blocks] for name, share in _PERCENTILES.items()}
+    problems = tuple(dict.fromkeys(text for turn in seen for text in turn.problems))
     return Latency(
         scenario=plan.scenario,
         queries=sum(block.size for block in blocks),
@@ -259,4 +246,5 @@ def _summary(seen: Sequence[turns.Turn], plan: Plan, config: LatencyConfig, fall
         throughput_per_s=geometric_mean([1e9 * plan.batch * block.size / int(block.sum()) for block in blocks]),
         histogram=Histogram.of(np.concatenate(blocks)),
         block_p50_ms=tuple(quantiles["p50"]),
+        advice=tuple(dict.fromkeys(text for turn in seen for text in turn.advice)),
     )

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import time
 
-from pipeline.measuring.block import Plan, Query, Verdict, queries_needed
+from pipeline.measuring.block import Plan, Query, Reason, Verdict, queries_needed
 
 NAME = "modelmill loop"
+
+
+def missing() -> str:
+    """Return this generator's name with why it has to be used, an empty text where LoadGen can be."""
+    try:
+        import mlperf_loadgen  # noqa: F401
+    except ModuleNotFoundError:
+        return f"{NAME}: mlperf_loadgen is not installed"
+    except ImportError as error:
+        return f"{NAME}: mlperf_loadgen cannot be loaded ({error})"
+    return ""
 
 
 def run(query: Query, samples: int, plan: Plan) -> Verdict:
@@ -25,7 +36,5 @@ def run(query: Query, samples: int, plan: Plan) -> Verdict:
         elapsed_ms = (now - begin) / 1e6
         if (len(latencies) >= needed and elapsed_ms >= plan.min_duration_ms) or elapsed_ms > plan.max_duration_ms:
             break
-    problem = ""
-    if len(latencies) < needed:
-        problem = f"{len(latencies)} queries, {needed} are needed for percentile {plan.percentile:g}"
-    return Verdict(NAME, not problem, problem, len(latencies), sorted(latencies)[len(latencies) // 2])
+    reasons: tuple[Reason, ...] = ("queries",) if len(latencies) < needed else ()
+    return Verdict(NAME, reasons, len(latencies), sorted(latencies)[len(latencies) // 2])

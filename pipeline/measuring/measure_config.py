@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.config import NEUTRAL, Frozen
 from pipeline.measuring.latency_config import LatencyConfig
@@ -14,6 +14,11 @@ class Config(Frozen):
     """How the exported files are measured."""
 
     threads: int = Field(default=1, ge=1, le=256, description="threads of each runtime")
+    also_threads: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field(
+        default=(),
+        description="other numbers of threads with which each .tflite and .onnx is measured, too; limits and what is "
+        "compared rest on `threads`",
+    )
     batch_size: int = Field(default=256, ge=1, description="samples per call while accuracy is measured")
     resamples: int = Field(default=1000, ge=100, le=100_000, description="bootstrap resamples of each interval")
     latency: LatencyConfig = LatencyConfig()
@@ -32,3 +37,13 @@ class Config(Frozen):
         gt=0,
         description="most memory of the measuring process, in MiB; watching it costs some latency",
     )
+
+    @model_validator(mode="after")
+    def _check_threads(self) -> Self:
+        every = (self.threads, *self.also_threads)
+        if len(set(every)) < len(every):
+            raise ValueError(
+                f"also_threads is {list(self.also_threads)}, but it holds each number once, and not {self.threads}, "
+                "which threads is"
+            )
+        return self

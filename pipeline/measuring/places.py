@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipeline.isolate import Child
-from pipeline.measuring.runtimes import File, Source
+from pipeline.measuring.source import File, Source
 
 T = TypeVar("T")
 LOCAL = {"saved_model": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
@@ -18,14 +18,18 @@ class Place(Protocol):
     """A runtime, or a served model over one protocol.
 
     Attributes:
-        name: for people, such as "litert" or "served over grpc".
-        key: what tells the runs of one artifact apart: empty in this process, else the protocol.
+        name: for people, such as "litert", "litert with 4 threads" or "served over grpc".
+        key: what tells the runs of one artifact apart: empty in this process, else the protocol; or, in this process
+            with another number of threads than all else, that.
+        threads: of the runtimes in this process; what is served has its own.
     """
 
     @property
     def name(self) -> str: ...
     @property
     def key(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
     def call(self, ids: Sequence[str], function: Callable[[Mapping[str, Source]], T]) -> T:
         """Run `function({id: where it is})` in the measuring process.
 
@@ -47,6 +51,7 @@ class Local:
         form: the format of its files.
         files: artifact id -> file.
         threads: that it runs with.
+        key: empty, or "N-threads" where these are not the threads of the other places.
     """
 
     child: Child
@@ -58,7 +63,8 @@ class Local:
     @property
     def name(self) -> str:
         """The runtime's name."""
-        return LOCAL[self.form]
+        threads = f" with {self.threads} thread{'' if self.threads == 1 else 's'}" if self.key else ""
+        return f"{LOCAL[self.form]}{threads}"
 
     def call(self, ids: Sequence[str], function: Callable[[Mapping[str, Source]], T]) -> T:
         """Run the function with the files; see `Place.call`."""
@@ -66,4 +72,4 @@ class Local:
 
     def described(self) -> dict[str, Any]:
         """Return the runtime and its threads."""
-        return {"runtime": self.name, "threads": self.threads, "target": "in-process"}
+        return {"runtime": LOCAL[self.form], "threads": self.threads, "target": "in-process"}

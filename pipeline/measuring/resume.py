@@ -14,6 +14,7 @@ from pipeline.events import Note
 from pipeline.measuring.facts import Facts, Group
 from pipeline.parts import Parts
 from pipeline.report import document
+from pipeline.report.startup import Startup
 
 
 def resumed(name: str, groups: Sequence[Group], facts: Facts, parts: Parts, measure: Callable[[], None]) -> None:
@@ -50,7 +51,10 @@ def _keep(name: str, groups: Sequence[Group], facts: Facts, parts: Parts, steps:
     errors = facts.attempts.errors
     value = {
         "steps": steps, "answered": answered, "latency": dumped(facts.latency), "checks": dumped(facts.checks),
+        "starts": [[*key, facts.starts[key].model_dump(mode="json")] for key in keys if key in facts.starts],
+        "unstarted": [[*key, facts.unstarted[key]] for key in keys if key in facts.unstarted],
         "errors": {item: errors[item] for item, _ in keys if item in errors},
+        "unserved": {item: facts.unserved[item] for item, _ in keys if item in facts.unserved},
         "places": {group.place.name: facts.places[group.place.name] for group in groups},
     }  # fmt: skip
     parts.keep(name, value, [path])
@@ -60,6 +64,7 @@ def _take_up(kept: dict[str, Any], name: str, facts: Facts, parts: Parts) -> Non
     facts.done += kept["steps"]
     for item, error in kept["errors"].items():
         facts.attempts.recall(item, error)
+    facts.unserved.update(kept["unserved"])
     facts.places.update(kept["places"])
     with np.load(parts.folder / f"{name}.npz", allow_pickle=False) as stored:
         for place, (item, key, end) in enumerate(kept["answered"]):
@@ -68,3 +73,7 @@ def _take_up(kept: dict[str, Any], name: str, facts: Facts, parts: Parts) -> Non
         facts.latency[item, key] = [document.Latency.model_validate(one) for one in latencies]
     for item, key, checks in kept["checks"]:
         facts.checks[item, key] = [document.Check.model_validate(one) for one in checks]
+    for item, key, start in kept["starts"]:
+        facts.starts[item, key] = Startup.model_validate(start)
+    for item, key, why in kept["unstarted"]:
+        facts.unstarted[item, key] = why

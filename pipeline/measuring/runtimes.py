@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +12,10 @@ from pipeline.errors import RunError
 from pipeline.measuring import checks, guard, latency
 from pipeline.measuring.guard import Guard
 from pipeline.measuring.latency_config import LatencyConfig
+from pipeline.measuring.source import File as File
+from pipeline.measuring.source import Source as Source
 from pipeline.predictor import Predictor, Spec, Stored, count, in_memory, rows
+from pipeline.signature import Signature
 from serving.client.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -27,29 +29,34 @@ _TIMED = 256
 _TOLERANCE = 1e-2
 
 
-@dataclass(frozen=True)
-class File:
-    """An exported file that runs in this process; `form` is "saved_model", "tflite" or "onnx"."""
-
-    form: str
-    path: Path
-
-    def __str__(self) -> str:
-        return self.path.name
+_loaded: dict[tuple[Source, Spec | None, int], Predictor] = {}
 
 
-Source = File | Endpoint
+def load(source: Source, spec: Spec | None, threads: int) -> Predictor:
+    """Return the predictor of an exported file or of a served model; made once per process.
 
-
-_loaded: dict[tuple[Source, Spec, int], Predictor] = {}
-
-
-def load(source: Source, spec: Spec, threads: int) -> Predictor:
-    """Return the predictor of an exported file or of a served model; made once per process."""
+    Args:
+        spec: what it promises; None: any model, which is asked by its own `signature`.
+    """
     key = source, spec, threads
     if key not in _loaded:
-        _loaded[key] = _load(source, spec, threads)
+        _loaded[key] = fresh(source, spec, threads)
     return _loaded[key]
+
+
+def signature(source: Source, threads: int) -> Signature:
+    """Return what a model takes and gives by itself.
+
+    Raises:
+        FormatError: it has no signature `serving_default`, where its format wants one.
+    """
+    if isinstance(source, Endpoint):
+        from serving.client import endpoint
+
+        return endpoint.described(source)
+    predictor: Any = load(source, None, threads)
+    found: Signature = predictor.signature
+    return found
 
 
 def hang_up() -> None:
@@ -58,7 +65,8 @@ def hang_up() -> None:
         _loaded.pop(key).close()
 
 
-def _load(source: Source, spec: Spec, threads: int) -> Predictor:
+def fresh(source: Source, spec: Spec | None, threads: int) -> Predictor:
+    """Return a predictor as `load` does, with an interpreter or a connection of its own; the caller closes it."""
     from pipeline.formats import onnx, saved_model, tflite
     from serving.client import endpoint
 
@@ -105,7 +113,7 @@ def answer(
 
 
 def _answer(source: Source, spec: Spec, samples: Stored, threads: int, batch_size: int) -> dict[str, np.ndarray]:
-    predictor, samples = load(source, spec, threads), _given(source, spec, samples)
+    predictor, samples = load(source, spec, threads), as_taken(source, spec, samples)
     found = _in_batches(predictor, spec, samples, batch_size)
     singles = _in_batches(predictor, spec, rows(samples, slice(_SINGLES)), 1)
     for end, values in found.items():
@@ -121,10 +129,9 @@ def _answer(source: Source, spec: Spec, samples: Stored, threads: int, batch_siz
     return found
 
 
-def _given(source: Source, spec: Spec, samples: Stored) -> Stored:
+def as_taken(source: Source, spec: Spec, samples: Stored) -> Stored:
     """Return samples as a source takes them: only a SavedModel, served or not, takes texts as strings."""
-    strings = isinstance(source, Endpoint) or source.form == "saved_model"
-    return samples if strings else _tokens(spec, samples)
+    return samples if source.form == "saved_model" else _tokens(spec, samples)
 
 
 def _tokens(spec: Spec, samples: Stored) -> Stored:
@@ -141,19 +148,31 @@ def _in_batches(predictor: Predictor, spec: Spec, samples: Stored, batch_size: i
 def time(
     sources: Mapping[str, Source], spec: Spec, samples: Stored, threads: int, config: LatencyConfig, batch: int
 ) -> dict[str, Latency]:
-    """Return the latencies of artifacts of one runtime that take turns; see `latency.measure`."""
+    """Return the latencies of artifacts of one place that take turns; see `latency.measure`."""
     predictors = {name: load(source, spec, threads) for name, source in sources.items()}
-    # all of one runtime; token ids are made before the clock starts
-    given = _given(next(iter(sources.values())), spec, samples)
-    if not in_memory(given):  # nobody's disk is to be timed
-        given = rows(given, slice(max(batch, _TIMED)))
-    return latency.measure(predictors, given, config, batch=batch, ends=spec.ends)
+    # token ids are made before the clock starts; nobody's disk is to be timed
+    forms = {source.form: as_taken(source, spec, samples) for source in sources.values()}
+    given = {form: one if in_memory(one) else rows(one, slice(max(batch, _TIMED))) for form, one in forms.items()}
+    instead = {name: given[source.form] for name, source in sources.items()}
+    for name, source in sources.items():
+        predictor: Any = predictors[name]
+        if isinstance(source, File) and source.form == "tflite" and predictor.integer:
+            # the file is to be timed, and not what makes integers of raw values for it
+            predictors[name], instead[name] = load(source, None, threads), predictor.stored(instead[name])
+    first = next(iter(instead.values()))
+    return latency.measure(predictors, first, config, batch=batch, ends=spec.ends, instead=instead)
 
 
 def survive(sources: Mapping[str, Source], spec: Spec, samples: Stored, threads: int) -> dict[str, Guard]:
     """Return how served models take malformed requests; see `guard.check`."""
     return {
-        name: guard.check(load(source, spec, threads), spec, rows(samples, slice(1)), source.protocol)
+        name: guard.check(
+            load(source, spec, threads),
+            spec,
+            rows(as_taken(source, spec, samples), slice(1)),
+            source.protocol,
+            strings=source.form == "saved_model",
+        )
         for name, source in sources.items()
         if isinstance(source, Endpoint)
     }

@@ -17,7 +17,7 @@ from pipeline.errors import MissingError, RejectedError, RunError, ServerError, 
 from pipeline.events import Emit, Note
 from pipeline.isolate import Child
 from pipeline.measuring import runtimes
-from pipeline.measuring.runtimes import Source
+from pipeline.measuring.source import Source
 from serving.client import endpoint
 from serving.client.endpoint import Endpoint, State
 from serving.config import ServingConfig
@@ -45,22 +45,26 @@ class DiedError(RunError):
 
 
 class Supply:
-    """One server for the SavedModels of a run; a context manager that ends it.
+    """One server for the SavedModels of a run, and for .tflite files beside them; a context manager that ends it.
 
     Args:
         target: what starts it, or knows where it runs.
-        models: artifact id -> folder with saved_model.pb.
+        models: artifact id -> folder with saved_model.pb, or a .tflite.
         config: the recipe's section.
-        threads: for what the section leaves open.
+        threads: for what the section leaves open; 0: that is the server's own choice.
         child: the measuring process; it holds the clients.
         work: folder for the server's files; it is removed at the end.
         emit: is told when a server has to be started again.
+        versions: artifact id -> its number, where the target has the models already; None: they are ours to number.
+        stored: whether what is measured may be used by another run. Then a server that ended without blaming the model
+            is called an error of the moment, so that it is tried anew; else only one that was ended from outside is.
     """
 
     def __init__(
         self, target: Target, models: Mapping[str, Path], config: ServingConfig, threads: int, child: Child, work: Path,
-        emit: Emit,
+        emit: Emit, versions: Mapping[str, int] | None = None, *, stored: bool = True,
     ) -> None:  # fmt: skip
+        self._stored = stored
         self._target, self._models, self._config, self._threads = target, dict(models), config, threads
         self._child, self._work, self._emit = child, work, emit
         self._stack = contextlib.ExitStack()
@@ -71,7 +75,7 @@ class Supply:
         self._starts = 0
         # numbers that no other server has: one that took our port is never mistaken for ours
         first = secrets.randbelow(10**9) + 1 if target.ours else 1
-        self._versions = {name: number for number, name in enumerate(models, start=first)}
+        self._versions = dict(versions or {name: number for number, name in enumerate(models, start=first)})
 
     def __enter__(self) -> Supply:
         return self
@@ -115,19 +119,27 @@ class Supply:
 
     def provoke(self, ids: Sequence[str], protocol: str, function: Callable[[Mapping[str, Source]], T]) -> T:
         """Run as `call` does a function whose result holds even where the server died of it."""
-        for name in ids:
-            self._require(name)
-        server = self._alive()
-        for name in ids:
-            self._require(name)
+        sources = self.sources(ids, protocol)
         try:
-            return self._child.call(function, {name: self._endpoint(server, name, protocol) for name in ids})
+            return self._child.call(function, sources)
         except RejectedError:
             raise
         except ServerError as error:
             if death := self.death(wait=True):
                 raise DiedError(death) from error
             raise
+
+    def sources(self, ids: Sequence[str], protocol: str) -> dict[str, Source]:
+        """Return where the models are asked; their server runs, and was started where it did not.
+
+        Raises: as `call`.
+        """
+        for name in ids:
+            self._require(name)
+        server = self._alive()
+        for name in ids:
+            self._require(name)
+        return {name: self._endpoint(server, name, protocol) for name in ids}
 
     def death(self, *, wait: bool = False) -> Death | None:
         """Return how the server ended, None while it runs.
@@ -158,6 +170,7 @@ class Supply:
             version=None if remote and remote.label else self._versions[name],
             label=remote.label if remote else None,
             deadline_s=min(self._config.request_deadline_s, deadline_s or self._config.request_deadline_s),
+            form="tflite" if self._models[name].is_file() else "saved_model",
         )  # fmt: skip
 
     def _alive(self) -> Server:
@@ -237,7 +250,7 @@ class Supply:
             raise
         self._server = server
         self._facts = {
-            "runtime": "served", "threads": self._op_threads()[0] if self._target.ours else None,
+            "runtime": "served", "threads": (self._op_threads()[0] or None) if self._target.ours else None,
             "target": self._target.name,
             "server": dataclasses.asdict(server.identity) | self._asked(server),
         }  # fmt: skip
@@ -263,10 +276,14 @@ class Supply:
         states: dict[int, State] = {}
         while True:
             if death := server.death():
+                blamed = _BLAMES_THE_MODEL in death.log
+                suspect = (
+                    "the model or a flag may not suit it" if blamed else "a flag, or the server itself, is at fault"
+                )
                 raise LaunchError(
                     f"the {self._target.name} server ended before the model was loaded: {death.reason}",
-                    transient=death.transient or _BLAMES_THE_MODEL not in death.log, found=death.log,
-                    todo="look at the server's own words above; the model or a flag may not suit it",
+                    transient=death.transient or (self._stored and not blamed), found=death.log,
+                    todo=f"look at the server's own words above; {suspect}",
                 )  # fmt: skip
             left = deadline - time.monotonic()
             if left <= 0:
@@ -335,6 +352,11 @@ class Served:
     def name(self) -> str:
         """Such as "served over grpc"."""
         return f"served over {self.key}"
+
+    @property
+    def threads(self) -> int:
+        """One: of the client."""
+        return 1
 
     def call(self, ids: Sequence[str], function: Callable[[Mapping[str, Source]], T]) -> T:
         """Run the function with the endpoints; see `places.Place.call`."""

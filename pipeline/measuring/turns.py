@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.errors import RunError
-from pipeline.measuring import checks
-from pipeline.measuring.block import Generator, Plan, Verdict
+from pipeline.measuring import checks, conditions
+from pipeline.measuring.block import Generator, Plan, Verdict, explain, percentile
 from pipeline.predictor import LOGITS, Predictor, Samples, count, rows
+from serving.client.monitoring import Told, Watch
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,16 @@ class Turn:
     Attributes:
         latencies_ns: int64 [queries], sorted; the time in `predict` alone.
         verdict: what the generator says.
-        problem: why the block does not count as valid, by the generator or by our check of its numbers; else empty.
+        problems: why the block does not count as valid, by the generator or by our check of its numbers.
+        advice: for each what would make it valid.
+        told: what the server said of the block's own queries, where one was watched.
     """
 
     latencies_ns: np.ndarray
     verdict: Verdict
-    problem: str
+    problems: tuple[str, ...]
+    advice: tuple[str, ...]
+    told: Told | None = None
 
 
 def warm_up(
@@ -47,7 +52,7 @@ def warm_up(
     for i in range(queries):
         if stop.is_set():
             raise KeyboardInterrupt
-        given = _take(samples, [(i * batch + j) % count(samples) for j in range(batch)])
+        given = take(samples, [(i * batch + j) % count(samples) for j in range(batch)])
         start = time.perf_counter_ns()
         outputs = predictor.predict(given)
         times.append(time.perf_counter_ns() - start)
@@ -73,8 +78,12 @@ def run(
     stop: threading.Event,
     *,
     warmup: int,
+    watch: Watch | None = None,
 ) -> Turn:
     """Run one block, after `warmup` queries that do not count.
+
+    Args:
+        watch: reads the counters of the server that is asked, before the block's first query and after its last.
 
     Raises:
         KeyboardInterrupt: `stop` was set meanwhile.
@@ -91,7 +100,7 @@ def run(
             return
         entered = clock()
         try:
-            given = _take(samples, indices)
+            given = take(samples, indices)
             start = clock()
             predictor.predict(given)
             end = clock()
@@ -102,49 +111,53 @@ def run(
         spans.append(clock() - entered)
 
     for i in range(warmup):
-        predictor.predict(_take(samples, [(i + j) % count(samples) for j in range(plan.batch)]))
-    collecting = gc.isenabled()
-    gc.collect(0)
-    gc.disable()
-    try:
+        predictor.predict(take(samples, [(i + j) % count(samples) for j in range(plan.batch)]))
+    with watch or nullcontext(), conditions.no_collection():
         verdict = generator(query, count(samples), plan)
-    finally:
-        if collecting:
-            gc.enable()
     if failures:
         raise failures[0]
     if stop.is_set():
         raise KeyboardInterrupt
-    problem = verdict.problem or _disagreement(name, verdict, np.sort(np.asarray(spans)))
-    return Turn(np.sort(np.asarray(latencies, dtype=np.int64)), verdict, problem)
+    times = np.sort(np.asarray(latencies, dtype=np.int64))
+    problems, advice = explain(plan, verdict, times)
+    if not problems and (busy := _disagreement(name, verdict, np.sort(np.asarray(spans)))):
+        problems, advice = (busy,), ("an idle machine",)
+    return Turn(times, verdict, problems, advice, watch.told if watch else None)
 
 
-def percentile(ordered: np.ndarray, share: float) -> int:
-    """Return a percentile as LoadGen takes it: the value at position n * share of the sorted ones."""
-    return int(ordered[min(int(ordered.size * share), ordered.size - 1)])
-
-
-def _take(samples: Samples, indices: Sequence[int]) -> Samples:
+def take(samples: Samples, indices: Sequence[int]) -> Samples:
+    """Return samples by their numbers; one is a view, and nothing is copied."""
     if len(indices) == 1:
-        return rows(samples, slice(indices[0], indices[0] + 1))  # views: nothing is copied
+        return rows(samples, slice(indices[0], indices[0] + 1))
     return rows(samples, np.asarray(indices))
 
 
 def _disagreement(name: str, verdict: Verdict, spans: np.ndarray) -> str:
-    """Return why the generator's numbers and ours differ more than its own work explains, or an empty text.
+    times = {"median": (verdict.p50_ns, percentile(spans, 0.5))}
+    return disagreement(name, verdict.generator, (verdict.queries, len(spans)), times)
+
+
+def disagreement(name: str, generator: str, queries: tuple[int, int], times: Mapping[str, tuple[int, int]]) -> str:
+    """Return why a generator's numbers and ours differ more than its own work explains, or an empty text.
+
+    Args:
+        name: what was measured, for the message.
+        generator: its name.
+        queries: how many it counted, and how many we did.
+        times: name of a percentile -> its and our value, nanoseconds.
 
     Raises:
         RunError: they cannot be about the same queries.
     """
-    ours = percentile(spans, 0.5)
-    # 2 us and 2 %: the clocks differ. 200 us and 25 %: what a busy machine adds between the two
-    if verdict.queries != len(spans) or verdict.p50_ns < 0.98 * ours - 2_000:
-        raise RunError(
-            f"the load generator's numbers for {name} are not ours",
-            expected=f"{len(spans)} queries, median {ours} ns",
-            found=f"{verdict.queries} queries, median {verdict.p50_ns} ns by {verdict.generator}",
-            todo="report this",
-        )
-    if verdict.p50_ns > 1.25 * ours + 200_000:
-        return f"{verdict.generator} saw a median of {verdict.p50_ns} ns where the model took {ours} ns: a busy machine"
+    for which, (theirs, ours) in times.items():
+        # 2 us and 2 %: the clocks differ. 200 us and 25 %: what a busy machine adds between the two
+        if queries[0] != queries[1] or theirs < 0.98 * ours - 2_000:
+            raise RunError(
+                f"the load generator's numbers for {name} are not ours",
+                expected=f"{queries[1]} queries, {which} {ours} ns",
+                found=f"{queries[0]} queries, {which} {theirs} ns by {generator}",
+                todo="report this",
+            )
+        if theirs > 1.25 * ours + 200_000:
+            return f"{generator} saw a {which} of {theirs} ns where the model took {ours} ns: a busy machine"
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.report.axis import Axis, logarithmic
 from pipeline.report.document import Latency, Report
@@ -13,6 +13,15 @@ from pipeline.report.words import milliseconds, where
 
 WIDTH, HEIGHT = 1000.0, 40.0  # of one row, in the units of the SVG
 _SHOWN = 0.999  # the axis ends where this share of a row's queries has been answered
+
+
+class Timed(Protocol):
+    """What is said of the queries of a row."""
+
+    @property
+    def queries(self) -> int: ...
+    @property
+    def valid(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class Row:
     """
 
     name: str
-    latency: Latency
+    latency: Timed
     median_ms: float
     slow_ms: float
     shape: str
@@ -79,17 +88,18 @@ def distributions(report: Report) -> list[Place]:
             if latency and (counted := buckets(latency.histogram)):
                 note = "in this process" if run.target == "in-process" else f"target: {run.target}"
                 found.setdefault((where(run.runtime, run.protocol), note), []).append((artifact.id, latency, counted))
-    return [_place(name, note, rows) for (name, note), rows in found.items()]
+    return [place(name, note, rows) for (name, note), rows in found.items()]
 
 
-def _place(name: str, note: str, rows: Sequence[tuple[str, Latency, Buckets]]) -> Place:
+def place(name: str, note: str, rows: Sequence[tuple[str, Timed, Buckets]]) -> Place:
+    """Return what was timed in one place, on one axis."""
     low = min(counted[0][0] for *_, counted in rows)
     high = max(reached(counted, _SHOWN) for *_, counted in rows)
     axis = logarithmic([low, high], room=1.02, ticks=6)
     return Place(name, note, axis, tuple(_row(name, latency, counted, axis) for name, latency, counted in rows))
 
 
-def _row(name: str, latency: Latency, counted: Buckets, axis: Axis) -> Row:
+def _row(name: str, latency: Timed, counted: Buckets, axis: Axis) -> Row:
     tallest = max(count for *_, count in counted)
     path, last = "", -1.0
     for low, high, count in counted:

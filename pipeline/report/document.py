@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from pipeline.compress.sensitivity_table import Sensitivity
 from pipeline.config import Frozen
@@ -15,11 +15,34 @@ from pipeline.measuring.layer_times import LayerTimes
 from pipeline.report.answers import SplitAnswers
 from pipeline.report.baseline import Baseline
 from pipeline.report.data import Data
+from pipeline.report.edge import Edge as Edge
 from pipeline.report.forecast import Forecast
+from pipeline.report.gate import Gate as Gate
 from pipeline.report.model import Clustered, Interval, Model
+from pipeline.report.operators import Operators as Operators
+from pipeline.report.shipped import Shipped
 from pipeline.report.speed import Speed
+from pipeline.report.startup import Delegated, Startup
 
 ARTIFACTS = "artifacts.json"
+
+
+def _one_name(text: str) -> str:
+    if text in ("", ".", "..") or any(mark in text for mark in "/\\\0\n"):
+        raise ValueError(f"{text!r} is not the name of one file or folder")
+    return text
+
+
+def _in_artifacts(text: str) -> str:
+    folder, _, name = text.partition("/")
+    if folder != "artifacts":
+        raise ValueError(f"{text!r} is not artifacts/NAME")
+    return f"{folder}/{_one_name(name)}"
+
+
+# a report may be a stranger's: what it names becomes a path, which must not leave the folder that it is meant for
+FileName = Annotated[str, AfterValidator(_one_name)]
+ArtifactPath = Annotated[str, AfterValidator(_in_artifacts)]
 
 
 class Stage(Frozen):
@@ -31,27 +54,6 @@ class Stage(Frozen):
     reason: str = ""
     metrics: Mapping[str, float] = Field(default_factory=dict)
     fits: tuple[Speed, ...] = ()
-
-
-class Operators(Frozen):
-    """What the graph in an exported file consists of.
-
-    `integer` and `floating` count the operators that compute in int8 (or int16, int32) and in float, `floating_names`
-    names the latter's kinds with their counts. `conversions` count those that only go from one to the other (QUANTIZE,
-    DEQUANTIZE, QuantizeLinear, ...), `fake_quant` those that imitate quantization in float. `zero_channels` counts
-    output channels of kernels whose weights are all zero, of `channels`: only such zeros could be left out of the
-    computation. `first` is the kind of the first operator that computes, `first_integer` whether it does in integers.
-    """
-
-    integer: int
-    floating: int
-    floating_names: dict[str, int] = Field(default_factory=dict)
-    conversions: int = 0
-    fake_quant: int = 0
-    zero_channels: int = 0
-    channels: int = 0
-    first: str | None = None
-    first_integer: bool = False
 
 
 class Faster(Frozen):
@@ -88,7 +90,7 @@ class Bought(Frozen):
 
 
 class Explained(Frozen):
-    """Why a file that was quantized after training is not faster than its stage's float32 file, from what is in it."""
+    """Why a file in another precision, or with a fixed batch, is not faster than its stage's float32 file."""
 
     artifact: str
     against: str
@@ -174,6 +176,43 @@ class Latency(Frozen):
     speedup: Speedup | None = None
 
 
+class ServedSpeed(Frozen):
+    """How fast one served artifact answers over one protocol.
+
+    `throughput_per_s` is of batches of `batch` samples. `speedup` is against the served float32 reference, in the same
+    blocks; null for that one. `model_ms` is the p50 of the same file in LiteRT in process, without a server; null where
+    it was not timed there. `why` says what explains the speed, from what is in the file and from what was measured.
+    """
+
+    artifact: str
+    protocol: Literal["grpc", "rest"] | None
+    p50_ms: float
+    p50_low: float
+    p50_high: float
+    p99_ms: float
+    throughput_per_s: float | None
+    batch: int | None
+    valid: bool
+    speedup: Speedup | None
+    model_ms: float | None
+    why: list[str]
+
+
+class Fastest(Frozen):
+    """What is fastest when served: the rows of each protocol, fastest first, and in words which, and by how much.
+
+    `against` is the id of the served float32 SavedModel that all are compared with. `results` has a line for each
+    protocol; `said` what a request costs besides the model, how more could be proven, and what was not served.
+    """
+
+    target: str
+    server: dict[str, str | None]
+    against: str
+    rows: list[ServedSpeed]
+    results: dict[str, str] = Field(default_factory=dict)
+    said: list[str]
+
+
 class Check(Frozen):
     """What a served model was put to, in `requests` requests, and what went wrong; nothing: it survived."""
 
@@ -185,11 +224,14 @@ class Check(Frozen):
 class Run(Frozen):
     """One artifact in one runtime.
 
-    `threads` is null where nobody knows: a remote server's. `encoding` is that of the tensors on the wire. `judged` are
-    the keys of the metrics that it is judged by, one for each output; of these there is a `METRIC_drop`, too.
+    `threads` is null where nobody knows: a remote server's, a device's. `encoding` is that of the tensors on the wire.
+    `judged` are the keys of the metrics that it is judged by, one for each output; of these there is a `METRIC_drop`,
+    too. A "device" is behind the user's edge.command, which only times the file: no metrics, and `parity` is null.
+    `latency` is empty of tflite-micro: how long its kernels take on this machine says nothing of a microcontroller.
+    `startup` is null but for files in LiteRT and ONNX Runtime; `unstarted` is why it could not be measured of one.
     """
 
-    runtime: Literal["served", "litert", "onnxruntime", "tflite-micro", "tensorflow"]
+    runtime: Literal["served", "litert", "onnxruntime", "tflite-micro", "tensorflow", "device"]
     protocol: Literal["grpc", "rest"] | None = None
     threads: int | None
     target: Literal["docker", "binary", "remote", "embedded", "in-process"] = "in-process"
@@ -197,9 +239,11 @@ class Run(Frozen):
     encoding: str | None = None
     metrics: dict[str, Interval]
     judged: list[str] = Field(default_factory=list)
-    parity: Parity
+    parity: Parity | None
     latency: list[Latency]
     checks: list[Check] = Field(default_factory=list)
+    startup: Startup | None = None
+    unstarted: str | None = None
 
     def single_stream(self) -> Latency | None:
         """Return the latency of one sample."""
@@ -213,18 +257,28 @@ class Run(Frozen):
 class Artifact(Frozen):
     """An exported file and everything that was measured on it.
 
+    `variant`: what tells it from others of its precision (int8-ends, batch1, ort); empty for the plain one.
     `clustered`: what clustering left in it; null where its stage has none.
     `batch`: the only number of samples that it takes at once; null: any. More are then measured one after another.
-    `beside`: files in artifacts/ that say what it takes: how texts become token ids, what a table's columns are.
+    `unsimplified`: why its graph is not simplified, where the recipe asks for that; null: it is, or it is no .onnx.
+    `float_kernels`: what stays float32 in a .tflite of weights in 8 or 4 bits, as "layer (operator)": ai-edge-quantizer
+    has no such kernel for it.
+    `beside`: files in artifacts/ that belong to it: the weights of an .onnx beyond 2 GiB, and what says what it takes:
+    how texts become token ids, what a table's columns are.
     `labels`: files in artifacts/ with the names of its classes, a name a line; the artifact itself holds them too.
     `transient`: its error is one of the moment (a killed server, a time-out), which the next run does not keep.
+    `unserved`: why the server could not serve it, where it has a runtime of its own besides and the recipe did not ask
+    for it to be served; null: it could, or was not to.
+    `runs`: in every place, with `measure.threads`; limits, speed-ups and figures rest on them. `at_other_threads`: in
+    its own runtime with each number of `measure.also_threads`.
     """
 
-    id: str
-    stage: str
+    id: FileName
+    stage: FileName
     format: Literal["saved_model", "tflite", "onnx"]
     precision: str
-    path: str | None = None
+    variant: str = ""
+    path: ArtifactPath | None = None
     bytes: int | None = None
     gzip_bytes: int | None = None
     parameters: int | None = None
@@ -233,32 +287,20 @@ class Artifact(Frozen):
     clustered: Clustered | None = None
     operators: Operators | None = None
     batch: int | None = None
-    beside: list[str] = Field(default_factory=list)
-    labels: list[str] = Field(default_factory=list)
+    unsimplified: str | None = None
+    float_kernels: list[str] = Field(default_factory=list)
+    beside: list[FileName] = Field(default_factory=list)
+    labels: list[FileName] = Field(default_factory=list)
     optional: bool = False
     error: str | None = None
     transient: bool = False
+    unserved: str | None = None
     runs: list[Run] = Field(default_factory=list)
+    at_other_threads: list[Run] = Field(default_factory=list)
 
-
-class Gate(Frozen):
-    """A limit, what was found, and what to try where it was missed.
-
-    `upper`: the limit is the highest value that is allowed, else the lowest. `message` says all in a line; `todo` is
-    its last part, what to try, and empty where the gate passed.
-    """
-
-    name: str
-    artifact: str
-    limit: float
-    value: float | None
-    low: float | None
-    high: float | None
-    passed: bool
-    message: str
-    upper: bool = False
-    unit: str = ""
-    todo: str = ""
+    def delegated(self) -> Delegated | None:
+        """Return what LiteRT says of its operators; None where it was not asked."""
+        return next((run.startup.delegated for run in self.runs if run.startup and run.startup.delegated), None)
 
 
 class Serving(Frozen):
@@ -287,6 +329,8 @@ class Report(Frozen):
     every default, as in its recipe.yaml.
     `forecast` is what doctor foresaw before anything was trained, null where that was not asked; `unforeseen` are the
     places where something else came of it, `decided` what the run decided where the forecast left something open.
+    `edge` is what a device of the recipe's profile has to take, and what the final file takes of it.
+    `image` is what `modelmill image` made last of an artifact as it is now, null where there is none.
     `needs_trust`: that file names programs, images or hosts, so the command takes it only with --trust.
     """
 
@@ -305,7 +349,10 @@ class Report(Frozen):
     bought: list[Bought] = Field(default_factory=list)
     explained: list[Explained] = Field(default_factory=list)
     artifacts: list[Artifact] = Field(default_factory=list)
+    fastest: Fastest | None = None
+    edge: Edge | None = None
     gates: list[Gate] = Field(default_factory=list)
+    image: Shipped | None = None
     tested: SplitAnswers | None = None
     data: Data | None = None
     baseline: Baseline | None = None

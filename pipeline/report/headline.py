@@ -7,10 +7,11 @@ from typing import Literal
 
 from pipeline.errors import InputError
 from pipeline.metric import Metric
+from pipeline.report import on_device
 from pipeline.report.document import Artifact, Report, Run
 from pipeline.report.model import Interval, Model
 from pipeline.report.quality import Judged, Quality, change, quality
-from pipeline.report.words import kilobytes, milliseconds, number, ratio, where
+from pipeline.report.words import is_served, kilobytes, milliseconds, number, ratio, where
 
 _DROP = "max_accuracy_drop"
 _SMALLER = 1.005  # a ratio above this is shown as more than 1.00
@@ -32,13 +33,15 @@ def sentence(report: Report) -> str:
     """Return why the verdict is what it is, in one sentence or two."""
     missed = [gate for gate in report.gates if not gate.passed]
     broken = [item for item in report.artifacts if item.error and not item.optional]
+    lacking = [one.what for one in report.edge.failures() if one.what != report.edge.artifact] if report.edge else []
     if report.verdict == "incomplete":
         return _incomplete(report)
     if report.verdict == "error":
         if report.failure:
             again = _SET_RIGHT if report.failure.exit_code == InputError.exit_code else _GO_ON
             return f"The run failed{f' in {report.failure.stage}' if report.failure.stage else ''}. " + again
-        names = ", ".join(item.id for item in broken)
+        there = [f"{report.edge.artifact} on the device"] if report.edge and lacking else []
+        names = ", ".join([*(item.id for item in broken), *there])
         return f"What {names} is worth could not be judged, for a failure of the moment. " + _GO_ON
     if report.verdict == "pass":
         return f"{_all(len(report.gates))}, and every artifact that was asked for could be made and run."
@@ -47,8 +50,12 @@ def sentence(report: Report) -> str:
         if missed
         else []
     )
-    reasons += [f"{_count(len(broken), 'artifact')} could not be made or run: {', '.join(item.id for item in broken)}"]
-    return "; ".join(reasons if broken else reasons[:-1]) + "."
+    if broken:
+        names = ", ".join(item.id for item in broken)
+        reasons.append(f"{_count(len(broken), 'artifact')} could not be made or run: {names}")
+    if lacking:
+        reasons.append(f"what the device takes is not all known: {', '.join(lacking)} failed")
+    return "; ".join(reasons) + "."
 
 
 _GO_ON = "The same command goes on from there."
@@ -86,21 +93,29 @@ def _incomplete(report: Report) -> str:
 def answers(report: Report) -> list[Answer]:
     """Return the answers for the final artifact; where none was exported, for the last stage's model.
 
+    Of a file for a device they are what it takes there: how fast this machine is with it says nothing of that one.
+
     A question that nothing was measured for is left out.
     """
     files = {item.id: item for item in report.artifacts}
-    final, reference = files.get(report.final or ""), files.get(report.reference or "")
+    final = files.get((report.edge.artifact if report.edge else report.final) or "")
+    reference = files.get(report.reference or "")
     if final is None or reference is None:
         return _of_models([model for model in report.models if not model.variant])
     run = final.runs[0] if final.runs and not final.error else None
     found: list[Answer | None] = []
-    if final is not reference:
+    there = ""
+    if report.edge:
+        found += [Answer(one.question, *one.verdict, one.figure, (one.said,)) for one in on_device.needs(report)]
+        run = next((one for one in final.runs if one.runtime == "tflite-micro" and one.metrics), run)
+        there = f"in {where(run.runtime, None)} on this machine" if run else ""
+    elif final is not reference:
         found.append(_smaller(reference, final))
         found.append(_faster(run) if run else None)
     if run:
         basis = quality(reference.runs[0]) if reference.runs else None
         allowed = any(gate.passed for gate in report.gates if (gate.name, gate.artifact) == (_DROP, final.id))
-        found.append(_right(run, basis, allowed=allowed))
+        found.append(_right(run, basis, allowed=allowed, there=there))
     return [one for one in found if one]
 
 
@@ -132,7 +147,7 @@ def _faster(run: Run) -> Answer | None:
     return Answer("Faster?", word, said, ratio(faster.value), details)
 
 
-def _right(of: Judged, basis: Quality | None, *, allowed: bool = False) -> Answer | None:
+def _right(of: Judged, basis: Quality | None, *, allowed: bool = False, there: str = "") -> Answer | None:
     found, lost = quality(of), change(of, "drop")
     if found is None:
         return None
@@ -144,6 +159,7 @@ def _right(of: Judged, basis: Quality | None, *, allowed: bool = False) -> Answe
         before, metric, risen = f"from {basis.text}: " if basis else "", lost.metric, lost.risen
         value, low, high = (metric.difference(edge, signed=True) for edge in (risen.value, risen.low, risen.high))
         details.append(f"{before}{value}{metric.step}, 95 % {low} to {high}")
+    details += [there] if there else []
     return Answer("Still right?" if drop else "Right?", word, said, found.text, tuple(details))
 
 
@@ -185,6 +201,8 @@ def served(report: Report) -> str:
     """
     files = {item.id: item for item in report.artifacts}
     chosen, reference = files.get(report.to_serve or ""), files.get(report.reference or "")
+    if not is_served(report):
+        return ""
     if chosen is None or reference is None or chosen.id == report.final or not chosen.runs or chosen is reference:
         return ""
     parts = []
@@ -198,7 +216,7 @@ def served(report: Report) -> str:
             if faster.low > 1:
                 parts.append(f"{ratio(faster.value)} faster {place}")
             else:
-                claim = "slower" if faster.high < 1 else "no faster"
+                claim = "slower" if faster.high < 1 else "not proven faster"
                 parts.append(f"{claim} {place} ({ratio(faster.value)}, 95 % {faster.low:.2f} to {faster.high:.2f})")
     if found := quality(chosen.runs[0]):
         parts.append(found.said)

@@ -24,9 +24,12 @@ from pipeline.report import (
     layer_times,
     layers,
     metrics,
+    on_device,
     sensitivity,
     several,
     speed,
+    starts,
+    to_serve,
     tradeoff,
     words,
 )
@@ -50,6 +53,9 @@ class Section:
 SECTIONS = (
     Section("failure", "What went wrong", lambda report: report.failure is not None),
     Section("artifacts", "Artifacts", lambda report: bool(report.artifacts)),
+    Section("starts", "Start, memory and threads", lambda report: bool(starts.files(report))),
+    Section("edge", "On the device", lambda report: report.edge is not None),
+    Section("fastest", "Fastest when served", lambda report: report.fastest is not None),
     Section("bought", "What each stage bought", lambda report: bool(report.bought)),
     Section("channels", "Channels removed", lambda report: bool(channels.shrunk(report))),
     Section("layer_times", "Layer times by width", lambda report: report.layer_times is not None),
@@ -66,16 +72,19 @@ SECTIONS = (
     Section("forecast", "What was foreseen", lambda report: report.forecast is not None),
     Section("data", "The data", lambda report: report.data is not None),
     Section("gates", "Gates", lambda report: bool(report.gates)),
+    Section("image", "Image", lambda report: report.image is not None),
     Section("stages", "Stages", lambda report: bool(report.stages)),
     Section("machine", "Machine and versions", lambda _: True),
     Section("commands", "Make it again", lambda report: bool(commands.commands(report))),
 )
 
 ROOMS = {
-    "beside": beside, "channels": channels, "channels_or_zeros": channels_or_zeros, "commands": commands,
-    "confusion": confusion, "distribution": distribution, "figures": figures, "gauge": gauge, "headline": headline,
-    "layer_times": layer_times, "layers": layers, "metrics": metrics, "sensitivity": sensitivity, "several": several,
-    "speed": speed, "tradeoff": tradeoff, "waterfall": waterfall, "words": words,
+    "beside": beside, "channels": channels, "channels_or_zeros": channels_or_zeros,
+    "commands": commands, "confusion": confusion, "distribution": distribution, "figures": figures,
+    "gauge": gauge, "headline": headline, "layer_times": layer_times, "layers": layers,
+    "metrics": metrics, "on_device": on_device, "starts": starts, "sensitivity": sensitivity, "several": several,
+    "speed": speed, "to_serve": to_serve, "tradeoff": tradeoff, "waterfall": waterfall,
+    "words": words,
 }  # fmt: skip
 
 

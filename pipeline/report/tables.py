@@ -9,8 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.compress.sensitivity_table import Sensitivity
-from pipeline.report import beside, channels, channels_or_zeros, headline, layers, sensitivity, several, words
-from pipeline.report.document import Report, Speedup
+from pipeline.report import (
+    beside,
+    channels,
+    channels_or_zeros,
+    headline,
+    layers,
+    on_device,
+    sensitivity,
+    several,
+    to_serve,
+    words,
+)
+from pipeline.report.document import Report, ServedSpeed, Speedup
 from pipeline.report.model import Interval
 from pipeline.report.quality import Judged, qualities
 from pipeline.report.words import kilobytes, number
@@ -41,7 +52,10 @@ def _spread(interval: Interval | Speedup | None, form: str, unit: str, scale: fl
     if interval is None:
         return Text("-")
     value, low, high = (format(scale * edge, form) for edge in (interval.value, interval.low, interval.high))
-    return _pair(value + unit, f"{low}..{high}")
+    cell = _pair(value + unit, f"{low}..{high}")
+    if isinstance(interval, Speedup) and not interval.valid:  # this one's blocks, or the reference's
+        cell.append("\nINVALID", "red")
+    return cell
 
 
 def _judged_by(report: Report) -> str:
@@ -71,14 +85,15 @@ def artifacts(report: Report) -> RenderableType:
         if not artifact.runs:
             failed = Text("failed", "red") if artifact.error else Text("not measured")
             table.add_row(_pair(artifact.id, ", ".join(said)), sizes, failed, "-", "-", "-")
-        for run in artifact.runs:
+        for run in (*artifact.runs, *artifact.at_other_threads):
             one = run.single_stream()
+            other = [words.threads(run)] if run in artifact.at_other_threads else []
             latency = Text("-") if one is None else _pair(f"{one.p50_ms:.3f}", f"{one.p99_ms:.3f}")
             if one and not one.valid:
                 latency.append("\nINVALID", "red")
             table.add_row(
-                _pair(artifact.id, ", ".join([words.place(run), *said])), sizes,
-                _right(run), f"{words.percent(run.parity.agreement().value)} %",
+                _pair(artifact.id, ", ".join([words.place(run), *other, *said])), sizes,
+                _right(run), f"{words.percent(run.parity.agreement().value)} %" if run.parity else "-",
                 latency,
                 _spread(one.speedup if one else None, ".2f", "x"),
             )  # fmt: skip
@@ -90,6 +105,41 @@ def artifacts(report: Report) -> RenderableType:
     why = [f"{one.artifact}, {cause}" for one in report.explained for cause in one.causes]
     notes = [Text(line, "dim") for line in (*words.serving(report), words.caption(report), *why) if line]
     return Group(table, *notes, *failures)
+
+
+def fastest(report: Report) -> RenderableType:
+    """Return what to serve, a table for each protocol with what is fastest there, and why below them."""
+    found = report.fastest
+    assert found is not None
+    advised = to_serve.advice(report)
+    parts: list[RenderableType] = [Text(f"{advised.text}.\n", "bold")] if advised else []
+    for protocol in words.PROTOCOLS:
+        if rows := [row for row in found.rows if row.protocol == protocol]:
+            parts.append(_served(protocol, rows))
+            parts += [Text(_sentence(found.results[protocol]))] if protocol in found.results else []
+    parts += [Text(_sentence(line)) for line in found.said]
+    return Group(*parts, *(Text(line, "dim") for line in words.served_causes(found)))
+
+
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}"
+
+
+def _served(protocol: str, rows: list[ServedSpeed]) -> Table:
+    batch = next((row.batch for row in rows if row.batch), None)
+    title = f"Fastest when served over {words.PROTOCOLS[protocol]}"
+    table = _grid(
+        title, "artifact", "p50 ms\n95 %", "p99 ms", f"samples/s\nin {batch}s", "against the\nreference, 95 %"
+    )
+    for row in rows:
+        p50 = _pair(f"{row.p50_ms:.3f}", f"{row.p50_low:.3f}..{row.p50_high:.3f}")
+        if not row.valid:
+            p50.append("\nINVALID", "red")
+        table.add_row(
+            row.artifact, p50, f"{row.p99_ms:.3f}",
+            "-" if row.throughput_per_s is None else f"{row.throughput_per_s:,.0f}", _spread(row.speedup, ".2f", "x"),
+        )  # fmt: skip
+    return table
 
 
 def bought(report: Report) -> RenderableType:
@@ -106,7 +156,10 @@ def bought(report: Report) -> RenderableType:
     )
     for model in report.models:
         one = words.bought_by(model, report)
-        times = "\n".join(f"{_short(where)} {latency.p50_ms:.3f}" for where, latency, _ in words.timed(model, report))
+        times = "\n".join(
+            f"{_short(where)} {latency.p50_ms:.3f}{words.imitation(model, where)}"
+            for where, latency, _ in words.timed(model, report)
+        )
         table.add_row(
             model.name,
             _pair(number(model.parameters), words.ratio(one.parameters_ratio) if one else ""),
@@ -189,6 +242,34 @@ def sensitive(table: Sensitivity) -> RenderableType:
     return Group(grid, *(Text(line, "dim") for line in notes))
 
 
+def edge(report: Report) -> RenderableType:
+    """Return what the final file takes of a small device."""
+    found = report.edge
+    assert found is not None
+    parts: list[RenderableType] = [Text(f"On the device: {on_device.sentence(found)}", "bold")]
+    parts += [Text(line) for line in on_device.lines(report)]
+    if found.npus:
+        table = _grid(
+            "Compiled for Arm Ethos-U (Vela's estimates)", "configuration", "operators\non the NPU", "file\nkB",
+            "SRAM\nkB", "cycles", "ms",
+        )  # fmt: skip
+        for npu in found.npus:
+            name = _pair(npu.accelerator, f"{npu.system_config}\n{npu.memory_mode}")
+            if npu.error:
+                table.add_row(name, Text("failed", "red"), "-", "-", "-", "-")
+                continue
+            table.add_row(
+                name, on_device.placed(npu), kilobytes(npu.file_bytes), kilobytes(npu.sram_bytes), number(npu.cycles),
+                words.milliseconds(npu.time_ms),
+            )  # fmt: skip
+        parts.append(table)
+    for npu in found.npus:
+        left = [f"{one.kind} stays on the CPU beside {npu.name}: {on_device.reason(one)}" for one in npu.on_cpu]
+        parts += [Text(line, "dim") for line in dict.fromkeys([*left, on_device.ends(npu)]) if line]
+        parts += [Text(f"{npu.name}: {npu.error}", "red")] if npu.error else []
+    return Group(*parts)
+
+
 def stages(report: Report) -> RenderableType:
     """Return the table of stages."""
     table = _grid("Stages", "stage", "status", "seconds", "metrics")
@@ -202,7 +283,7 @@ def gates(report: Report) -> RenderableType:
     """Return the table of gates."""
     table = _grid("Gates", "gate", "artifact", "", "found")
     for gate in report.gates:
-        mark = Text("pass", "green") if gate.passed else Text("fail", "red")
+        mark = Text(gate.word, "green" if gate.passed else "red")
         table.add_row(gate.name, gate.artifact, mark, Text(gate.message, justify="left"))
     return table
 
@@ -216,6 +297,10 @@ def show(report: Report, console: Console) -> None:
         console.print(bought(report))
     if report.artifacts:
         console.print(artifacts(report))
+    if report.edge:
+        console.print(edge(report))
+    if report.fastest:
+        console.print(fastest(report))
     for line in beside.lines(report):
         console.print(Text(line))
     if report.gates:

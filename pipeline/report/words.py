@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from pipeline.metric import METRICS, Metric, of_key
-from pipeline.report.document import Artifact, Bought, Faster, Gate, Latency, Report, Run
+from pipeline.report.document import Artifact, Bought, Faster, Fastest, Gate, Latency, Report, Run
 from pipeline.report.model import Interval, Model
 from pipeline.report.quality import Quality, change, metrics_of
 from pipeline.report.quality import qualities as qualities
@@ -17,6 +17,7 @@ _RUNTIMES = {
     "onnxruntime": "ONNX Runtime",
     "tflite-micro": "TFLite Micro",
     "tensorflow": "TensorFlow",
+    "device": "the device",
 }
 _NOUNS = {"macs": "MACs", "latency_ms": "ms by the table of layer times"}  # of a stage's metrics
 
@@ -58,6 +59,11 @@ def kilobytes(count: int | None) -> str:
     return "-" if count is None else f"{count / 1000:,.1f}"
 
 
+def size(count: int) -> str:
+    """Return bytes with their unit: "330 bytes", "94.8 kB", "12.3 MB" (1e6 bytes)."""
+    return f"{count:,} bytes" if count < 1000 else f"{kilobytes(count)} kB" if count < 1e6 else f"{count / 1e6:,.3g} MB"
+
+
 def milliseconds(value: float) -> str:
     """Return milliseconds, to the microsecond below 10 ms, and with fewer places above."""
     return f"{value:.3f}" if value < 10 else f"{value:.2f}" if value < 100 else f"{value:,.1f}"
@@ -86,6 +92,11 @@ def place(run: Run) -> str:
     return f"{run.protocol}, {run.target}" if run.protocol else run.runtime
 
 
+def threads(run: Run) -> str:
+    """Return with how many threads an artifact ran."""
+    return f"{'unknown' if run.threads is None else run.threads} thread{'' if run.threads == 1 else 's'}"
+
+
 def serving(report: Report) -> list[str]:
     """Return sentences on how the SavedModels were served: by what, why not by another target, and what they survived.
 
@@ -109,7 +120,15 @@ def serving(report: Report) -> list[str]:
         if server["implementation"] == "modelmill":
             lines[0] += "; these are the figures of our own server, not TF Serving's"
     lines += [f"Not {name}: {reason}" for name, reason in report.serving.passed_over.items()]
-    checks = [(run, check) for run in runs for check in run.checks]
+    loose = _unguarded(report)
+    lines += [loose] if loose else []
+    checks = [
+        (run, check)
+        for artifact in report.artifacts
+        for run in artifact.runs
+        for check in run.checks
+        if not (loose and artifact.format == "tflite")
+    ]
     if checks and not any(check.problems for _, check in checks):
         sums = Counter[str | None]()
         for run, check in checks:
@@ -121,21 +140,66 @@ def serving(report: Report) -> list[str]:
     return lines
 
 
+def served_causes(fastest: Fastest) -> list[str]:
+    """Return a line for each served artifact with what explains its speed, and over which protocol where not over all.
+
+    In the order of the first protocol's rows.
+    """
+    found: dict[str, dict[str, list[str]]] = {}  # artifact -> cause -> protocols
+    for row in fastest.rows:
+        for cause in row.why:
+            found.setdefault(row.artifact, {}).setdefault(cause, []).append(PROTOCOLS[row.protocol or "grpc"])
+    count = len({row.protocol for row in fastest.rows})
+    return [
+        f"{artifact}: "
+        + "; ".join(cause if len(over) == count else f"over {over[0]} {cause}" for cause, over in causes.items())
+        for artifact, causes in found.items()
+    ]
+
+
+def served_by(fastest: Fastest) -> str:
+    """Return the target and the server that the figures are of."""
+    named = " ".join(part for part in (fastest.server.get("implementation"), fastest.server.get("version")) if part)
+    return f"{fastest.target}: {named or 'a server that does not tell what it is'}"
+
+
+def _unguarded(report: Report) -> str:
+    """Return what a server does with malformed requests to .tflite files, where it does not refuse them."""
+    found = {
+        item.id: f"{len(check.problems)} of {check.requests} over {run.protocol}"
+        for item in report.artifacts
+        for run in item.runs
+        for check in run.checks
+        if item.format == "tflite" and check.problems
+    }
+    if not found:
+        return ""
+    told = ", ".join(f"{name} ({count})" for name, count in found.items())
+    return (
+        f"Malformed requests that the server did not refuse: {told}. A .tflite has no operators that could check a "
+        "shape: put in front of it what does"
+    )
+
+
 def caption(report: Report) -> str:
     """Return what the latencies rest on: the load generator, the blocks, the threads and the number of queries."""
-    found = [(run, one) for artifact in report.artifacts for run in artifact.runs if (one := run.single_stream())]
+    found = [
+        (run, one)
+        for artifact in report.artifacts
+        for run in artifact.runs
+        if run.runtime != "device" and (one := run.single_stream())
+    ]
     if not found:
         return ""
     queries = [one.queries for _, one in found]
     one = found[0][1]
-    counts = {place(run): run.threads for run, _ in found}
-    said = {name: f"{'unknown' if n is None else n} thread{'' if n == 1 else 's'}" for name, n in counts.items()}
+    said = {place(run): threads(run) for run, _ in found}
     # one number where all have the same, else each with its own
-    threads = next(iter(said.values())) if len(set(said.values())) == 1 else ", ".join(map(": ".join, said.items()))
+    counted = next(iter(said.values())) if len(set(said.values())) == 1 else ", ".join(map(": ".join, said.items()))
     return (
         f"p50 and p99 of one sample, the geometric mean of the blocks' own: {one.scenario} by "
         f"{one.settings['generator']}, {one.settings['blocks']} blocks that alternate with the other files there, "
-        f"{threads}, {min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file "
+        f"{counted}, {min(queries):,} to {max(queries):,} queries each; faster: against the reference's float32 file "
         "there"
     )
 
@@ -157,9 +221,15 @@ def precision(stage: str, form: str) -> str:
     return "fake-quant" if form == "saved_model" else "int8"
 
 
+def is_served(report: Report) -> bool:
+    """Return whether the recipe has models served; `serving: null` has none."""
+    return report.settings.get("serving", {}) is not None
+
+
 def marks(artifact: Artifact, report: Report) -> list[str]:
     """Return what there is to say of an artifact's part in the report."""
-    parts = {"reference": report.reference, "final": report.final, "to serve": report.to_serve}
+    parts = {"reference": report.reference, "final": report.final}
+    parts |= {"served by default": report.to_serve} if is_served(report) else {}
     held = [part for part, name in parts.items() if name == artifact.id]
     held += ["optional"] * artifact.optional + [f"batch {artifact.batch} only"] * (artifact.batch is not None)
     return held + ["token ids"] * any(name.endswith(".tokens.json") for name in artifact.beside)
@@ -204,6 +274,9 @@ def timed(model: Model, report: Report) -> Iterator[tuple[str, Latency, Faster |
         if model.variant or item.stage != model.stage or item.precision != precision(item.stage, item.format):
             continue
         for run in item.runs:
+            # behind a server it is the SavedModels that are followed from stage to stage
+            if run.protocol and item.format != "saved_model":
+                continue
             if latency := run.single_stream():
                 key = (item.id, run.runtime, run.protocol)
                 found = (one for bought in report.bought for one in bought.faster)
@@ -214,6 +287,12 @@ def timed(model: Model, report: Report) -> Iterator[tuple[str, Latency, Faster |
 def times(model: Model, report: Report) -> dict[str, tuple[Latency, Faster | None]]:
     """Return place -> what `timed` says of it."""
     return {place: (latency, faster) for place, latency, faster in timed(model, report)}
+
+
+def imitation(model: Model, place: str) -> str:
+    """Return what is timed in a place where that is not what the stage's model becomes, in parentheses; else ""."""
+    imitated = precision(model.stage, "saved_model")
+    return f" ({imitated})" if imitated != "float32" and place.startswith("served over ") else ""
 
 
 def places(report: Report) -> list[str]:

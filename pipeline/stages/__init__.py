@@ -4,7 +4,7 @@
 # them
 NAMES = (
     "import", "train", "distill", "sensitivity", "profile", "shrink", "prune", "cluster", "quantize", "export",
-    "measure",
+    "measure", "edge",
 )  # fmt: skip
 # of those that make a Keras model
 MODELS = ("import", "train", "distill", "shrink", "prune", "cluster", "quantize")

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import legacy_keras
 from pipeline.data import DataConfig
-from pipeline.errors import PromiseError
 from pipeline.events import Note, Progress
 from pipeline.files import link_all
-from pipeline.formats.export_config import QUANTIZE, Config, plan
+from pipeline.formats.export_config import QUANTIZE, Config, Warmup, plan
+from pipeline.formats.precisions import BY_QUANTIZER, MIXED, ORT, STATIC, Variant
 from pipeline.parts import Parts
 from pipeline.plan import Planned
-from pipeline.predictor import GIVING_BACK
 from pipeline.stage import Job, Result
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pipeline.isolate import Child
     from pipeline.predictor import Samples, Spec
     from pipeline.report import document
-    from pipeline.report.model import Clustered, Model
 
 NAME = "export"
 INPUTS = ("import", "train", "distill", "shrink", "prune", "cluster", "quantize")
@@ -77,16 +76,27 @@ CODE = (
     "pipeline/report/baseline.py",
     "pipeline/report/data.py",
     "pipeline/report/document.py",
+    "pipeline/report/edge.py",
     "pipeline/report/forecast.py",
+    "pipeline/report/gate.py",
     "pipeline/report/model.py",
+    "pipeline/report/operators.py",
+    "pipeline/report/shipped.py",
     "pipeline/report/speed.py",
+    "pipeline/report/startup.py",
     "pipeline/rows.py",
+    "pipeline/signature.py",
     "pipeline/stages/export.py",
     "pipeline/vectorizer.py",
+    "serving/__init__.py",
+    "serving/client/__init__.py",
+    "serving/client/signature.py",
+    "serving/client/tensors.py",
+    "serving/warmup.py",
 )
 LIBRARIES = (
-    "tensorflow", "tf_keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "ai-edge-litert", "numpy",
-    "scikit-learn",
+    "tensorflow", "tf_keras", "tensorflow-model-optimization", "tf2onnx", "onnx", "onnxslim", "onnxruntime",
+    "ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "numpy", "scikit-learn", "tensorflow-serving-api",
 )  # fmt: skip
 
 
@@ -115,8 +125,10 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     from pipeline.predictor import rows
     from pipeline.report import document
 
-    splits = sources.load(data, job.store)
-    calibration, spec = rows(splits.calibration.x, slice(None)), splits.spec
+    splits = sources.load(data, job.store, strings=True)
+    spec, raw = splits.spec, rows(splits.calibration.x, slice(None))
+    calibration = spec.tokens(raw)
+    requests = Requests.of(export.warmup, spec, raw) if export.warmup else None
     attempts = Attempts(NAME, "converter", job.emit)
     items = plan(export, list(job.inputs))
     parts = Parts(job.work)
@@ -129,31 +141,40 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
             if item.id in before:
                 continue
             job.emit(Progress(NAME, "artifact", len(made), len(items), item=item.id))
-            static = item.format == "tflite" and item.precision == "int8" and item.stage != QUANTIZE
+            static = item.format == "tflite" and item.precision in STATIC and item.stage != QUANTIZE
+            static = static or item.variant == ORT
             model = job.inputs[item.stage].folder
             converting = partial(
-                child.call, convert, item, model, job.work, calibration if static else None, export.unrolled_steps
-            )  # fmt: skip
+                child.call, convert, item, model, job.work, calibration if static else None, export, requests
+            )
             described = attempts.attempt(item.id, converting)
             if described is None:
-                _remove(job.work / item.filename)
+                _remove_all(job.work / item.filename)
                 described = _described(item, error=attempts.errors[item.id], transient=item.id in attempts.passing)
             else:
-                if described.batch is not None:
+                if described.batch is not None and not Variant.of(item.variant).batch:
                     why = "more time steps than export.unrolled_steps are a loop, which converts for that alone"
                     job.emit(Note(NAME, f"{item.id} takes {described.batch} sample at a time: {why}"))
-                parts.keep(item.id, described.model_dump(mode="json", by_alias=True), [job.work / item.filename])
+                if described.unsimplified:
+                    job.emit(Note(NAME, f"{item.id} is not simplified: {described.unsimplified}"))
+                if described.float_kernels:
+                    kept = ", ".join(described.float_kernels)
+                    job.emit(Note(NAME, f"{item.id} keeps float32 kernels, which cannot be {item.precision}: {kept}"))
+                parts.keep(item.id, described.model_dump(mode="json", by_alias=True), _files(job.work, described))
             made.append(described)
     order = [item.id for item in items]
     made.sort(key=lambda item: order.index(item.id))
-    for item in items:
-        if item.id not in attempts.errors:
-            link_all(job.work / item.filename, job.folder / item.filename)
+    for described in made:
+        for file in _files(job.work, described):
+            link_all(file, job.folder / file.name)
     tokens, columns = vocabulary_file.write(spec, job.folder), columns_file.write(spec, job.folder)
     named = labels.write(spec, job.folder)
     made = [
         item.model_copy(
-            update={"beside": [*(tokens if item.format != "saved_model" else ()), *columns], "labels": named}
+            update={
+                "beside": [*item.beside, *(tokens if item.format != "saved_model" else ()), *columns],
+                "labels": named,
+            }
         )
         if item.path
         else item
@@ -164,9 +185,35 @@ def run(job: Job, *, data: DataConfig, export: Config) -> Result:
     return Result({"artifacts": len(items) - failed, "failed": failed}, tuple(attempts.transient))
 
 
+@dataclass(frozen=True)
+class Requests:
+    """What warm-up records are made of.
+
+    Attributes:
+        samples: each input by name, as a SavedModel takes it: raw values, texts as strings.
+        batches: numbers of samples in a request.
+    """
+
+    samples: Mapping[str, np.ndarray]
+    batches: tuple[int, ...]
+
+    @staticmethod
+    def of(config: Warmup, spec: Spec, calibration: Samples) -> Requests:
+        """Make them of a split's first samples; of zeros and empty texts where none shall be in them."""
+        import numpy as np
+
+        first = {name: array[: config.samples] for name, array in spec.named(calibration).items()}
+        for one in spec.inputs:
+            if not len(first[one.name]):
+                empty = np.zeros((1, *one.raw_shape), np.float32)
+                first[one.name] = empty if one.vectorizer is None else np.full_like(empty, "", object)
+        return Requests(first, config.batches)
+
+
 def convert(
-    item: Planned, model: Path, folder: Path, calibration: Samples | None, unrolled_steps: int
-) -> document.Artifact:
+    item: Planned, model: Path, folder: Path, calibration: Samples | None, config: Config,
+    requests: Requests | None = None,
+) -> document.Artifact:  # fmt: skip
     """Make one artifact from the Keras model in the folder `model`; runs in the child.
 
     Args:
@@ -174,111 +221,71 @@ def convert(
         model: the artifact folder of the stage that made it.
         folder: where the file is written, and where the artifacts it is made from lie.
         calibration: raw samples for static quantization, else None.
-        unrolled_steps: see `Config`.
+        config: the recipe's section.
+        requests: what a server replays on a SavedModel before it serves; None: nothing.
 
     Raises:
         ConversionError: a converter refuses the model.
         PromiseError: the file lacks zeros that the model has, has more distinct weights, or computes in float what the
             model has in int8.
     """
-    from pipeline.formats import ConversionError, columns_ahead, known, labels, onnx, recurrent, saved_model, tflite
+    from pipeline.formats import ConversionError, by_layer, known, labels, onnx, promised, saved_model, tflite
     from pipeline.measuring import footprint
     from pipeline.report import document
     from pipeline.report.model import read_models
+    from serving import warmup
 
     network, spec = _model(model)
-    known.require(network, item)
+    known.require(network, item, select_tf_ops=config.select_tf_ops)
     (described,) = read_models(model)[:1]
     path = folder / item.filename
-    _remove(path)  # what an interrupted call left
+    _remove_all(path)  # what an interrupted call has left
+    unsimplified = ""
     match item.format, item.precision:
         case "saved_model", _:
             saved_model.write(network, path, spec)
             labels.write(spec, path / labels.FOLDER)
         case "tflite", precision:
-            # from the SavedModel where there is one: the graph is traced once. But loops are written in another way,
-            # a SavedModel takes texts as strings, and the scaling of columns is cut off before int8
-            twin = "fake-quant" if item.stage == QUANTIZE else "float32"
-            source = folder / Planned(item.stage, "saved_model", twin).filename
-            apart = recurrent.loops(network) or spec.takes_text or columns_ahead.scales(network, spec)
+            # from the SavedModel where there is one: the graph is traced once
+            trained, variant = item.stage == QUANTIZE, Variant.of(item.variant)
+            source = folder / Planned(item.stage, "saved_model", "fake-quant" if trained else "float32").filename
+            apart = tflite.takes_keras(network, spec, precision, variant)
             tflite.write(
                 source if source.exists() and not apart else network, path, spec, precision,  # type: ignore[arg-type]
-                calibration, fake_quant=item.stage == QUANTIZE, half_weights=_held(described, "float16") > 0,
-                unrolled_steps=unrolled_steps,
+                calibration, variant=variant, fake_quant=trained, half_weights=promised.held(described, "float16") > 0,
+                unrolled_steps=config.unrolled_steps, mixed=config.mixed, select_tf_ops=config.select_tf_ops,
             )  # fmt: skip
-        case "onnx", "int8":
+        case "onnx", "int8" if item.variant != ORT:
             source = folder / Planned(item.stage, "tflite", "int8").filename
             if not source.exists():
                 raise ConversionError(
                     f"{item.id} is made from {source.name}, which could not be made", todo="see that file's error"
                 )
-            onnx.write_from_tflite(source, path, spec)
-        case "onnx", _:
-            onnx.write(network, path, spec)
-    size = footprint.size(path)
+            onnx.write_from_tflite(source, path, spec, opset=config.opset)
+        case "onnx", precision:
+            source = folder / Planned(item.stage, "onnx", "float32").filename
+            unsimplified = onnx.write(
+                source if precision != "float32" and source.exists() else network, path, spec,
+                precision, calibration, opset=config.opset, simplify=config.simplify,  # type: ignore[arg-type]
+            )  # fmt: skip
+    whole = item.format == "tflite" and item.precision in BY_QUANTIZER and item.precision != MIXED
+    kept = tflite.float_kernels(path, by_layer.with_kernels(network)) if whole else []
+    beside = onnx.files(path)[1:] if item.format == "onnx" else []
+    size = footprint.size(path, *beside)  # without the warm-up records: they are requests, and no part of the model
     form = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}[item.format]
     kernels, operators = form.kernels(path), form.operators(path)
     zero, channels = footprint.zero_channels(kernels, operators.channel_axes)
     graph = document.Operators.model_validate(operators.to_dict() | {"zero_channels": zero, "channels": channels})
-    clustered = _require_promises(item, described, model, kernels, graph, operators.channel_axes, spec)
+    found = promised.Found(kernels, operators, path)
+    clustered = promised.require(item, described, partial(_plain, model), found, spec)
+    if requests is not None and item.format == "saved_model":
+        warmup.write(path / saved_model.VERSION, requests.samples, requests.batches)
     return _described(
         item, bytes=size.bytes, gzip_bytes=size.gzip_bytes, parameters=described.parameters, macs=described.macs,
         sparsity=footprint.sparsity(kernels), clustered=clustered, operators=graph,
         batch=tflite.batch(path) if item.format == "tflite" else None,
+        unsimplified=unsimplified or None, float_kernels=kept, beside=[file.name for file in beside],
     )  # fmt: skip
-
-
-def _require_promises(
-    item: Planned, model: Model, folder: Path, kernels: dict[str, np.ndarray], graph: document.Operators,
-    axes: Mapping[str, tuple[int, ...]], spec: Spec,
-) -> Clustered | None:  # fmt: skip
-    """Assert on a file what its stage promised: zeros, clusters, and integer operators where no layer was left float.
-
-    Returns how the file is clustered.
-    """
-    clustered = None
-    if any(layer.target is not None or layer.clusters for layer in model.layers):
-        from pipeline.compress import promises
-
-        plain = _plain(folder)
-        trained = item.stage == QUANTIZE
-        # what a batch normalization multiplies with is in the scales of a kernel that learned to be int8, and in others
-        folded = {
-            layer.name
-            for layer in model.layers
-            if item.format != "saved_model" and not (trained and layer.precision.startswith("int8"))
-        }
-        clustered = promises.require_in_file(
-            kernels, plain, promises.told(model), axes=axes, name=item.id,
-            folded=folded,
-            scaled=not trained and item.precision not in ("float32", "sparse-float32", "float16"),
-        )  # fmt: skip
-    # what is added behind a reconstruction, its score and its raw values, is no part of the model and stays float
-    added = any(head.task in GIVING_BACK for head in spec.heads)
-    whole = all(layer.precision.startswith("int8") for layer in model.layers) and not added
-    if item.stage == QUANTIZE and item.format == "tflite":
-        wanted, held = _held(model, "int8"), sum(array.dtype == "int8" for array in kernels.values())
-        if held < wanted:
-            raise PromiseError(
-                f"{item.id}: kernels that were trained for int8 are float in the file",
-                expected=f"{wanted} int8 kernels", found=f"{held}",
-                todo="report this model; without the section quantize it is quantized after training",
-            )  # fmt: skip
-    # what an .onnx computes in integers is the runtime's decision; its operators say what ONNX Runtime can fuse
-    trained = item.stage == QUANTIZE and item.format == "tflite"
-    if trained and whole and (graph.floating or not graph.first_integer):
-        kinds = ", ".join(f"{kind} x{count}" for kind, count in graph.floating_names.items())
-        raise PromiseError(
-            f"{item.id}: operators compute in float, though every layer was trained for int8",
-            expected="integer operators alone", found=kinds or f"{graph.first} comes first",
-            todo="report this model; without the section quantize it is quantized after training",
-        )  # fmt: skip
-    return clustered
-
-
-def _held(model: Model, precision: str) -> int:
-    """Return how many layers have kernels of a precision."""
-    return sum(layer.precision.startswith(precision) and layer.histogram is not None for layer in model.layers)
 
 
 @lru_cache(maxsize=1)
@@ -300,13 +307,22 @@ def _described(item: Planned, **facts: Any) -> document.Artifact:
     from pipeline.report import document
 
     return document.Artifact(
-        id=item.id, stage=item.stage, format=item.format, precision=item.precision,
+        id=item.id, stage=item.stage, format=item.format, precision=item.precision, variant=item.variant,
         path=None if facts.get("error") else f"artifacts/{item.filename}", **facts,
     )  # fmt: skip
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _files(folder: Path, described: document.Artifact) -> list[Path]:
+    """Return what export has written of an artifact into a folder; nothing of one that could not be made."""
+    return [folder / name for name in (Path(described.path).name, *described.beside)] if described.path else []
+
+
+def _remove_all(path: Path) -> None:
+    """Remove an artifact, and the weights beside it."""
+    from pipeline.formats import onnx
+
+    for file in onnx.files(path):
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)

@@ -35,26 +35,22 @@ CODE = (
     "pipeline/compress/widths.py",
     "pipeline/ending.py",
     "pipeline/formats/__init__.py",
-    "pipeline/formats/columns_ahead.py",
+    "pipeline/formats/by_layer.py",
     "pipeline/formats/custom_code.py",
-    "pipeline/formats/detours.py",
     "pipeline/formats/endings.py",
     "pipeline/formats/ends.py",
-    "pipeline/formats/half_weights.py",
     "pipeline/formats/keras_config.py",
     "pipeline/formats/keras_file.py",
     "pipeline/formats/labels.py",
-    "pipeline/formats/onnx.py",
-    "pipeline/formats/onnx_canonical.py",
+    "pipeline/formats/onnx",
     "pipeline/formats/operators.py",
     "pipeline/formats/plain/__init__.py",
     "pipeline/formats/plain/model.py",
+    "pipeline/formats/precisions.py",
     "pipeline/formats/recurrent.py",
     "pipeline/formats/saved_model.py",
     "pipeline/formats/text_graph.py",
-    "pipeline/formats/tflite.py",
-    "pipeline/formats/tflite_metadata.py",
-    "pipeline/formats/tflite_sparse.py",
+    "pipeline/formats/tflite",
     "pipeline/isolate.py",
     "pipeline/legacy_keras.py",
     "pipeline/machine.py",
@@ -73,11 +69,12 @@ CODE = (
     "pipeline/own_code/source.py",
     "pipeline/predictor.py",
     "pipeline/rows.py",
+    "pipeline/signature.py",
     "pipeline/stages/profile.py",
     "pipeline/vectorizer.py",
 )
 LIBRARIES = (
-    "tensorflow", "tf_keras", "tf2onnx", "onnx", "ai-edge-litert", "onnxruntime", "numpy"
+    "tensorflow", "tf_keras", "tf2onnx", "onnx", "onnxslim", "ai-edge-litert", "onnxruntime", "numpy"
 )  # fmt: skip
 
 _SAMPLES = 16  # that fix the ranges of an int8 model

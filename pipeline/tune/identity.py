@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pipeline.tune.objectives import Aim
 
 _ATTRIBUTE = "modelmill"
-# what may differ between two calls: names, limits, and how the search goes on
-_FREE = ("name", "description", "judge", "tune")
+# what may differ between two calls: names, limits, what no trial has, and how the search goes on
+_FREE = ("name", "description", "edge", "judge", "tune")
 # the stages whose surroundings are the content of files, and of no machine
 _OF_FILES = (import_model, train, distill)
 # what a latency is of; a run's fingerprint has in their place the server that is found in the end

@@ -129,21 +129,23 @@ def _artifact(recipe: Recipe, runtime: Runtime | None) -> Planned:
             expected=f"a {_FORMATS[runtime]} file in the section export", found=", ".join(item.id for item in plan),
             todo="export one, or choose another runtime",
         )  # fmt: skip
-    return [item for item in fitting if item.precision == "int8" or item == fitting[-1]][-1]
+    plain = [item for item in fitting if item.precision == "int8" and not item.variant]
+    return (plain or [item for item in fitting if item.precision == "int8"] or fitting)[-1]
 
 
 def of_trial(recipe: Recipe, aim: Aim) -> Recipe:
     """Return the recipe of a trial: without limits, and with no more files than the objectives need."""
-    document = recipe.model_dump(mode="json") | {"tune": None, "judge": None}
+    document = recipe.model_dump(mode="json") | {"tune": None, "edge": None, "judge": None}
     if aim.artifact is None or document["export"] is None:
         return check(document, recipe.name)
-    form, precision = aim.artifact.format, aim.artifact.precision
+    form, entry = aim.artifact.format, aim.artifact.entry
     lean: dict[str, list[str]] = {"saved_model": ["float32"], "tflite": [], "onnx": []}
-    lean[form] = list(dict.fromkeys([*lean[form], precision]))
-    if form == "onnx" and precision == "int8":
+    lean[form] = list(dict.fromkeys([*lean[form], entry]))
+    if (form, entry) == ("onnx", "int8"):
         lean["tflite"] = ["int8"]  # of which it is made
-    export = document["export"] | {"stages": None, "optional": []} | lean
-    serving = document["serving"] if aim.runtime == "served" else None
+    mixed = document["export"]["mixed"] if aim.artifact.precision == "mixed" else {}
+    export = document["export"] | {"stages": None, "optional": [], "mixed": mixed} | lean
+    serving = document["serving"] | {"tflite": None} if aim.runtime == "served" else None
     found = check(document | {"export": export, "serving": serving}, recipe.name)
     if aim.artifact in found.plan():
         return found

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Space = Mapping[str, Entry]
 
 # sections of which nothing changes an objective, or that are the search itself
-_APART = ("name", "description", "judge", "tune")
+_APART = ("name", "description", "edge", "judge", "tune")
 # of these only latency and size can change
 _OF_FILES = ("export", "measure", "serving")
 # the first stage that learns is the first that they change

@@ -5,18 +5,25 @@ Imports nothing heavy; the protocols' modules are imported by the first question
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+from urllib.parse import urlsplit
 
-from pipeline.predictor import Predictor, Samples, Spec
+from pipeline.errors import UnavailableError
+from pipeline.predictor import Ends, Predictor, Samples, Spec
+from pipeline.signature import Signature
 from serving import config
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from serving.client import signature
+
 # how tensors travel, for the report: figures of two encodings are not comparable
 ENCODINGS: dict[str, str] = {"grpc": "tensor_content", "rest": "JSON rows (instances)"}
 
+_REACH_S = 5.0  # for a connection to be made or refused
 # of a client that only asks for states
 _NO_MODEL = Spec((), ())
 
@@ -31,6 +38,7 @@ class Endpoint:
         version: the version to ask; None: the newest that is loaded, or the label's.
         label: the version label to ask, instead of a version.
         deadline_s: time for one request.
+        form: of the file that is served: a .tflite takes token ids where a SavedModel takes texts.
     """
 
     address: str
@@ -38,6 +46,7 @@ class Endpoint:
     version: int | None
     label: str | None
     deadline_s: float
+    form: Literal["saved_model", "tflite"] = "saved_model"
 
     @property
     def protocol(self) -> config.Protocol:
@@ -85,30 +94,91 @@ class Client(Protocol):
         ...
 
 
-def connect(endpoint: Endpoint, spec: Spec) -> Predictor:
+def connect(endpoint: Endpoint, spec: Spec | None) -> Predictor:
     """Return the served model as a Predictor, on one connection of its own that is kept.
 
     It may be used by one thread at a time. Nothing is ever asked twice: a repeated query would be timed as a slow one.
     Proxies that the environment names are passed by: they would capture and distort what is measured on this machine.
 
+    Args:
+        spec: what the model promises; None: any model, asked for all outputs that are numbers (`described`).
+
     Raises:
-        FormatError: the served signature is not the spec's.
+        FormatError: the served signature is not the spec's, or there is none.
         RejectedError: there is no such model, version or label.
         UnavailableError: the server does not answer.
         ServerError: it answers with something else.
     """
-    from serving.client import errors, signature
+    from serving.client import signature
 
+    if spec is None:
+        return _open(endpoint, described(endpoint))
     client = _open(endpoint, spec)
     try:
-        answer = client.metadata()
-        with errors.parsing(endpoint.address, "the model's metadata", answer):
-            found = signature.parse(answer)
-        signature.require(str(endpoint), spec, found)
+        signature.require(str(endpoint), spec, _metadata(endpoint, client), lite=endpoint.form == "tflite")
     except BaseException:
         client.close()
         raise
     return client
+
+
+def described(endpoint: Endpoint) -> Signature:
+    """Return what a served model takes and gives, by its own metadata.
+
+    Raises:
+        FormatError: it has no signature `serving_default`.
+        RejectedError, UnavailableError, ServerError: as `connect`.
+    """
+    from serving.client import signature
+
+    client = _open(endpoint, _NO_MODEL)
+    try:
+        return signature.described(str(endpoint), _metadata(endpoint, client))
+    finally:
+        client.close()
+
+
+def version(endpoint: Endpoint) -> int | None:
+    """Return the version that answers, by the model's metadata; None: the server does not say.
+
+    Raises:
+        RejectedError, UnavailableError, ServerError: as `connect`.
+    """
+    client = _open(endpoint, _NO_MODEL)
+    try:
+        answer = client.metadata()
+    finally:
+        client.close()
+    told = answer.get("model_spec") if isinstance(answer, dict) else None
+    number = str(told.get("version") or "") if isinstance(told, dict) else ""
+    return int(number) if number.isdecimal() else None
+
+
+def refused(endpoint: Endpoint) -> UnavailableError | None:
+    """Return the error where nobody listens at the address, or it is none; no answer of the model is waited for.
+
+    What else goes wrong, the protocol's client finds out.
+    """
+    from serving.client import errors
+
+    where = urlsplit(endpoint.address)
+    try:
+        socket.create_connection((where.hostname or "", where.port or 0), _REACH_S).close()
+    except (ConnectionRefusedError, socket.gaierror) as error:
+        known = errors.of_code(endpoint.address, "UNAVAILABLE", error.strerror or str(error))
+        assert isinstance(known, UnavailableError)
+        return known
+    except OSError:
+        return None
+    return None
+
+
+def _metadata(endpoint: Endpoint, client: Client) -> signature.Signature | tuple[str, ...]:
+    from serving.client import errors, signature
+
+    answer = client.metadata()
+    with errors.parsing(endpoint.address, "the model's metadata", answer):
+        return signature.parse(answer)
 
 
 def status(endpoint: Endpoint) -> dict[int, State]:
@@ -133,11 +203,11 @@ def status(endpoint: Endpoint) -> dict[int, State]:
         }
 
 
-def _open(endpoint: Endpoint, spec: Spec) -> Client:
+def _open(endpoint: Endpoint, ends: Ends) -> Client:
     if endpoint.protocol == "grpc":
         from serving.client.grpc import GrpcPredictor
 
-        return GrpcPredictor(endpoint, spec)
+        return GrpcPredictor(endpoint, ends)
     from serving.client.rest import RestPredictor
 
-    return RestPredictor(endpoint, spec)
+    return RestPredictor(endpoint, ends)

@@ -34,6 +34,8 @@ _CODES = {
 }  # fmt: skip
 # what a proxy says, in words of its own, when the server behind it does not answer
 _GATEWAY = {502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+# TF Serving's words where batching's queue is full
+_FULL = "batch scheduling queue"
 _API = "an answer of TF Serving's API"
 
 _REFUSED = "change the request or the model: the server would refuse the same again"
@@ -59,6 +61,19 @@ def of_code(address: str, code: str, text: str) -> ServerError:
         todo = _TODO.get(code, "try again when the server has less to do")
         return UnavailableError(f"{address} does not answer", code=code, found=found, todo=todo)
     return ServerError(f"{address} failed", code=code, found=found, todo="look at the server's log: the fault is there")
+
+
+def is_shed(error: BaseException) -> bool:
+    """Return whether a server refused a request because it had too many, so that a later one may go well.
+
+    RESOURCE_EXHAUSTED, such as "Server Threadpool Exhausted"; gRPC has the same code for a message above its limit,
+    which no wait makes smaller. UNAVAILABLE is a dead server's too, so a full batching queue is known by its text.
+    """
+    if not isinstance(error, UnavailableError):
+        return False
+    if error.code == "RESOURCE_EXHAUSTED":
+        return "larger than max" not in error.found
+    return error.code == "UNAVAILABLE" and _FULL in error.found
 
 
 def of_call(address: str, error: grpc.RpcError) -> ServerError:

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from pipeline.predictor import Samples, Spec
+from pipeline.predictor import Ends, Samples
 from serving.client import errors, tensors
 from serving.client.endpoint import Endpoint
 
@@ -39,11 +39,11 @@ class GrpcPredictor:
 
     Args:
         endpoint: where it is.
-        spec: names of the inputs and outputs in the signature.
+        ends: names of the inputs and outputs in the signature.
     """
 
-    def __init__(self, endpoint: Endpoint, spec: Spec) -> None:
-        self._endpoint, self._given, self._outputs = endpoint, spec.named, spec.outputs
+    def __init__(self, endpoint: Endpoint, ends: Ends) -> None:
+        self._endpoint, self._given, self._outputs = endpoint, ends.named, ends.outputs
         scheme, _, host = endpoint.address.partition("://")
         if scheme == "grpcs":
             self._channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(), options=_OPTIONS)
@@ -91,7 +91,7 @@ class GrpcPredictor:
         answer = self._call(self._predictions.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(signatures)
-        return {"metadata": {"signature_def": _as_json(signatures)}}
+        return {"model_spec": _as_json(answer.model_spec), "metadata": {"signature_def": _as_json(signatures)}}
 
     def status(self) -> Any:
         """Return the answer of GetModelStatus for all versions, in the form of the REST API."""

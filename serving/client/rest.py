@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from pipeline.predictor import Samples, Spec
+from pipeline.predictor import Ends, Samples
 from serving.client import errors
 from serving.client.endpoint import Endpoint
 
@@ -31,8 +31,8 @@ class RestPredictor:
     than a small model. Certificates are checked against the system's, or SSL_CERT_FILE.
     """
 
-    def __init__(self, endpoint: Endpoint, spec: Spec) -> None:
-        self._outputs = spec.outputs
+    def __init__(self, endpoint: Endpoint, ends: Ends) -> None:
+        self._outputs = ends.outputs
         self._address, self._deadline_s = endpoint.address, endpoint.deadline_s
         verify = ssl.create_default_context() if endpoint.address.startswith("https://") else False
         self._transport = httpx.HTTPTransport(verify=verify, trust_env=False, limits=_LIMITS, retries=0)
@@ -58,7 +58,7 @@ class RestPredictor:
         answer = self._ask("POST", self._predict, encode(batch))
         with errors.parsing(self._address, f"predictions with {' and '.join(self._outputs)}", answer):
             rows = answer["predictions"]
-            if len(self._outputs) == 1:  # then the API leaves its name out
+            if len(self._outputs) == 1 and not isinstance(rows[0], dict):  # of one output the API leaves its name out
                 return {self._outputs[0]: np.array(rows, np.float32)}
             return {name: np.array([row[name] for row in rows], np.float32) for name in self._outputs}
 

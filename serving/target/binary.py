@@ -53,7 +53,7 @@ def find(config: ServingConfig) -> BinaryTarget:
         raise MissingError(
             f"there is no program {config.binary}", expected="a model server on PATH, or the path of one",
             found="nothing that can be run under that name",
-            todo="install tensorflow_model_server, or --set serving.binary=PATH, or --set serving.target=embedded",
+            todo="install tensorflow_model_server, or --set serving.binary=PATH",
         )  # fmt: skip
     program = str(Path(program).absolute())
     ports.free(config)  # a port that is named and taken is told now, not after the training
@@ -70,7 +70,7 @@ def _version_text(program: str, deadline_s: float) -> str:
     except OSError as error:
         raise MissingError(
             f"{program} cannot be run", expected="a program for this machine", found=error.strerror or str(error),
-            todo="install one that runs here, or --set serving.target=embedded",
+            todo="install one that runs here",
         ) from None  # fmt: skip
     try:
         said = asked.communicate(timeout=deadline_s)[0].decode("utf-8", "replace").strip()

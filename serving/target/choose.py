@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.errors import MissingError
 from pipeline.events import Emit, Note
 from serving.config import ServingConfig, TargetName
-from serving.target import binary, docker, embedded, remote
+from serving.target import binary, docker, embedded, ports, remote
 from serving.target.interface import Target
 
 ORDER: tuple[TargetName, ...] = ("docker", "binary", "embedded")
@@ -40,8 +40,14 @@ def choose(config: ServingConfig, emit: Emit) -> Choice:
         "embedded": lambda: embedded.find(config),
         "remote": lambda: remote.find(config),
     }
+    ports.free(config)  # a port that is named and taken is so for every target
     if config.target != "auto":
-        return _told(Choice(config.target, find[config.target](), {}), config, emit)
+        try:
+            return _told(Choice(config.target, find[config.target](), {}), config, emit)
+        except MissingError as error:
+            if config.target in ORDER[:-1] and error.todo:  # the last one is always there
+                error.todo += f", or --set serving.target={ORDER[-1]}"
+            raise
     passed_over: dict[str, str] = {}
     for name in ORDER:
         try:

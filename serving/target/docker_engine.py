@@ -8,7 +8,6 @@ from typing import Any
 from pipeline.errors import MissingError
 
 _LOCAL = ("unix://", "http+unix://", "npipe://")
-_INSTEAD = "or --set serving.target=embedded"
 
 
 def connect(timeout_s: float) -> Any:
@@ -25,7 +24,7 @@ def connect(timeout_s: float) -> Any:
     except ModuleNotFoundError as error:
         raise MissingError(
             "the Docker SDK for Python is not installed", expected="the package docker", found=str(error),
-            todo=f"pip install docker, {_INSTEAD}",
+            todo="pip install docker",
         ) from None  # fmt: skip
     address, source = _address()
     if not address.startswith(_LOCAL):
@@ -74,13 +73,13 @@ def _address() -> tuple[str, str]:
     except Exception as error:  # a broken file is no more than that there
         raise MissingError(
             "Docker's contexts cannot be read", expected="whole files below ~/.docker/contexts", found=words(error),
-            todo=f"docker context ls, {_INSTEAD}",
+            todo="docker context ls",
         ) from error  # fmt: skip
     if context is None or not context.Host:
         raise MissingError(
             "the current Docker context names no engine", expected="one that `docker context ls` shows",
             found=f"DOCKER_CONTEXT={name}" if name else "another in ~/.docker/config.json",
-            todo=f"docker context use default, {_INSTEAD}",
+            todo="docker context use default",
         )  # fmt: skip
     return context.Host, f"the Docker context {context.name} is"
 
@@ -92,17 +91,18 @@ def _unreachable(address: str, timeout_s: float, error: BaseException) -> Missin
         return MissingError(
             "the Docker engine is forbidden to this user", expected=f"permission to use {address}",
             found="permission denied",
-            todo=f"let an administrator run `usermod -aG docker USER`, then log in again, {_INSTEAD}",
+            todo="let an administrator run `usermod -aG docker USER`, then log in again",
         )  # fmt: skip
     if any(isinstance(one, (FileNotFoundError, ConnectionRefusedError)) for one in causes):
         found = f"nothing that listens at {address}"
         return MissingError("there is no Docker engine", expected=expected, found=found,
-                            todo=f"start Docker, {_INSTEAD}")  # fmt: skip
+                            todo="start Docker, or name another engine's socket on this machine (rootless, Podman) by "
+                            "DOCKER_HOST=unix:///run/user/UID/docker.sock")  # fmt: skip
     if is_timeout(error):
-        return MissingError("the Docker engine does not answer", expected=expected, todo=f"restart Docker, {_INSTEAD}",
+        return MissingError("the Docker engine does not answer", expected=expected, todo="restart Docker",
                             found=f"no answer within {timeout_s:g} s")  # fmt: skip
     return MissingError("the Docker engine cannot be used", expected=expected, found=words(error),
-                        todo=f"see what `docker info` says, {_INSTEAD}")  # fmt: skip
+                        todo="see what `docker info` says")  # fmt: skip
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -45,6 +45,22 @@ def resolve(api: Any, config: ServingConfig, deadline: float, emit: Emit) -> str
     return found
 
 
+def environment(api: Any, name: str) -> dict[str, str]:
+    """Return the variables that an image sets.
+
+    Raises:
+        MissingError: the engine has no such image, or does not answer.
+    """
+    try:
+        found = api.inspect_image(name)["Config"]["Env"] or []
+    except docker_engine.errors() as error:
+        raise MissingError(
+            f"the image {name} is not in the Docker engine", found=docker_engine.words(error),
+            todo=f"docker pull {name}",
+        ) from error  # fmt: skip
+    return dict(one.partition("=")[::2] for one in found)
+
+
 def _id(api: Any, name: str, deadline: float) -> str | None:
     """Return the id of an image in the engine, or None."""
     from docker.errors import APIError, NotFound
@@ -57,12 +73,12 @@ def _id(api: Any, name: str, deadline: float) -> str | None:
     except docker_engine.errors() as error:
         if isinstance(error, APIError) and error.is_client_error():
             raise InputError(
-                f"serving.image: {name} is not the name of an image", expected="[REGISTRY/]NAME[:TAG] in lower case",
-                found=docker_engine.words(error), todo="--set serving.image=NAME:TAG",
+                f"{name} is not the name of an image", expected="[REGISTRY/]NAME[:TAG] in lower case",
+                found=docker_engine.words(error), todo="name another image",
             ) from error  # fmt: skip
         raise MissingError(
             "the Docker engine does not answer", expected=f"whether it has the image {name}",
-            found=docker_engine.words(error), todo="restart Docker, or --set serving.target=embedded",
+            found=docker_engine.words(error), todo="restart Docker",
         ) from error  # fmt: skip
 
 
@@ -80,7 +96,7 @@ def _ask_registry(api: Any, name: str, deadline_s: float, deadline: float) -> No
 def _absent(name: str, found: str) -> MissingError:
     return MissingError(
         f"the image {name} is not in the Docker engine", expected="it in the engine, or in a registry", found=found,
-        todo=f"docker pull {name}, or --set serving.image=NAME:TAG, or --set serving.target=embedded",
+        todo=f"docker pull {name}, or name another image",
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from serving.target import ports, supervisor
 from serving.target.interface import LOG, Death, Identity, LaunchError, ended
 
 _LINES = 20
+_KILLED_S = 5.0
 
 
 class ProcessServer:
@@ -97,3 +98,32 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        _await(process.pid)
+
+
+def _await(group: int) -> None:
+    """Return once no process of a killed group runs: until then one may hold its ports and write to its log.
+
+    A kill is no more than sent when `os.killpg` returns, and below a supervisor that is gone nobody else waits for the
+    server. A process inside a system call that cannot be interrupted is not waited for longer than _KILLED_S.
+    """
+    deadline = time.monotonic() + _KILLED_S
+    while runs(group) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def runs(group: int) -> bool:
+    """Return whether any process of a group runs; one that has ended and that nobody has waited for does not."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # something of it runs as another user
+        return True
+    import psutil  # costs more than the server's end, which seldom comes here
+
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return True
+    return False

@@ -6,8 +6,8 @@
 The moments are drawn uniformly over the wall time of the run that is left alone, so they fall within epochs, exports
 and measurements. A moment is an event of that run and some time after it: the killed run gets its signal at the same
 place of its own, however often it had to start again. After each kill no process may be left behind, and at the end
-every file of every stage must be the same but for what holds times: of the measurements all but the latencies is
-compared, and of a manifest nothing.
+every file of every stage must be the same but for what holds times: of the measurements all but latencies and starts
+is compared, and of a manifest nothing.
 """
 
 from __future__ import annotations
@@ -194,16 +194,17 @@ def files(cwd: Path) -> dict[str, str]:
             if path.is_file() and path.name not in _DIFFER and name.parts[0] not in ("serving", "tensorboard"):
                 content = path.read_bytes()
                 if (stage.name, name.as_posix()) == ("measure", "artifacts.json"):
-                    content = _without_latencies(content)
+                    content = _without_times(content)
                 found[f"{stage.name}/{name}"] = hashlib.sha256(content).hexdigest()
     return found
 
 
-def _without_latencies(content: bytes) -> bytes:
+def _without_times(content: bytes) -> bytes:
     artifacts = json.loads(content)
     for artifact in artifacts:
-        for run in artifact["runs"]:
-            del run["latency"]
+        for run in (*artifact["runs"], *artifact["at_other_threads"]):
+            # how a file starts is told in times, and in pages that the system has read ahead or not
+            del run["latency"], run["startup"]
     return json.dumps(artifacts, sort_keys=True).encode()
 
 

@@ -15,14 +15,17 @@ from tests.end_to_end.command import FAST, ONLY_TRAIN, interrupted, modelmill, o
 
 IMAGE = os.environ.get("MODELMILL_TEST_IMAGE", "")
 ENGINE = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
-SMALL = ["model={architecture: mlp, dense: [16]}", "data.augment=null", "export={tflite: [], onnx: []}",
-         "judge={gates: {min_parity: 1.0}}", f"serving.image={IMAGE}"]  # fmt: skip
+SMALL = ["model={architecture: mlp, dense: [16]}", "data.augment=null", "export={tflite: [int8], onnx: []}",
+         "judge={final: train.saved_model.float32, gates: {min_parity: 1.0}}", f"serving.image={IMAGE}"]  # fmt: skip
 ARGUMENTS = ["run", "digits", *options([*ONLY_TRAIN, *FAST, *SMALL, "serving.target=docker"])]
 LONG = [*ARGUMENTS, "--set", "measure.latency.min_block_ms=2000"]
 
-pytestmark = pytest.mark.skipif(
-    not IMAGE, reason="no Docker image to test with: `.ci/run` makes one, or name one by MODELMILL_TEST_IMAGE"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not IMAGE, reason="no Docker image to test with: `.ci/run` makes one, or name one by MODELMILL_TEST_IMAGE"
+    ),
+    pytest.mark.alone,
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +51,21 @@ def test_run_measures_both_protocols_in_a_container_and_removes_it(cwd: Path) ->
     assert done.returncode == 0, done.stdout + done.stderr
     found = report(cwd)
     assert found["serving"] == {"asked": "docker", "target": "docker", "passed_over": {}}
-    (artifact,) = found["artifacts"]
+    artifact, lite = found["artifacts"]
     assert [run["protocol"] for run in artifact["runs"]] == ["grpc", "rest"]
-    for run in artifact["runs"]:
+    alone, *behind = lite["runs"]
+    assert [run["protocol"] for run in behind] == ["grpc", "rest"]
+    for run in (*artifact["runs"], *behind):
         assert run["target"] == "docker"
         assert run["server"]["implementation"] == "modelmill"  # what the test image has inside, named as what it is
         assert run["server"]["image"] == IMAGE
-        assert run["parity"]["top1_agreement"] == 1.0
         (check,) = run["checks"]
         assert check["problems"] == []
+    assert [run["parity"]["top1_agreement"] for run in artifact["runs"]] == [1.0, 1.0]
+    assert [run["parity"] for run in behind] == [alone["parity"]] * 2  # LiteRT's integers, in the container too
+    table = found["fastest"]
+    assert (table["target"], table["against"], len(table["rows"])) == ("docker", artifact["id"], 4)
+    assert "Fastest when served" in done.stdout
     assert "Served by docker: modelmill" in done.stdout
     assert containers(cwd) == []
 

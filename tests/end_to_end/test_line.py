@@ -19,6 +19,8 @@ from pipeline.report.document import Report
 from tests.end_to_end.command import FAST, ONLY_TRAIN, modelmill, options, report, statuses
 from tests.pipeline.stages.small import METRICS
 
+pytestmark = pytest.mark.alone
+
 ALL = [
     "train.saved_model.float32", "train.tflite.float32", "train.tflite.float16", "train.tflite.dynamic-int8",
     "train.tflite.int8", "train.onnx.float32", "train.onnx.int8",
@@ -54,12 +56,13 @@ def test_run_makes_and_measures_every_artifact(first: Any, cwd: Path) -> None:
         assert artifact["parameters"] > 0
         assert artifact["macs"] > 0
         assert 0 <= artifact["sparsity"] < 1
-        served = artifact["format"] == "saved_model"
-        assert [run["protocol"] for run in artifact["runs"]] == (["grpc", "rest"] if served else [None])
+        protocols = {"saved_model": ["grpc", "rest"]}.get(artifact["format"], [None])
+        protocols += ["grpc", "rest"] if artifact["id"] == found["final"] else []  # the int8 .tflite is served too
+        assert [run["protocol"] for run in artifact["runs"]] == protocols
     measured = [(artifact, run) for artifact in found["artifacts"] for run in artifact["runs"]]
     for artifact, run in measured:
-        assert run["runtime"] == runtimes[artifact["format"]]
-        assert run["target"] == ("embedded" if artifact["format"] == "saved_model" else "in-process")
+        assert run["runtime"] == ("served" if run["protocol"] else runtimes[artifact["format"]])
+        assert run["target"] == ("embedded" if run["protocol"] else "in-process")
         assert set(run["metrics"]) == METRICS | {"accuracy_drop"}
         assert all(metric["low"] <= metric["value"] <= metric["high"] for metric in run["metrics"].values())
         assert run["parity"]["samples"] == 359
@@ -69,8 +72,8 @@ def test_run_makes_and_measures_every_artifact(first: Any, cwd: Path) -> None:
         assert single["settings"]["generator"].startswith(generator)
         assert single["queries"] >= 5 * 662
         assert single["p50_ms"] <= single["p90_ms"] <= single["p99_ms"]
-        against = {"saved_model": None, "tflite": "train.tflite.float32", "onnx": "train.onnx.float32"}
-        wanted = None if artifact["precision"] == "float32" else against[artifact["format"]]
+        against = "saved_model" if run["protocol"] else artifact["format"]
+        wanted = None if artifact["precision"] == "float32" else f"train.{against}.float32"
         assert (single["speedup"] or {}).get("against") == wanted
     assert "litert, final" in first.stdout
     assert "verdict: pass" in first.stdout

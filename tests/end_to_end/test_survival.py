@@ -33,6 +33,7 @@ WHOLE = options([
 ])  # fmt: skip
 
 
+@pytest.mark.long
 def test_run_killed_three_times_ends_with_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     # a seed whose moments lie after a quarter, a half and three quarters of the run
     code = kills.main(["--kills", "3", "--seed", "130", *WHOLE])

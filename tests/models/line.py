@@ -76,7 +76,7 @@ def go(case: Case, folder: Path) -> Line:
     for item in (items := export.plan(EXPORT, [stage for stage in folders if stage != "train"])):
         static = item.precision == "int8" and item.stage != "quantize"
         calibration = splits.calibration.x if static else None
-        artifacts[item.id] = export.convert(item, folders[item.stage], folder, calibration, EXPORT.unrolled_steps)
+        artifacts[item.id] = export.convert(item, folders[item.stage], folder, calibration, EXPORT)
         source = runtimes.File(item.format, folder / item.filename)
         answers |= runtimes.answer({item.id: source}, spec, samples, 1, count(samples))
     return Line(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.causes import causes
-from pipeline.report.document import Faster
+from pipeline.report.document import Artifact, Faster
 from pipeline.report.model import Channels
 from tests.pipeline.test_bought import artifact, graph
 
@@ -102,14 +102,87 @@ def test_width_of_a_bidirectional_layer_is_that_of_both_directions() -> None:
 
 def test_nothing_is_explained_when_the_interval_holds_much_more_than_1() -> None:
     (cause,) = said(ROUND, interval=(1.2, 0.9, 1.6))
-    assert cause.startswith("LiteRT: no difference is proven (1.20x, 95 % 0.90 to 1.60)")
+    assert cause.startswith("LiteRT (1.20x, 95 % 0.90 to 1.60): no difference is proven")
+
+
+def test_zeros_explain_nothing_when_the_interval_holds_much_more_than_1() -> None:
+    changes: dict[str, Any] = {"macs_ratio": 1.0, "sparsity": 0.6}
+    assert said([], interval=(0.98, 0.81, 1.18), **changes) == [
+        "LiteRT (0.98x, 95 % 0.81 to 1.18): no difference is proven, so there is none to explain; more "
+        "measure.latency.blocks narrow the interval"
+    ]
+    (slower,) = said([], interval=(0.9, 0.8, 0.99), **changes)
+    assert slower.startswith("LiteRT: 60.0 % zeros, but ")
+
+
+def test_slower_integers_are_said_to_be_a_matter_of_the_cpu() -> None:
+    (cause,) = said(
+        [], interval=(0.6, 0.5, 0.7), macs_ratio=1.0, precision="int8", operators=graph(integer=10, floating=0)
+    )
+    assert cause == (
+        "LiteRT: the files show no cause: as many MACs as before, 9 operators before and 10 now, all in integers; "
+        "whether integer kernels are faster than float ones is a matter of the CPU and of the runtime's kernels for "
+        "it: no file shows that"
+    )
+
+
+def started(taken: int, **left: int) -> dict[str, Any]:
+    """Return what a run in LiteRT says of its operators."""
+    told = {"operators": taken + sum(left.values()), "taken": taken, "partitions": 1, "left": left}
+    times = {"repeats": 1, "batch": 1, "load_ms": 1.0, "first_ms": 1.0, "loads_ms": [1.0], "firsts_ms": [1.0]}
+    return times | {"delegated": told}
+
+
+def not_accelerated(precision: str, taken: int, served: bool = False, **left: int) -> str:
+    """Return the cause of a slower file of which XNNPACK leaves operators, where it leaves a SOFTMAX of the other."""
+
+    def told(item: Artifact, found: dict[str, Any]) -> Artifact:
+        run = item.runs[0].model_dump(mode="json") | {"startup": started(**found)}
+        way = {"protocol": "grpc", "runtime": "served"} if served else {}
+        return Artifact.model_validate(item.model_dump(mode="json") | {"runs": [run | way]})
+
+    pair = (
+        told(artifact("train"), {"taken": 8, "SOFTMAX": 1}),
+        told(artifact("train", precision=precision, operators=graph(integer=5, floating=0)), {"taken": taken, **left}),
+    )
+    run = pair[1].runs[0]
+    one = Faster(
+        runtime=run.runtime, protocol=run.protocol, artifact=pair[1].id, against=pair[0].id, value=0.5, low=0.4,
+        high=0.6, pairs=5,
+    )  # fmt: skip
+    (cause,) = causes(2.0, 1.0, [one], [pair])
+    return cause
+
+
+def test_operators_that_xnnpack_leaves_are_the_cause_that_is_told() -> None:
+    assert not_accelerated("int16x8", 0, FULLY_CONNECTED=2, SOFTMAX=1) == (
+        "LiteRT: XNNPACK computes 0 of 3 operators (8 of 9 before), and leaves to LiteRT's own kernels: "
+        "FULLY_CONNECTED x2; LiteRT has none but its reference kernels for int16 activations, which are written to be "
+        "right"
+    )
+    assert "FULLY_CONNECTED x2; its int4 weights are unpacked" in not_accelerated("weight-int4", 3, FULLY_CONNECTED=2)
+    few = not_accelerated("int8", 7, QUANTIZE=1)
+    assert "leaves to LiteRT's own kernels: QUANTIZE; for the others, whether integer kernels are faster" in few
+
+
+def test_operators_that_xnnpack_leaves_explain_nothing_when_they_are_no_others_or_it_is_elsewhere() -> None:
+    assert "the files show no cause" in not_accelerated("int8", 7, SOFTMAX=1)
+    assert "XNNPACK" not in not_accelerated("int16x8", 0, served=True, FULLY_CONNECTED=2)
+
+
+def test_fixed_batch_explains_why_one_sample_takes_as_long_as_it() -> None:
+    slow = (0.5, 0.4, 0.6)
+    assert said([], macs_ratio=1.0, interval=slow, batch=4) == [
+        "LiteRT: a call takes 4 samples, no more and no fewer: one alone is filled up, and takes as long as 4"
+    ]
+    assert "a call takes" not in said([], macs_ratio=1.0, interval=slow, batch=1)[0]
 
 
 def test_macs_are_no_cause_when_much_of_the_time_may_go_with_them() -> None:
     (little,) = said(ROUND, interval=(1.05, 0.97, 1.14))
     assert "at most 24.6 % of the time goes with the MACs" in little
     (much,) = said(ROUND, interval=(1.05, 0.97, 1.15))
-    assert much.startswith("LiteRT: no difference is proven")
+    assert much.startswith("LiteRT (1.05x, 95 % 0.97 to 1.15): no difference is proven")
 
 
 @pytest.mark.parametrize("channels", [ROUND, []], ids=["shrink", "another stage"])

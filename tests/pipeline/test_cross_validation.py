@@ -92,6 +92,11 @@ def test_recipe_without_a_section_measure_is_measured_all_the_same() -> None:
     assert all(one.measure is not None for one in cross_validation.fold_recipes(plain, 2))
 
 
+def test_recipe_with_a_device_has_folds_without_one() -> None:
+    found = cross_validation.fold_recipes(recipes.load("digits-mlp", ["edge.profile=esp32-s3"]), 2)
+    assert [(one.edge, one.export) for one in found] == [(None, None)] * 2
+
+
 @pytest.mark.parametrize("by", ["stratified", "random", "content"])
 def test_every_sample_is_tested_on_once_and_the_rest_is_divided_in_proportion(by: str) -> None:
     divided = [data.load(one.data) for one in cross_validation.fold_recipes(RECIPE, 3, by)]

@@ -5,6 +5,7 @@ import pytest
 from pipeline.gates import gate
 from pipeline.report.document import Artifact, Parity, Run
 from pipeline.report.model import Interval
+from tests.pipeline.stages.test_judge import latency, run
 
 
 def _artifact(*, top1: float | None = None, same: float | None = None, **drops: tuple[float, float, float]) -> Artifact:
@@ -56,3 +57,15 @@ def test_missed_limit_names_the_channels_among_what_to_try(name: str, limit: flo
     found = gate(name, limit, artifact, artifact)
     assert not found.passed
     assert todo in found.todo
+
+
+def test_quality_is_judged_in_tflite_micro_too_and_time_is_not() -> None:
+    artifact = _artifact(top1=1.0, accuracy=(0.0, 0.0, 0.0))
+    micro = _artifact(top1=0.5, accuracy=(0.4, 0.3, 0.5)).runs[0].model_copy(update={"runtime": "tflite-micro"})
+    device = micro.model_copy(update={"runtime": "device", "metrics": {}, "parity": None})
+    both = artifact.model_copy(update={"runs": [*artifact.runs, micro, device]})
+    assert gate("max_accuracy_drop", 0.01, both, both).value == 0.4
+    assert gate("min_parity", 0.98, both, both).value == 0.5
+    timed = Run.model_validate(run(latency=[latency()]))
+    both = artifact.model_copy(update={"runs": [timed, micro, device]})
+    assert gate("max_p99_ms", 100, both, both).passed

@@ -104,6 +104,15 @@ def test_stage_that_the_recipe_lacks_is_a_conflict_with_those_it_has() -> None:
     assert text == "export.stages names what the recipe has not: prune, quantize; it has import, distill (or all)"
 
 
+def test_files_quantized_after_training_beside_those_of_quantize_are_a_conflict_when_there_is_no_quantize() -> None:
+    config = export.Config(after_training=True)
+    (text,) = export.conflicts(config, ("train", "prune"))
+    assert text.startswith(
+        "export.after_training is for int8 files beside those of quantize, and the recipe has no sect"
+    )
+    assert list(export.conflicts(config, ("train", "quantize"))) == []
+
+
 def test_optional_artifact_that_is_not_exported_is_a_conflict_with_those_that_are() -> None:
     config = export.Config(optional=("train.onnx.int8", "quantize.onnx.int8"), tflite=("int8",), onnx=("int8",))
     (text,) = export.conflicts(config, ("train", "quantize"))

@@ -24,6 +24,10 @@ def test_reason_names_what_changed_and_counts_the_rest() -> None:
     assert reason(many, BASIS, None) == ("a.py changed, its input train changed, cpu is one and was two and 1 more")
 
 
+def test_reason_names_what_surrounds_it_now_where_nothing_did() -> None:
+    assert reason(before(surroundings={}), BASIS, None) == "cpu is one and was None"
+
+
 def test_reason_is_that_nothing_is_there_where_nothing_changed() -> None:
     assert reason(before(), BASIS, None) == "its stored result was removed"
     assert reason(None, BASIS, None) == "nothing is stored for it yet"

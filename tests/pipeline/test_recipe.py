@@ -127,7 +127,9 @@ def test_unknown_choice_is_refused_with_the_choices_and_the_nearest() -> None:
     text = message("digits", "prune.on_regression=keep_bets")
     assert "prune.on_regression: expected one of stop, keep_best, continue, found 'keep_bets'" in text
     text = message("digits", "export.tflite=[float8]")
-    assert "export.tflite.0: expected one of float32, sparse-float32, float16, dynamic-int8, int8, found" in text
+    assert (
+        "export.tflite.0: expected one of float32, sparse-float32, float16, dynamic-int8, dynamic-int4, weight" in text
+    )
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -154,6 +156,8 @@ def test_all_problems_are_told_at_once() -> None:
         ("data.split.test=0.9", "data.split: "),
         ("serving.batching.max_batch_size=64", "measure.batch_size is 256, but a server with serving.batching."),
         ("serving.batching.max_batch_size=16", "measure.latency.batch_size is 32, but a server with "),
+        ("serving.batching.max_batch_size=16", "export.warmup.batches has 32, but a server with serving.batching."),
+        ("measure.also_threads=[2, 1]", "also_threads is [2, 1], but it holds each number once, and not 1, "),
         ("train=null", "train: expected a section, found nothing; an architecture has to be trained, a file has "),
     ],
 )  # fmt: skip
@@ -685,3 +689,11 @@ def test_performance_is_a_word_or_a_section(assignment: str, xla: str, steps: in
 def test_performance_that_is_neither_word_nor_section_is_refused() -> None:
     with pytest.raises(InputError, match="performance: expected a section with keys, found 'fast'"):
         recipes.load("digits", ["performance=fast"])
+
+
+def test_tflite_that_is_to_be_served_has_to_be_exported() -> None:
+    with pytest.raises(InputError) as caught:
+        recipes.load("digits", ("serving.tflite=[int8,float16]",))
+    assert "serving.tflite names float16, but exported is float32, int8: add it to export.tflite" in str(caught.value)
+    recipes.load("digits", ("serving.tflite=[float32]",))
+    recipes.load("digits", ("export.tflite=[]", "export.onnx=[]"))  # what is not named is served where it is there

@@ -82,11 +82,19 @@ def look(path: Path) -> Header | Unreadable:
         return Unreadable(path, _reason(error))
 
 
+# what `decode` does, step by step, for a program that does the same in another language
+DECODING = (
+    "turn or mirror it as its EXIF orientation says", "of 16 bits a channel keep the upper 8",
+    "lay what is transparent on white", "bring it to the channels of the shape; grey is 0.299 R + 0.587 G + 0.114 B",
+    "resize it to the height and width of the shape, bilinear with antialiasing (each pixel is a weighted mean of all "
+    "that it covers); its aspect ratio is not kept, nothing is cropped or padded",
+)  # fmt: skip
+
+
 def decode(path: Path, size: tuple[int, int], color: Color) -> Decoded | Unreadable:
     """Return an image, the first picture of an animation.
 
-    Another size is reached by bilinear interpolation with antialiasing. What is transparent lies on white; 16 bits
-    become 8 by their upper half.
+    DECODING says how.
 
     Args:
         size: height and width.

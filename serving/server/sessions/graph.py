@@ -20,6 +20,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as c_api
 from tensorflow.python.framework import ops
 
+from serving.layout import GRAPH
 from serving.server.sessions.ranks import RankGuard
 from serving.server.status import Code, StatusError, invalid, not_found
 
@@ -116,7 +117,7 @@ def load(path: Path, tags: Sequence[str], config: config_pb2.ConfigProto) -> tup
     Raises:
         StatusError: it cannot be loaded.
     """
-    if not any((path / file).is_file() for file in ("saved_model.pb", "saved_model.pbtxt")):
+    if not any((path / file).is_file() for file in (GRAPH, f"{GRAPH}txt")):
         raise not_found(f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}")
     v1 = tf.compat.v1
     session = v1.Session(graph=tf.Graph(), config=config)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.layout import LITE
 from serving.server.batching import parameters as batching_parameters
 from serving.server.batching.parameters import Parameters
 from serving.server.batching.scheduler import Scheduler
@@ -15,7 +16,6 @@ from serving.server.status import invalid
 if TYPE_CHECKING:
     from serving.server.sessions.session import Session
 
-_LITE = "model.tflite"
 _LARGEST_LITE_BATCH = 500  # TF Serving's own, where it splits
 
 
@@ -46,8 +46,8 @@ class Runtime:
         """
         from serving.server.batching.session import BatchingSession
 
-        lite = self._values.prefer_tflite_model and (path / _LITE).exists()
-        session, signatures = self._open_lite(path / _LITE) if lite else self._open_saved_model(path)
+        lite = self._values.prefer_tflite_model and (path / LITE).exists()
+        session, signatures = self._open_lite(path / LITE) if lite else self._open_saved_model(path)
         parameters = self._parameters(path)
         if self._scheduler and parameters:
             parameters.check()

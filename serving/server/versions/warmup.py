@@ -18,9 +18,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 from serving.server.grpc.inference import GrpcInference
 from serving.server.servable import Servable
 from serving.server.status import Code, StatusError, invalid
+from serving.warmup import FILE
 
 log = logging.getLogger(__name__)
-FILE = Path("assets.extra", "tf_serving_warmup_requests")
 MOST_RECORDS = 1000
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from serving.layout import GRAPH
 from serving.server.versions import storage
 from serving.server.versions.config import ModelConfig
 
@@ -83,6 +84,6 @@ def _wanted(model: ModelConfig) -> dict[int, Path]:
     if not wanted:
         log.warning("No versions of servable %s found under base path %s. Did you forget to name your leaf "
                     "directory as a number (eg. '/1/')?", model.name, model.base_path)  # fmt: skip
-        if (model.base_path / "saved_model.pb").exists():
+        if (model.base_path / GRAPH).exists():
             log.warning("%s holds saved_model.pb itself: the base path is the folder above it", model.base_path)
     return wanted

@@ -16,12 +16,12 @@ TUNING = FIT | {"on_regression": "continue"}
 QUICK: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "cnn": ({"architecture": "cnn", "filters": [16, 16]}, {}),
     "rnn": ({"architecture": "rnn", "cell": "gru", "units": [16], "dense": [8]}, {"export": {"unrolled_steps": 4}}),
-    "mobilenet": ({"architecture": "mobilenet", "version": 2, "width_multiplier": 0.1, "blocks": 3}, {}),
 }
 LONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mlp": ({"architecture": "mlp", "dense": [32]}, {}),
     "cnn-plain": ({"architecture": "cnn", "filters": [16], "batch_norm": False, "dropout": 0.1}, {}),
     "resnet": ({"architecture": "resnet", "depth": 8}, {}),
+    "mobilenet": ({"architecture": "mobilenet", "version": 2, "width_multiplier": 0.1, "blocks": 3}, {}),
     "mobilenet-v1": ({"architecture": "mobilenet", "version": 1, "width_multiplier": 0.25, "blocks": 3}, {}),
     "efficientnet": ({"architecture": "efficientnet", "width_multiplier": 0.1, "blocks": 3}, {}),
     "ds_cnn": ({"architecture": "ds_cnn", "filters": 16, "blocks": 2}, {}),

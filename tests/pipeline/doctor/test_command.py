@@ -59,6 +59,13 @@ def test_all_that_cannot_work_is_listed_and_ends_with_1(doctor: Callable[..., An
     assert [one["stage"] for one in told["lines"][0]["stages"]] == ["train", "shrink", "prune", "quantize"]
 
 
+def test_what_a_device_needs_and_this_machine_lacks_is_told(doctor: Callable[..., Any]) -> None:
+    sets = ["edge.profile=esp32-s3", "edge.command=[no-such-adb, '{model}']"]
+    done = doctor("digits-mlp", *[part for one in sets for part in ("--set", one)])
+    assert done.exit_code == 1
+    assert "edge.command cannot be run: no-such-adb" in " ".join(done.output.split())
+
+
 def test_what_is_measured_first_is_marked_and_said_to_be_decided_by_it(doctor: Callable[..., Any]) -> None:
     done = doctor(*CNN, "--set", "prune={exclude: auto, final_sparsity: 0.8}", "--set", "shrink=null")
     assert done.exit_code == 0, done.output

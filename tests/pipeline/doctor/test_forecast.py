@@ -53,6 +53,16 @@ def fates(line: Line, stage: str) -> dict[str, Fate]:
     return {layer.name: layer for one in line.stages if one.stage == stage for layer in one.layers}
 
 
+def test_pattern_of_no_layer_is_told_before_anything_is_trained() -> None:
+    planned = (Planned("train", "tflite", "mixed"),)
+    asked = Asked(("train",), {}, planned, mixed={"dense*": "weight-int4"})
+    line = forecast.foresee(Subject("", squeezed()), SPEC, asked)
+    (problem,) = line.problems
+    assert problem.stage == "export"
+    assert "patterns of conv, gate, depthwise, logits" in problem.message
+    assert line.files[0].refused == "export.mixed names what is no layer with a kernel"
+
+
 def test_each_layer_has_its_fate_and_reason_in_each_stage() -> None:
     shrink = Shrink(parameters=0.8, multiple=None)
     line = foresee(squeezed(), shrink=shrink, prune=Prune(final_sparsity=0.5), quantize=Quantize())
@@ -208,6 +218,19 @@ def test_long_loops_cannot_be_int8_and_take_one_sample_at_a_time_otherwise() -> 
     assert all(not one.refused and one.batch is None for one in short.files)
 
 
+def test_formats_that_make_nothing_faster_are_named_with_the_reason() -> None:
+    entries = ("int16x8", "weight-int4", "float16", "int8")
+    planned = [Planned("train", "tflite", entry) for entry in entries]
+    planned += [Planned("train", "tflite", "float32", batch) for batch in ("batch4", "batch1")]
+    found = dict(one.split(": ", 1) for one in foresee(squeezed(), planned).no_faster)
+    assert "slower than float32 on a CPU" in found["train.tflite.int16x8"]
+    assert "int4 weights are unpacked for each sample" in found["train.tflite.weight-int4"]
+    assert "converted when it is loaded" in found["train.tflite.float16"]
+    assert "train.tflite.int8" not in found
+    assert found["train.tflite.float32.batch4"].startswith("a call takes 4 samples")
+    assert found["train.tflite.float32.batch1"].startswith("it takes 1 sample at a time")
+
+
 def test_layers_that_stay_float_are_named_in_the_file_and_with_their_share_of_the_work() -> None:
     line = foresee(recurrent(), (Planned("quantize", "tflite", "int8"),), quantize=Quantize())
     assert line.files[0].floating == ["cell"]
@@ -243,6 +266,38 @@ def test_kernel_that_is_clustered_as_a_whole_has_one_range(per_channel: bool) ->
     line = foresee(squeezed(), cluster=Cluster(clusters=4, per_channel=per_channel), quantize=Quantize())
     assert fates(line, "cluster")["conv"].made == f"4 weights per {'channel' if per_channel else 'tensor'}"
     assert fates(line, "quantize")["conv"].made == ("int8 per-channel" if per_channel else "int8")
+
+
+def test_integer_ends_are_refused_where_what_is_next_to_them_stays_float_after_training_for_int8() -> None:
+    planned = tuple(
+        Planned(stage, "tflite", "int8", f"{ends}-ends")
+        for stage in ("train", "quantize")
+        for ends in ("int8", "uint8")
+    )
+    line = foresee(squeezed(), planned, quantize=Quantize())
+    assert [one.refused for one in line.files] == [""] * 4
+    line = foresee(squeezed(), planned, quantize=Quantize(exclude=("logits",)))
+    assert [one.refused for one in line.files] == [
+        "", "", *(f"with {ends} ends, but what is computed next to logits, probabilities stays float"
+                  for ends in ("int8", "uint8"))
+    ]  # fmt: skip
+    assert all("next to samples, " not in one.refused for one in line.files)
+    line = foresee(squeezed(), planned, quantize=Quantize(exclude=("conv",)))
+    assert "next to samples stays float" in line.files[2].refused
+
+
+@pytest.mark.parametrize(
+    ("steps", "refused"), [(8, ""), (40, "export.mixed asks for kernels that cannot be quantized")]
+)
+def test_kernels_of_a_loop_are_quantized_by_layer_only_where_its_steps_are_written_out(
+    steps: int, refused: str
+) -> None:
+    asked = Asked(
+        ("train",), {}, (Planned("train", "tflite", "mixed"),), unrolled_steps=16, mixed={"*": "dynamic-int4"}
+    )
+    (file,) = forecast.foresee(Subject("", recurrent(steps=steps)), SPEC, asked).files
+    assert file.refused.startswith(refused) and bool(file.refused) == bool(refused)
+    assert ("set export.mixed.cell=float32" in file.refused) == bool(refused)
 
 
 def test_what_a_file_brings_along_stays() -> None:

@@ -43,7 +43,10 @@ def test_a_float_file_answers_as_keras_does(exported: Exported, name: str) -> No
     assert np.abs(answer["probabilities"] - softmax(exported.logits)).max() < 1e-5
 
 
-@pytest.mark.parametrize(("name", "bound"), [("float16.tflite", 0.01), ("dynamic-int8.tflite", 0.1)])
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [("float16.tflite", 0.01), ("dynamic-int8.tflite", 0.1), ("float16.onnx", 0.01), ("int8.ort.onnx", 0.1)],
+)
 def test_a_file_with_smaller_weights_answers_nearly_as_keras_does(exported: Exported, name: str, bound: float) -> None:
     answer = predict(exported, name, tiny.samples(32, seed=1))
     assert np.abs(answer["logits"] - exported.logits).max() < bound * np.abs(exported.logits).max()
@@ -106,8 +109,10 @@ def test_writing_leaves_nothing_but_its_targets(exported: Exported, temporary: P
         "saved_model/1/variables/variables.index",
     }
     (own,) = temporary.iterdir()
-    # What is left is TensorFlow's generated code for other tests' Lambda layers; it goes with the child.
-    assert [path for path in own.iterdir() if not path.name.startswith("__autograph_generated_file")] == []
+    # What is left is TensorFlow's generated code for other tests' Lambda layers, and what ONNX Runtime writes as it is
+    # imported; it goes with the child.
+    left = [path.name for path in own.iterdir() if not path.name.startswith("__autograph_generated_file")]
+    assert set(left) <= {".ses"}
 
 
 @pytest.mark.parametrize(
@@ -115,11 +120,12 @@ def test_writing_leaves_nothing_but_its_targets(exported: Exported, temporary: P
     [
         (
             "refused.tflite",
-            "the model cannot be converted to tflite float32: 'tf.Betainc' op is neither a custom op nor a flex op",
+            "the model cannot be converted to tflite float32: TFLite has no operator Betainc",
         ),
         (
             "refused.onnx",
-            "the model cannot be converted to onnx float32: No Op registered for Betainc with domain_version of 18",
+            "the model cannot be converted to onnx float32: ONNX has no operator for TensorFlow's Betainc, or tf2onnx "
+            "does not know it (first at refused/beta/Betainc)",
         ),
     ],
 )

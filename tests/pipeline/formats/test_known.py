@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.formats import ConversionError, known, tflite
+from pipeline.isolate import Child, CrashError
 from pipeline.legacy_keras import load as load_keras
 from pipeline.plan import Planned
 from pipeline.predictor import classifier
@@ -35,6 +36,9 @@ def around(layer: Any, shape: tuple[int, ...]) -> Any:
 def subject(kind: str) -> Any:
     shape, options = LAYERS[kind]
     return around(getattr(load_keras().layers, kind)(name="subject", **options), shape)
+
+
+OPTIONS: dict[str, Any] = {"GroupNormalization": {"groups": 2}}
 
 
 def ways(model: Any) -> list[str]:
@@ -64,6 +68,68 @@ def test_what_no_tflite_can_hold_is_refused_with_its_name_and_why(kind: str) -> 
         known.require(model, Planned("train", *file))
     with pytest.raises(ConversionError, match="remove tflite float32 from the recipe's export section"):
         known.require(model, Planned("train", "tflite", "float32"))
+
+
+@pytest.mark.parametrize("kind", known.NO_INT16X8)
+def test_int16_activations_are_refused_where_they_cannot_be_and_nothing_else_is(kind: str) -> None:
+    model = around(getattr(load_keras().layers, kind)(**OPTIONS.get(kind, {}), name="subject"), (6, 8))
+    found = known.way(model, Planned("train", "tflite", "int16x8"), 64, trained=False)
+    assert f"subject ({kind}): {known.NO_INT16X8[kind]}" in found.refused
+    assert ways(model) == [""] * len(FILES)
+
+
+@pytest.mark.long
+def test_converter_refuses_or_litert_dies_of_each_kind_with_int16_activations(converter: Child, tmp_path: Path) -> None:
+    for kind, why in known.NO_INT16X8.items():
+        path = tmp_path / "a.tflite"
+        if why.startswith("LiteRT dies"):
+            converter.call(write_int16, kind, path)
+            with pytest.raises(CrashError):
+                converter.call(answer_int16, path)
+        else:
+            with pytest.raises(ConversionError):
+                converter.call(write_int16, kind, path)
+
+
+def write_int16(kind: str, path: Path) -> None:
+    model = around(getattr(load_keras().layers, kind)(**OPTIONS.get(kind, {}), name="subject"), (6, 8))
+    varied = np.random.default_rng(0).uniform(-1, 1, (20, 6, 8)).astype(np.float32)
+    tflite.write(model, path, classifier("samples", (6, 8), (-1, 1), "abc"), "int16x8", varied)
+
+
+def answer_int16(path: Path) -> None:
+    tflite.load(path, None, 1).predict(np.ones((1, 6, 8), np.float32))
+
+
+def test_operators_of_tensorflow_make_up_for_poolings_when_they_are_chosen(tmp_path: Path) -> None:
+    item = Planned("train", "tflite", "float32")
+    refused = known.way(subject("MaxPooling3D"), item, 64, trained=False).refused
+    assert refused.endswith("if the app brings TensorFlow's kernels along (Flex), set export.select_tf_ops=true")
+    for kind in LAYERS:
+        chosen = known.way(subject(kind), item, 64, trained=False, select_tf_ops=True).refused
+        assert (chosen == "") == (kind in known.SELECTABLE)
+    for kind in known.SELECTABLE:
+        model, path = subject(kind), tmp_path / "a.tflite"
+        spec = classifier("samples", model.input_shape[1:], (0, 1), "abc")
+        tflite.write(model, path, spec, "float32", select_tf_ops=True)
+        assert len(tflite.operators(path).tensorflow) == 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "variant", "expected"),
+    [
+        ("float32", "batch4", known.Way(batch=4)), ("int8", "int8-ends.batch1", known.Way(batch=1)),
+        ("weight-int4", "", known.Way()),
+    ],
+)  # fmt: skip
+def test_batch_of_a_file_is_the_variants(precision: str, variant: str, expected: known.Way) -> None:
+    model = around(load_keras().layers.Dense(4, name="dense"), (6,))
+    assert known.way(model, Planned("train", "tflite", precision, variant), 64, trained=False) == expected
+
+
+def test_int8_onnx_that_is_not_made_from_a_tflite_has_none_of_its_limits() -> None:
+    by_ort = Planned("train", "onnx", "int8", "ort")
+    assert known.way(subject("MaxPooling3D"), by_ort, 64, trained=False) == known.Way()
 
 
 def test_layer_inside_another_is_found() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx as onnx_library
@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.formats import onnx, tflite
-from pipeline.formats.operators import Operators, count
+from pipeline.formats.operators import Operators, Way, count
 from pipeline.isolate import Child
 from pipeline.measuring import footprint
 from pipeline.report.document import Operators as Documented
@@ -39,6 +39,7 @@ def test_every_operator_of_a_float_tflite_is_a_floating_one(exported: Exported) 
         "CONV_2D": 2, "MAX_POOL_2D": 1, "MEAN": 1, "FULLY_CONNECTED": 1, "SOFTMAX": 1,
     }  # fmt: skip
     assert (found.first, found.first_integer) == ("CONV_2D", False)
+    assert found.kinds["CONV_2D"] == {"count": 2, "integer": 0}
 
 
 @pytest.mark.parametrize("qat", [False, True], ids=["post-training", "quantization-aware"])
@@ -47,6 +48,8 @@ def test_every_operator_of_an_int8_tflite_is_an_integer_one_behind_a_conversion(
 ) -> None:
     found = tflite.operators((quantized if qat else exported.folder) / "int8.tflite")
     assert (found.integer, found.floating, found.conversions) == (5 if qat else 6, 0, 3)
+    assert found.kinds["CONV_2D"]["count"] == found.kinds["CONV_2D"]["integer"] == (1 if qat else 2)
+    assert sum(kind["count"] for kind in found.kinds.values()) == found.integer + found.conversions
     assert (found.first, found.first_integer) == ("CONV_2D", True)
 
 
@@ -90,7 +93,8 @@ def test_channels_without_weights_are_found_in_every_order_of_axes(quantized: Pa
 
 def test_every_operator_of_a_float_onnx_is_a_floating_one(exported: Exported) -> None:
     found = onnx.operators(exported.folder / "float32.onnx")
-    assert (found.integer, found.floating, found.conversions) == (0, 11, 0)
+    # an Add behind a Conv has become its bias
+    assert (found.integer, found.floating, found.conversions) == (0, 10, 0)
     assert found.floating_names["Conv"] == 2
     assert channels(exported.folder / "float32.onnx") == (0, 28)
 
@@ -153,10 +157,16 @@ def test_handling_of_shapes_is_no_operator_that_computes(recurrent: Exported) ->
 
 
 def test_counts_fit_the_report_together_with_the_channels() -> None:
-    found = count([("Q", "conversion"), ("A", "floating"), ("A", "floating"), ("B", "integer")], {"kernel": (0,)})
-    assert found == Operators(1, 2, {"A": 2}, 1, 0, "A", False, {"kernel": (0,)})
+    listed = [("Q", "conversion"), ("A", "floating"), ("A", "floating"), ("B", "integer"), ("SHAPE", None)]
+    found = count(cast("list[tuple[str, Way | None]]", listed), {"kernel": (0,)})
+    kinds = {
+        name: {"count": number, "integer": integer}
+        for name, number, integer in (("A", 2, 0), ("Q", 1, 0), ("B", 1, 1), ("SHAPE", 1, 0))
+    }
+    assert found == Operators(1, 2, {"A": 2}, 1, 0, "A", False, kinds, {"kernel": (0,)})
     said = Documented.model_validate(found.to_dict() | {"zero_channels": 1, "channels": 8})
     assert (said.floating_names, said.first, said.channels) == ({"A": 2}, "A", 8)
+    assert said.integer_share == pytest.approx(1 / 3)
 
 
 def test_nothing_comes_first_when_nothing_computes() -> None:

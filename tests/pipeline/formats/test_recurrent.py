@@ -14,7 +14,10 @@ KINDS = ("SimpleRNN", "LSTM", "GRU", "Bidirectional-SimpleRNN", "Bidirectional-L
 OTHERS = ("LSTM-relu", "GRU-masked", "LSTM-masked", "nested")
 STATIC = (*KINDS, "LSTM-relu", "nested")  # what can be int8 without training for it
 # logits; int8 files round every step
-LIMITS = {"float32": 1e-5, "float16": 2e-3, "dynamic-int8": 2e-2, "int8": 5e-2}
+LIMITS = {
+    "float32": 1e-5, "float16": 2e-3, "dynamic-int8": 2e-2, "int8": 5e-2, "int16x8": 3e-2, "weight-int8": 2e-2,
+    "weight-int4": 0.3, "dynamic-int4": 0.3,
+}  # fmt: skip
 TRAINED = 5e-2
 
 
@@ -32,6 +35,44 @@ def test_int8_file_of_a_short_sequence_computes_in_integers_for_any_batch(
     assert error < LIMITS["int8"]
     assert batch is None
     assert not {"FULLY_CONNECTED", "WHILE", "TANH", "LOGISTIC"} & set(floating)
+
+
+@pytest.mark.parametrize("kind", long_but(kinds=STATIC))
+@pytest.mark.parametrize("precision", ["int16x8", "weight-int8", "weight-int4", "dynamic-int4"])
+def test_unrolled_file_answers_as_keras_in_every_precision(
+    converter: Child, tmp_path: Path, kind: str, precision: str
+) -> None:
+    error, batch, floating = converter.call(
+        tiny_recurrent.tflite_error, tmp_path, kind, precision, unrolled_steps=UNROLLED_STEPS
+    )
+    assert error < LIMITS[precision]
+    assert batch is None
+    assert (floating == {}) == (precision == "int16x8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [
+        ("GRU-masked", "weight-int4"),
+        *(pytest.param(kind, "weight-int8", marks=pytest.mark.long) for kind in (*KINDS, *OTHERS)),
+        *(pytest.param(kind, "dynamic-int4", marks=pytest.mark.long) for kind in (*KINDS, *OTHERS)),
+    ],
+)
+def test_loop_with_integer_weights_answers_as_keras_masks_and_all(
+    converter: Child, tmp_path: Path, kind: str, precision: str
+) -> None:
+    error, batch, _ = converter.call(tiny_recurrent.tflite_error, tmp_path, kind, precision, unrolled_steps=0)
+    assert error < LIMITS[precision]
+    assert batch == 1
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_int16_activations_of_a_long_loop_are_refused_before_they_kill_the_converter(
+    converter: Child, tmp_path: Path, kind: str
+) -> None:
+    with pytest.raises(ConversionError, match="cannot quantize the loop over time of recurrent") as refused:
+        converter.call(tiny_recurrent.tflite_error, tmp_path, kind, "int16x8", unrolled_steps=3)
+    assert refused.value.todo == "set export.unrolled_steps to 4, or remove int16x8 from the recipe's export section"
 
 
 @pytest.mark.parametrize("kind", long_but("GRU", kinds=STATIC))
@@ -64,6 +105,17 @@ def test_long_lstm_is_one_operator_for_one_sample_at_a_time(converter: Child, tm
     assert floating["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 1
 
 
+@pytest.mark.parametrize(("precision", "variant"), [("float32", "batch2"), ("int8", "int8-ends.batch2")])
+def test_long_lstm_takes_the_batch_that_is_asked_for(
+    converter: Child, tmp_path: Path, precision: str, variant: str
+) -> None:
+    error, batch, _ = converter.call(
+        tiny_recurrent.tflite_error, tmp_path, "LSTM", precision, unrolled_steps=0, variant=variant
+    )
+    assert error < LIMITS[precision]
+    assert batch == 2
+
+
 @pytest.mark.parametrize("kind", ["LSTM", pytest.param("Bidirectional-LSTM", marks=pytest.mark.long)])
 def test_long_lstm_is_int8_for_one_sample_at_a_time(converter: Child, tmp_path: Path, kind: str) -> None:
     error, batch, floating = converter.call(tiny_recurrent.tflite_error, tmp_path, kind, "int8", unrolled_steps=0)
@@ -86,7 +138,7 @@ def test_int8_of_a_long_loop_is_refused_before_it_kills_the_converter(
 
 
 def test_int8_of_a_masked_sequence_is_refused(converter: Child, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="recurrent leaves masked steps out, and LiteRT cannot run that"):
+    with pytest.raises(ConversionError, match="recurrent leaves masked steps out, and that cannot be run in integers"):
         converter.call(tiny_recurrent.tflite_error, tmp_path, "GRU-masked", "int8", unrolled_steps=UNROLLED_STEPS)
 
 

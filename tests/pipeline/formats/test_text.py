@@ -75,9 +75,10 @@ def test_server_refuses_texts_of_a_wrong_rank(converter: Child, written: Exporte
 
 def test_file_of_numbers_is_refused_where_ids_go_in(written: Exported) -> None:
     columns = text.numbers(text.SPEC)
-    with pytest.raises(FormatError, match="has integer ends") as caught:
+    with pytest.raises(FormatError, match="has ends of another type") as caught:
         tflite.load(written.folder / "float32.tflite", columns, 1)
-    assert caught.value.expected == "float32 inputs and outputs"
+    assert caught.value.expected == "float32, or int8 and uint8 with a scale"
+    assert caught.value.found == "text int32"
 
 
 def test_vocabulary_has_the_id_of_a_word_as_its_line_and_json_says_the_rest(tmp_path: Path) -> None:

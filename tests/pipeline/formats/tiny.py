@@ -14,7 +14,13 @@ from pipeline.predictor import classifier
 
 SPEC = classifier("image", (8, 8, 1), (0.0, 16.0), ("a", "b", "c", "d"))
 PRECISIONS: tuple[tflite.Precision, ...] = ("float32", "float16", "dynamic-int8", "int8")
-FILES = (*(f"{precision}.tflite" for precision in PRECISIONS), "float32.onnx", "int8.onnx")
+FILES = (
+    *(f"{precision}.tflite" for precision in PRECISIONS),
+    "float32.onnx",
+    "float16.onnx",
+    "int8.onnx",
+    "int8.ort.onnx",
+)
 
 
 def samples(count: int, seed: int) -> np.ndarray:
@@ -55,6 +61,8 @@ def write_all(folder: Path) -> np.ndarray:
         calibration = samples(40, seed=2) if precision == "int8" else None
         tflite.write(folder / "saved_model", folder / f"{precision}.tflite", SPEC, precision, calibration)
     onnx.write(model, folder / "float32.onnx", SPEC)
+    onnx.write(folder / "float32.onnx", folder / "float16.onnx", SPEC, "float16")
+    onnx.write(folder / "float32.onnx", folder / "int8.ort.onnx", SPEC, "int8", samples(40, seed=2))
     onnx.write_from_tflite(folder / "int8.tflite", folder / "int8.onnx", SPEC)
     logits: np.ndarray = model(samples(32, seed=1), training=False).numpy()
     return logits
@@ -158,8 +166,9 @@ def write_unconvertible(folder: Path, name: str) -> None:
     import tensorflow as tf
 
     samples_in = keras.Input((8, 8, 1), name="image")
-    values = keras.layers.Lambda(lambda x: tf.math.betainc(x + 1, x + 1, x / 16))(samples_in)
-    model = keras.Model(samples_in, keras.layers.Dense(4, name="logits")(keras.layers.Flatten()(values)))
+    values = keras.layers.Lambda(lambda x: tf.math.betainc(x + 1, x + 1, x / 16), name="beta")(samples_in)
+    logits = keras.layers.Dense(4, name="logits")(keras.layers.Flatten()(values))
+    model = keras.Model(samples_in, logits, name="refused")
     if name.endswith(".onnx"):
         onnx.write(model, folder / name, SPEC)
     else:
@@ -215,19 +224,6 @@ def saved_model_ends(folder: Path) -> dict[str, dict[str, list[int] | None]]:
 
 def write_tflite_from_keras(path: Path) -> None:
     tflite.write(build(), path, SPEC, "float32")
-
-
-def write_integer_ends(folder: Path, path: Path) -> None:
-    """Write an int8 .tflite that takes and gives int8."""
-    legacy_keras.load()
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "1"))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ({"image": sample[np.newaxis]} for sample in samples(4, seed=2))
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    path.write_bytes(converter.convert())
 
 
 def answer_in_tensorflow(path: Path, batch: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline import legacy_keras
 from pipeline.compress import fake_quant
 from pipeline.formats import onnx, recurrent, saved_model, tflite
+from pipeline.formats.precisions import Variant
 from pipeline.predictor import LOGITS, classifier
 
 STEPS = 4
@@ -54,13 +55,21 @@ def error(predictor: Any, logits: np.ndarray, batch: np.ndarray) -> float:
 
 
 def tflite_error(
-    folder: Path, kind: str, precision: Any, unrolled_steps: int, *, trained: bool = False, steps: int | None = STEPS
+    folder: Path,
+    kind: str,
+    precision: Any,
+    unrolled_steps: int,
+    *,
+    trained: bool = False,
+    steps: int | None = STEPS,
+    variant: str = "",
 ) -> tuple[float, int | None, dict[str, int]]:
     """Write a .tflite; return its largest error, the batch it is for, and what computes in float.
 
     Args:
         trained: with ranges from quantization-aware training, in int8.
         steps: see `build`.
+        variant: of the precision.
     """
     model = build(kind, steps)
     if trained:
@@ -68,7 +77,8 @@ def tflite_error(
         fake_quant.calibrate(model, float_model, samples(32, seed=1))
     path = folder / "model.tflite"
     tflite.write(
-        model, path, SPEC, precision, samples(32, seed=1), fake_quant=trained, unrolled_steps=unrolled_steps
+        model, path, SPEC, precision, samples(32, seed=1), fake_quant=trained, unrolled_steps=unrolled_steps,
+        variant=Variant.of(variant),
     )  # fmt: skip
     batch = samples(3, seed=2)
     logits = model(batch, training=False).numpy()

@@ -46,7 +46,7 @@ def answers(kind: str, folder: Path) -> dict[str, tuple[np.ndarray, str]]:
     model = build(kind)
     given = samples(64, 1)
     found = {"keras": (model.predict(given, verbose=0), "")}
-    for precision in ("dynamic-int8", "int8"):
+    for precision in ("dynamic-int8", "weight-int8", "int8"):
         tflite.write(model, folder / f"{precision}.tflite", SPEC, precision, samples(100, 2))  # type: ignore[arg-type]
     halves, _ = splitting.split(model)
     trained = fake_quant.build(halves)

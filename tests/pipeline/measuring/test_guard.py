@@ -200,3 +200,13 @@ def test_guard_says_when_a_right_request_is_refused_or_answered_otherwise_afterw
 def test_guard_asks_nothing_when_the_first_right_request_fails() -> None:
     with pytest.raises(RejectedError):
         guard.check(_fails(SAMPLE.shape, RejectedError, "NOT_FOUND"), SPEC, SAMPLE, "grpc")
+
+
+def test_malformed_token_ids_are_wrong_in_shape_or_in_type_where_no_strings_are_taken() -> None:
+    length = text.SPEC.input.shape[0]
+    requests = malformed(text.SPEC, strings=False)
+    wrong_types = [request.dtype for request in requests if request.shape == (2, length)]
+    assert wrong_types == ["float32", "float64", "int64", "uint8", "bool", "string"]
+    shapes = {request.shape: request.dtype for request in requests if request.shape != (2, length)}
+    assert {(), (length,), (2, length - 1), (2, length + 1)} <= shapes.keys()
+    assert set(shapes.values()) == {"int32"}

@@ -17,6 +17,8 @@ from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.predictor import Predictor
 from tests.pipeline.measuring.fakes import Busy, Failing, Fixed
 
+pytestmark = pytest.mark.alone
+
 SAMPLES = np.random.default_rng(0).random((20, 4, 4, 1)).astype(np.float32)
 QUICK = LatencyConfig(min_block_ms=30, batch_min_block_ms=20, warmup_queries=10)
 

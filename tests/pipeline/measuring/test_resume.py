@@ -16,10 +16,16 @@ from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.measuring.resume import resumed
 from pipeline.parts import Parts
 from pipeline.report import document
+from pipeline.report.startup import Delegated, Startup
 
 SPLITS = data.load(data.DataConfig())
 LOGITS = np.arange(6, dtype=np.float32).reshape(2, 3)
 CHECK = document.Check(name="malformed-requests", requests=7, problems=["it answered one"])
+
+START = Startup(
+    repeats=2, batch=1, load_ms=1.5, first_ms=0.5, loads_ms=[1.0, 2.0], firsts_ms=[0.4, 0.6], memory_mib=0.25,
+    delegated=Delegated(operators=2, taken=1, partitions=1, left={"SOFTMAX": 1}),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Somewhere:
 
     name: str = "served over grpc"
     key: str = "grpc"
+    threads: int = 1
 
     def call(self, *_: Any) -> Any:
         raise AssertionError
@@ -40,13 +47,15 @@ GROUP = Group(Somewhere(), ("a", "b"), None)
 
 
 def facts(events: list[Event]) -> Facts:
-    return Facts(Attempts("measure", "runtime", events.append), SPLITS, 1, 256, LatencyConfig(), steps=4)
+    return Facts(Attempts("measure", "runtime", events.append), SPLITS, 256, LatencyConfig(), steps=4)
 
 
 def measured(known: Facts) -> None:
     known.step("answers of a")
     known.answers["a", "grpc"] = {"logits": LOGITS}
     known.checks["a", "grpc"] = [CHECK]
+    known.starts["a", "grpc"] = START
+    known.unstarted["b", "grpc"] = "killed by SIGABRT"
     known.places["served over grpc"] = {"runtime": "served"}
     known.attempts.fail("b", RunError("it cannot be loaded"))
 
@@ -63,6 +72,8 @@ def test_what_was_measured_is_taken_up_with_its_failures_and_they_are_said_again
     assert second.done == first.done == 1
     assert second.attempts.errors == first.attempts.errors == {"b": "it cannot be loaded"}
     assert (second.checks, second.latency, second.places) == (first.checks, first.latency, first.places)
+    assert second.starts == first.starts == {("a", "grpc"): START}
+    assert second.unstarted == first.unstarted == {("b", "grpc"): "killed by SIGABRT"}
     assert list(second.answers) == [("a", "grpc")]
     np.testing.assert_array_equal(second.answers["a", "grpc"]["logits"], LOGITS)
 

@@ -20,6 +20,7 @@ from pipeline.errors import MissingError, RunError
 from pipeline.events import Event, Note
 from pipeline.isolate import Child
 from pipeline.measuring import runtimes
+from pipeline.measuring.latency_config import LatencyConfig
 from pipeline.measuring.runtimes import Source
 from pipeline.measuring.served import DiedError, Served, Supply
 from serving.client.endpoint import Endpoint
@@ -27,7 +28,7 @@ from serving.config import ServingConfig
 from serving.layout import Deployment
 from serving.target import binary, embedded, remote
 from serving.target.interface import LaunchError, Server, Target
-from tests.pipeline.formats import tiny
+from tests.pipeline.formats import text, tiny
 from tests.serving.target import programs
 
 EMBEDDED = ServingConfig(target="embedded")
@@ -208,6 +209,20 @@ def test_server_that_cannot_start_for_another_reason_is_no_word_on_the_model(chi
         supply.call(["a"], "grpc", answer())
     assert caught.value.found == "Failed to start server. Error: UNKNOWN: cannot listen"
     assert caught.value.transient
+    assert "a flag, or the server itself, is at fault" in str(caught.value.todo)
+
+
+def test_server_that_ends_by_itself_is_not_of_the_moment_when_nothing_is_stored_of_it(
+    child: Child, model: Path, tmp_path: Path
+) -> None:
+    config = ServingConfig(binary=str(programs.program(tmp_path, "cannot_listen")))
+    target, work = binary.find(config), tmp_path / "work"
+    with (
+        Supply(target, {"a": model}, config, 1, child, work, EVENTS.append, stored=False) as supply,
+        pytest.raises(LaunchError) as caught,
+    ):
+        supply.call(["a"], "grpc", answer())
+    assert not caught.value.transient
 
 
 def test_all_models_are_refused_when_a_server_can_load_none(child: Child, model: Path, tmp_path: Path) -> None:
@@ -338,3 +353,59 @@ def test_remote_model_that_is_not_there_is_told_with_what_to_do(
         supply.call(["a"], "grpc", answer())
     assert found in caught.value.found
     assert caught.value.todo
+
+
+@pytest.fixture(scope="module")
+def files(child: Child, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    child.call(tiny.write_all, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def texts(child: Child, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("texts")
+    child.call(text.write_all, folder)
+    return folder
+
+
+@contextmanager
+def both(child: Child, folder: Path, work: Path) -> Iterator[Supply]:
+    """A SavedModel and an int8 .tflite behind one server."""
+    models = {"model": folder / "saved_model" / "1", "lite": folder / "int8.tflite"}
+    with Supply(embedded.find(EMBEDDED), models, EMBEDDED, 1, child, work, EVENTS.append) as supply:
+        yield supply
+
+
+def test_tflite_beside_a_saved_model_is_served_from_litert_and_refuses_what_is_malformed(
+    child: Child, files: Path, tmp_path: Path
+) -> None:
+    alone = {"lite": runtimes.File("tflite", files / "int8.tflite")}
+    expected = child.call(runtimes.answer, alone, tiny.SPEC, SAMPLES, 1, 8)["lite"]["logits"]
+    with both(child, files, tmp_path) as supply:
+        for protocol in ("grpc", "rest"):
+            found = supply.call(["model", "lite"], protocol, answer())
+            assert np.array_equal(found["lite"]["logits"], expected)  # the integers of LiteRT, and no others
+            assert not np.array_equal(found["model"]["logits"], expected)
+            survive = partial(runtimes.survive, spec=tiny.SPEC, samples=SAMPLES, threads=1)
+            told = supply.call(["lite"], protocol, survive)["lite"]
+            assert (told.problems, told.died) == ((), False)
+            assert told.requests > 20
+
+
+def test_texts_go_as_strings_to_a_saved_model_and_as_token_ids_to_a_tflite_that_takes_turns_with_it(
+    child: Child, texts: Path, tmp_path: Path
+) -> None:
+    alone = {"lite": runtimes.File("tflite", texts / "int8.tflite")}
+    how = {"spec": text.SPEC, "samples": text.SAMPLES, "threads": 1}
+    expected = child.call(partial(runtimes.answer, alone, batch_size=8, **how))["lite"]["logits"]
+    with both(child, texts, tmp_path) as supply:
+        for protocol in ("grpc", "rest"):
+            found = supply.call(["model", "lite"], protocol, partial(runtimes.answer, batch_size=8, **how))
+            assert np.array_equal(found["lite"]["logits"], expected)
+            assert np.array_equal(found["model"]["logits"].argmax(1), expected.argmax(1))
+            told = supply.call(["model", "lite"], protocol, partial(runtimes.survive, **how))
+            assert [one.problems for one in told.values()] == [(), ()]
+        short = LatencyConfig(min_block_ms=10, percentile=0.5, warmup_queries=2)
+        timed = supply.call(["model", "lite"], "grpc", partial(runtimes.time, config=short, batch=1, **how))
+        assert {name: len(one.block_p50_ms) for name, one in timed.items()} == {"model": 5, "lite": 5}

@@ -14,6 +14,7 @@ from pipeline.gates import gate
 from pipeline.report.answers import Answers, Example, SplitAnswers
 from pipeline.report.document import Artifact, Report, Stage
 from pipeline.report.model import Model
+from pipeline.report.shipped import Shipped
 
 # a grey pixel
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
@@ -22,6 +23,10 @@ MACHINE = {
     "python": "3.11.7", "versions": {"tensorflow": "2.21.0", "tensorflow-model-optimization": "0.8.1"},
 }  # fmt: skip
 SETTINGS = {"name": "shape", "train": {"epochs": 30}, "measure": {"threads": 1}, "judge": None}
+START = {
+    "repeats": 5, "batch": 1, "load_ms": 4.2, "first_ms": 0.9, "loads_ms": [4.2] * 5, "firsts_ms": [0.9] * 5,
+    "memory_mib": 1.1, "mapped_mib": 0.2,
+}  # fmt: skip
 PLACES: dict[str, list[dict[str, Any]]] = {
     "saved_model": [
         {"runtime": "served", "protocol": protocol, "target": "embedded", "encoding": "tensor_content",
@@ -29,8 +34,11 @@ PLACES: dict[str, list[dict[str, Any]]] = {
          "checks": [{"name": "malformed-requests", "requests": 32, "problems": []}]}
         for protocol in ("grpc", "rest")
     ],
-    "tflite": [{"runtime": "litert"}],
-    "onnx": [{"runtime": "onnxruntime"}],
+    "tflite": [
+        {"runtime": "litert",
+         "startup": START | {"delegated": {"operators": 8, "taken": 7, "partitions": 2, "left": {"SOFTMAX": 1}}}}
+    ],
+    "onnx": [{"runtime": "onnxruntime", "startup": START}],
 }  # fmt: skip
 
 
@@ -186,9 +194,28 @@ def whole(**changes: Any) -> Report:
         "models": made, "artifacts": found, "bought": bought(made, found),
         "gates": [gate(name, limit, final, reference) for name, limit in limits.items()],
         "serving": {"asked": "auto", "target": "embedded", "passed_over": {"docker": "there is no Docker engine"}},
-        "tested": tested(FINAL, list("0123456789"), pictures=True),
+        "image": shipped(), "tested": tested(FINAL, list("0123456789"), pictures=True),
     }  # fmt: skip
     return report(**facts | changes)
+
+
+def shipped(**changes: Any) -> Shipped:
+    """An image that passed."""
+    firsts = [
+        {"protocol": protocol, "tries_ms": [9.1, 2.2], "p50_ms": 1.1, "p99_ms": 1.9} for protocol in ("grpc", "rest")
+    ]
+    warm = {
+        "name": "starts_warm", "artifact": "prune.saved_model.float32", "limit": 2.0, "value": 1.16, "low": 1.16,
+        "high": 1.16, "passed": True, "upper": True, "unit": "x", "message": "first request over grpc 2.2 ms",
+    }  # fmt: skip
+    facts: dict[str, Any] = {
+        "verdict": "pass", "artifact": warm["artifact"], "tag": "shop/digits:7", "wanted": "shop/digits:7",
+        "id": f"sha256:{'1f' * 32}",
+        "base": {"name": "tensorflow/serving:2.20.0", "id": "sha256:0", "bytes": 600_000_000},
+        "bytes": 600_090_000, "added": 90_000, "first_requests": firsts, "gates": [warm],
+        "command": "docker run --rm --init -p 127.0.0.1:8500:8500 -p 127.0.0.1:8501:8501 shop/digits:7",
+    }  # fmt: skip
+    return Shipped.model_validate(facts | changes)
 
 
 def failed() -> Report:
@@ -199,7 +226,9 @@ def failed() -> Report:
     limits = {"max_accuracy_drop": 0.001, "min_parity": 0.98, "min_size_ratio": 60.0}
     gates = [gate(name, limit, final, found[0]) for name, limit in limits.items()]
     gates.append(gate("max_p99_ms", 1.0, broken, found[0]))
-    return whole(verdict="fail", artifacts=[*found[:-1], broken], gates=gates)
+    missed = shipped().gates[0].model_copy(update={"passed": False, "value": 8.0, "todo": "warm-up records"})
+    image = shipped(verdict="fail", tag=None, gates=[missed])
+    return whole(verdict="fail", artifacts=[*found[:-1], broken], gates=gates, image=image)
 
 
 def error() -> Report:

@@ -169,7 +169,7 @@ def test_page_shows_zeros_weights_and_omissions_of_layers() -> None:
 def test_page_marks_optional_artifacts_and_says_what_is_in_the_files() -> None:
     text = page.render(gains())
     assert '<span class="chip final">final</span><span class="chip optional">optional</span>' in text
-    chips = '<span class="chip reference">reference</span><span class="chip to-serve">to serve</span>'
+    chips = '<span class="chip reference">reference</span><span class="chip served-by-default">served by default</span>'
     assert chips in page.render(gains(to_serve="train.tflite.float32"))
     assert "What is in the files" in text
     assert "0 of 26" in text

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.report import document, page, tables
+from pipeline.report import commands, document, page, tables
 from pipeline.report.forecast import Forecast
+from serving.config import IMAGES
 from tests.pipeline.report import shapes
 from tests.pipeline.stages.test_judge import FLOAT, INT8, REFERENCE, artifact, latency, run
 
@@ -154,3 +155,26 @@ def test_forecast_is_told_with_what_the_run_decided_of_it() -> None:
     assert "Nothing else came of what was said for certain." in html
     assert "<li>prune: conv is left out: why</li>" in html
     assert "Nothing else came of it." in page.render(shapes.report(verdict="pass", forecast=forecast))
+
+
+def test_image_is_shown_with_its_tag_or_with_what_it_missed() -> None:
+    passed, failed = page.render(shapes.whole()), page.render(shapes.failed())
+    assert "is in the image <code>shop/digits:7</code>" in passed
+    assert "90.0 kB above its base <code>tensorflow/serving:2.20.0</code> of 600 MB" in passed
+    assert "2.200 ms, against a p99 of 1.900 ms and a p50 of 1.100 ms" in passed
+    assert "docker run --rm --init" in passed
+    assert "that image has no tag" in failed
+    assert "What to try:</strong> warm-up records." in failed
+    assert "docker run --rm --init" not in failed
+    assert 'id="image"' not in page.render(shapes.error())
+
+
+def test_commands_name_the_image_that_a_run_serves_with() -> None:
+    (line,) = [one.line for one in commands.commands(served_by_hand()) if "docker run" in one.line]
+    assert line.endswith(IMAGES["cpu"])
+
+
+def served_by_hand() -> document.Report:
+    return report(
+        folder="runs/digits", to_serve=REFERENCE.id, artifacts=[artifact(REFERENCE, measured(), path="artifacts/it")]
+    )

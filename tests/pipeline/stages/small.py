@@ -41,12 +41,12 @@ def by_id(folder: Path) -> dict[str, document.Artifact]:
 
 
 def measured(
-    trained: Path, exported: Path, folder: Path, serving: ServingConfig | None = None
+    trained: Path, exported: Path, folder: Path, serving: ServingConfig | None = None, how: measure.Config = MEASURE
 ) -> tuple[dict[str, document.Artifact], Result, list[Event]]:
     events: list[Event] = []
     found = measure.surroundings(lambda _: None, serving=serving).found
     todo = dataclasses.replace(job(folder, events, train=trained, export=exported), found=found)
-    result = measure.run(todo, data=DATA, measure=MEASURE, serving=serving)
+    result = measure.run(todo, data=DATA, measure=how, serving=serving)
     return by_id(folder), result, events
 
 

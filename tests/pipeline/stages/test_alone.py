@@ -13,8 +13,9 @@ from pipeline import data
 from pipeline.events import Event, Note
 from pipeline.formats import fake_quant_file
 from pipeline.measuring.quality import Qualities
+from pipeline.measuring.runs import with_quality
 from pipeline.report.model import Model, read_models
-from pipeline.stages import measure, prune, quantize, shrink
+from pipeline.stages import prune, quantize, shrink
 from tests.pipeline.stages.small import DATA, job
 
 BRIEF: dict[str, Any] = {"epochs": 2, "batch_size": 256, "alone": True}
@@ -55,7 +56,7 @@ def test_each_stages_gain_is_against_what_it_made_alone() -> None:
         Model(stage=stage, variant=variant, parameters=1, macs=1, sparsity=0, bytes=1, gzip_bytes=1)
         for stage, variant in (("train", ""), ("distill", ""), ("distill", "alone"), ("prune", ""), ("prune", "alone"))
     ]  # fmt: skip
-    found = measure.with_quality(models, Qualities(spec, wanted, 100), answers)
+    found = with_quality(models, Qualities(spec, wanted, 100), answers)
     gains = {one.key: one.metrics.get("accuracy_gain_by_teaching") for one in found}
     assert {name: gain and round(gain.value, 6) for name, gain in gains.items()} == {
         "train.keras": None, "distill.keras": 0.15, "distill.alone.keras": None, "prune.keras": -0.025,

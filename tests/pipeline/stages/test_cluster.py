@@ -70,7 +70,7 @@ def notes(events: list[Event]) -> list[str]:
 def exported(folder: Path, root: Path, stage: str, precision: str) -> tuple[Any, dict[str, np.ndarray], Any]:
     """Return what export says of a .tflite, with its kernels and their channels' axes."""
     calibration = data.load(DATA).calibration.x[:50] if stage != "quantize" and precision == "int8" else None
-    found = export.convert(Planned(stage, "tflite", precision), folder, root, calibration, 0)  # type: ignore[arg-type]
+    found = export.convert(Planned(stage, "tflite", precision), folder, root, calibration, export.Config())
     path = root / f"{stage}.tflite.{precision}.tflite"
     return found, tflite.kernels(path), tflite.operators(path).channel_axes
 

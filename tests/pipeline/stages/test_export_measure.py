@@ -12,18 +12,23 @@ import pytest
 import models
 from pipeline import data
 from pipeline.events import Event, Note
-from pipeline.formats import keras_file, labels
+from pipeline.fastest import fastest
+from pipeline.formats import keras_file, labels, tflite
 from pipeline.isolate import Child
-from pipeline.measuring import anatomy, baseline, runtimes
+from pipeline.measuring import anatomy, baseline, behind_server, runtimes
 from pipeline.report import document
 from pipeline.report.answers import read_answers
 from pipeline.report.baseline import read_baseline
 from pipeline.report.model import read_models, write_models
 from pipeline.stage import Result
 from pipeline.stages import export, measure
+from serving import layout
 from serving.config import ServingConfig
+from serving.target import embedded
 from tests.pipeline.stages import crashing
 from tests.pipeline.stages.small import DATA, MEASURE, METRICS, SMALL, by_id, job, measured, warnings
+
+INT8 = "train.tflite.int8"
 
 
 def export_with(
@@ -232,6 +237,41 @@ def test_failed_reference_leaves_the_others_measured_without_a_drop(
     assert set(found["train.tflite.float32"].runs[0].metrics) == METRICS
 
 
+def test_files_are_measured_with_other_threads_beside_and_are_started_afresh(
+    trained: Path, exported: Path, tmp_path: Path
+) -> None:
+    how = MEASURE.model_copy(update={"also_threads": (2,)})
+    found, _, events = measured(trained, exported, tmp_path / "m", how=how)
+    assert warnings(events) == []
+    assert {name: [run.threads for run in one.at_other_threads] for name, one in found.items()} == {
+        name: [] if one.format == "saved_model" else [2] for name, one in found.items()
+    }
+    for one in found.values():
+        assert [run.threads for run in one.runs] == [1]  # what limits and figures rest on
+        for run in one.at_other_threads:
+            assert run.runtime == one.runs[0].runtime
+            assert run.parity.samples == one.runs[0].parity.samples
+            assert set(run.metrics) == set(one.runs[0].metrics) > {"accuracy_drop"}
+        assert (one.runs[0].startup is None) == (one.format == "saved_model")
+        for start in (run.startup for run in (*one.runs, *one.at_other_threads)):
+            if start:
+                assert (start.repeats, start.batch) == (len(start.loads_ms), 1)
+                assert start.load_ms > 0 < start.first_ms
+                assert (start.delegated is None) == (one.format == "onnx")
+    faster = found[INT8].at_other_threads[0].latency[0].speedup
+    assert faster is not None
+    assert faster.against == "train.tflite.float32"  # with as many threads
+    with np.load(tmp_path / "m" / "logits.npz", allow_pickle=False) as logits:
+        assert f"{INT8}@2-threads" in logits
+    tested = read_answers(tmp_path / "m")
+    assert tested is not None
+    assert [one.of for one in tested.answers] == ["train.keras", *found]  # once, and not for each number of threads
+    every = found["train.tflite.float32"].runs[0].startup
+    assert every is not None
+    assert every.delegated is not None
+    assert (every.delegated.taken, every.delegated.left) == (every.delegated.operators, {})
+
+
 SERVED = ServingConfig(target="embedded")
 SAVED_MODEL = "train.saved_model.float32"
 
@@ -284,6 +324,102 @@ def test_served_model_that_answers_malformed_requests_fails_and_keeps_its_figure
     assert result.transient == ()
     assert result.metrics["failed"] == 1
     assert warnings(events) == [f"{SAVED_MODEL} failed: {artifact.error}"]
+
+
+@pytest.fixture
+def with_int8(exported: Path, only_saved_model: Path) -> Path:
+    """An export of the SavedModel and the int8 .tflite."""
+    shutil.copy(exported / f"{INT8}.tflite", only_saved_model)
+    document.write_artifacts([by_id(exported)[name] for name in (SAVED_MODEL, INT8)], only_saved_model)
+    return only_saved_model
+
+
+def test_int8_tflite_is_measured_in_litert_and_behind_the_server_against_the_served_saved_model(
+    trained: Path, with_int8: Path, tmp_path: Path
+) -> None:
+    found, result, events = measured(trained, with_int8, tmp_path / "m", SERVED)
+    assert (warnings(events), result.transient) == ([], ())
+    runs = found[INT8].runs
+    assert [(run.runtime, run.protocol, run.target) for run in runs] == [
+        ("litert", None, "in-process"), ("served", "grpc", "embedded"), ("served", "rest", "embedded")
+    ]  # fmt: skip
+    alone, *behind = runs
+    for run in behind:
+        assert run.parity == alone.parity  # the same integers
+        assert run.metrics == alone.metrics
+        one = run.single_stream()
+        assert one is not None
+        assert one.speedup is not None
+        assert one.speedup.against == SAVED_MODEL
+        (check,) = run.checks
+        assert (check.problems, check.requests > 20) == ([], True)
+    table = fastest(list(found.values()), SAVED_MODEL)
+    assert table is not None
+    assert sorted((row.protocol, row.artifact) for row in table.rows) == [
+        ("grpc", SAVED_MODEL), ("grpc", INT8), ("rest", SAVED_MODEL), ("rest", INT8)
+    ]  # fmt: skip
+    assert all((row.model_ms is None) == (row.artifact == SAVED_MODEL) for row in table.rows)
+
+
+def beside_the_saved_models(exported: Path, events: list[Event], **keys: object) -> tuple[str, ...]:
+    serving = ServingConfig.model_validate({"target": "embedded", **keys})
+    files = {name: exported / f"{name}.tflite" for name in by_id(exported) if ".tflite." in name}
+    return behind_server.lite(
+        list(by_id(exported).values()), files, embedded.find(serving), serving, events.append, measure.NAME
+    )
+
+
+def test_tflite_files_are_served_in_the_precisions_that_the_recipe_names(exported: Path) -> None:
+    assert beside_the_saved_models(exported, []) == (INT8,)
+    assert beside_the_saved_models(exported, [], tflite=[]) == ()
+    assert beside_the_saved_models(exported, [], tflite=["float16"]) == ("train.tflite.float16",)
+
+
+def test_tflite_that_a_server_would_answer_wrongly_is_not_served_and_said_so(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tflite, "unservable", lambda _: "it has variable tensors")
+    events: list[Event] = []
+    assert beside_the_saved_models(exported, events) == ()
+    assert [event.text for event in events if isinstance(event, Note)] == [
+        f"{INT8} is measured in LiteRT alone, and not behind a server: it has variable tensors"
+    ]
+
+
+def test_int8_tflite_that_the_server_cannot_load_keeps_its_own_runtime_unless_the_recipe_asks_for_it(
+    trained: Path, with_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(source: str, target: str) -> None:
+        if target.endswith(".tflite"):
+            Path(target).write_bytes(b"nothing that can be loaded")
+        else:
+            shutil.copy(source, target)
+
+    monkeypatch.setattr(layout, "link_or_copy", broken)
+    found, result, events = measured(trained, with_int8, tmp_path / "m", SERVED)
+    assert (found[INT8].error, result.metrics["failed"], result.transient) == (None, 0, ())
+    assert [run.runtime for run in found[INT8].runs] == ["litert"]
+    assert [run.protocol for run in found[SAVED_MODEL].runs] == ["grpc", "rest"]
+    assert "the server cannot load it" in str(found[INT8].unserved)
+    assert warnings(events)[-1] == (
+        f"{INT8} is not served, which nobody asked for by name: it is measured in its own runtime alone"
+    )
+    asked = SERVED.model_copy(update={"tflite": ("int8",)})
+    found, result, _ = measured(trained, with_int8, tmp_path / "asked", asked)
+    assert (found[INT8].error is None, found[INT8].unserved, result.metrics["failed"]) == (False, None, 1)
+
+
+def test_server_that_does_not_refuse_what_is_malformed_is_told_and_no_fault_of_a_tflite(
+    trained: Path, with_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "survive", crashing.survive_but_not_as_a_tflite)
+    found, _, events = measured(trained, with_int8, tmp_path / "m", SERVED)
+    assert found[INT8].error is None
+    assert found[INT8].runs[1].checks[0].problems == ["a request of shape [2] (rank 1) was answered"]
+    assert warnings(events)[0] == (
+        f"{INT8}, served over grpc: nothing in a .tflite can refuse a request, and the server does not: a request of "
+        "shape [2] (rank 1) was answered"
+    )
 
 
 def test_model_that_no_server_can_load_fails_with_the_servers_words(

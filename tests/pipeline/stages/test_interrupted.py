@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.events import Event, Note, Progress
 from pipeline.files import hashes, sha256
-from pipeline.measuring import facts, runtimes
+from pipeline.measuring import by_itself, runtimes
 from pipeline.report import document
 from pipeline.stages import export
 from tests.pipeline.stages import crashing
@@ -51,7 +51,7 @@ def test_interrupted_export_goes_on_with_the_files_that_are_whole_and_ends_with_
 def test_interrupted_measure_goes_on_with_the_places_that_were_whole(
     trained: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure_all = facts.measure_all
+    measure_all = by_itself.measure_all
 
     def interrupted_in_onnx(groups: Any, known: Any) -> None:
         if groups[0].place.name == "onnxruntime":
@@ -59,7 +59,7 @@ def test_interrupted_measure_goes_on_with_the_places_that_were_whole(
         measure_all(groups, known)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(facts, "measure_all", interrupted_in_onnx)
+        patch.setattr(by_itself, "measure_all", interrupted_in_onnx)
         measured(trained, exported, tmp_path / "m")
     (tmp_path / "m").rmdir()
     before = {path.name: path.read_bytes() for path in (tmp_path / "m-work").iterdir()}

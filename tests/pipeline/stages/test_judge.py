@@ -6,12 +6,14 @@ import pytest
 
 from pipeline.plan import Planned
 from pipeline.report.document import Artifact, Gate
+from pipeline.report.edge import Device, Edge, Micro
 from pipeline.stages import judge
 
 REFERENCE = Planned("train", "saved_model", "float32")
 FLOAT = Planned("train", "tflite", "float32")
 INT8 = Planned("train", "tflite", "int8")
 PLAN = (REFERENCE, FLOAT, INT8)
+ENDS = Planned("train", "tflite", "int8", "int8-ends.batch1")
 
 INTERVALS = {"p50": (1.0, 0.9, 1.1), "p90": (1.5, 1.4, 1.6), "p99": (2.0, 1.8, 2.2)}
 
@@ -203,3 +205,59 @@ def test_verdict_is_incomplete_when_there_was_nothing_to_judge() -> None:
 
 def test_verdict_fails_when_a_gate_fails() -> None:
     assert judge.verdict([artifact(INT8, run())], gates({"min_size_ratio": 100.0})) == "fail"
+
+
+def test_speed_limits_of_a_tflite_are_for_litert_also_where_it_is_served_too() -> None:
+    slow = latency(p99_ms=9.0, p99_low=8.0, p99_high=10.0, speedup=latency()["speedup"] | {"value": 0.5, "high": 0.6})
+    behind = run(runtime="served", protocol="grpc", target="embedded", latency=[slow])
+    found = gates({"max_p99_ms": 3.0, "min_speedup": 1.5}, run(), behind)
+    assert [gate.passed for gate in found] == [True, True]
+    assert [gate.value for gate in found] == [2.0, 2.0]
+    assert "over grpc" not in "".join(gate.message for gate in found)
+
+
+def test_served_tflite_has_to_answer_as_right_as_in_litert() -> None:
+    behind = run(runtime="served", protocol="rest", target="embedded", drop=(0.3, 0.2, 0.4))
+    (found,) = gates({"max_accuracy_drop": 0.02}, run(), behind)
+    assert not found.passed
+    assert found.message.startswith("0.3 (95 % interval 0.2 to 0.4) over rest, limit at most 0.02")
+
+
+IN_MICRO = run(runtime="tflite-micro", latency=[], drop=(0.05, 0.04, 0.06))
+
+
+def on_device(limits: judge.Config, *runs: dict[str, Any], micro: str | None = None, **facts: Any) -> list[Gate]:
+    device = Edge(artifact=ENDS.id, profile="p", runtime="tflite-micro", micro=Micro(version="1", error=micro), **facts)
+    found = [artifact(REFERENCE, run()), artifact(INT8, run()), artifact(ENDS, run(), *runs)]
+    return judge.on_device(found, (*PLAN, ENDS), limits, device)
+
+
+def test_limits_on_answers_hold_for_the_devices_file_in_tflite_micro_too() -> None:
+    limits = judge.Config(gates=judge.Limits(max_accuracy_drop=0.02, min_parity=0.9, min_speedup=1.0))
+    drop, parity = on_device(limits, IN_MICRO)
+    assert (drop.name, drop.artifact, drop.value, drop.passed) == ("max_accuracy_drop", ENDS.id, 0.05, False)
+    assert " in TensorFlow Lite Micro, limit at most 0.02: the whole interval misses it" in drop.message
+    assert (parity.name, parity.passed) == ("min_parity", True)
+    lost, same = on_device(limits, micro="TFLM has no kernel for SIN")
+    assert (lost.value, same.value) == (None, None)
+    assert lost.message == "not measured: TFLM has no kernel for SIN"
+
+
+def test_limits_of_its_own_for_the_devices_file_are_the_ones_that_hold() -> None:
+    named = judge.Config(
+        gates=judge.Limits(max_accuracy_drop=0.02), artifacts={ENDS.id: judge.Limits(max_accuracy_drop=0.1)}
+    )
+    assert on_device(named, IN_MICRO) == []
+
+
+@pytest.mark.parametrize(("transient", "verdict"), [(False, "fail"), (True, "error")])
+def test_what_the_device_did_not_do_decides_the_verdict_and_not_the_files_gates(transient: bool, verdict: str) -> None:
+    measured = gates({"max_accuracy_drop": 0.02})
+    (failure,) = Edge(
+        artifact=INT8.id,
+        profile="p",
+        runtime="litert",
+        device=Device(command=[], runs=2, error="no", transient=transient),
+    ).failures()
+    assert judge.verdict([], measured, [failure]) == verdict
+    assert judge.verdict([], measured) == "pass"

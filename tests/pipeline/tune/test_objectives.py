@@ -48,14 +48,15 @@ def test_size_needs_the_files_and_latency_the_measurements() -> None:
     ],
 )
 def test_trial_makes_and_measures_no_more_files_than_its_objectives_need(runtime: str, artifact: str) -> None:
-    whole = recipe(f"tune={{objectives: [quality, latency], runtime: {runtime}}}")
+    device = "edge.profile=cortex-m55-ethos-u55-128"
+    whole = recipe(f"tune={{objectives: [quality, latency], runtime: {runtime}}}", device)
     found = objectives.aim(whole)
     assert found.artifact is not None
     assert found.artifact.id == artifact
     lean = objectives.of_trial(whole, found)
     assert artifact in [item.id for item in lean.plan()]
     assert len(lean.plan()) < len(whole.plan()) / 2
-    assert (lean.judge, lean.tune) == (None, None)
+    assert (lean.judge, lean.edge, lean.tune) == (None, None, None)
     assert (lean.serving is not None) == (runtime == "served")
 
 

@@ -102,3 +102,22 @@ def test_error_survives_the_pipe_from_the_measuring_process() -> None:
     error = errors.of_code(HERE, "NOT_FOUND", "Servable not found")
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), copy.code) == (RejectedError, str(error), "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "shed"),
+    [
+        ("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted", True),
+        ("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full", True),
+        ("UNAVAILABLE", "failed to connect to all addresses", False),
+        ("RESOURCE_EXHAUSTED", "CLIENT: Received message larger than max (5000000 vs. 4194304)", False),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", False),
+        ("INVALID_ARGUMENT", "the batch scheduling queue", False),
+    ],
+)
+def test_refusal_of_one_request_too_many_is_told_from_other_failures(code: str, words: str, shed: bool) -> None:
+    assert errors.is_shed(errors.of_code(HERE, code, words)) == shed
+
+
+def test_error_that_is_no_servers_is_no_refusal() -> None:
+    assert not errors.is_shed(ValueError("RESOURCE_EXHAUSTED"))

@@ -115,3 +115,27 @@ def test_texts_have_to_be_strings(dtype: str) -> None:
         signature.require("m", texts.SPEC, found)
     assert caught.value.expected == "DT_FLOAT for logits, probabilities; DT_STRING for text"
     assert caught.value.found == "text DT_INT32"
+
+
+def test_batch_of_one_is_accepted_of_a_tflite_which_a_server_resizes() -> None:
+    found = signature.parse(_with("inputs.image.tensor_shape.dim.0.size", "1"))
+    signature.require("m", SPEC, found, lite=True)
+    with pytest.raises(FormatError, match="does not take batches of any size"):
+        signature.require("m", SPEC, found)
+
+
+def test_larger_fixed_batch_is_refused_of_a_tflite_too() -> None:
+    with pytest.raises(FormatError, match="does not take batches of any size"):
+        signature.require("m", SPEC, signature.parse(_with("inputs.image.tensor_shape.dim.0.size", "4")), lite=True)
+
+
+def test_tflite_takes_token_ids_for_texts_and_no_strings() -> None:
+    ids = signature.End("DT_INT32", (1, texts.SPEC.input.shape[0]))
+    logits = {end: signature.End("DT_FLOAT", (1, 3)) for end in ("logits", "probabilities")}
+    found = signature.Signature({"text": ids}, logits)
+    signature.require("m", texts.SPEC, found, lite=True)
+    with pytest.raises(FormatError):
+        signature.require("m", texts.SPEC, found)
+    floats = signature.Signature({"text": signature.End("DT_FLOAT", ids.shape)}, logits)
+    with pytest.raises(FormatError, match="has other types than float32, and token ids for texts"):
+        signature.require("m", texts.SPEC, floats, lite=True)

@@ -244,6 +244,7 @@ def test_predict_cuts_the_text_when_it_is_longer_than_1024_bytes(client: Grpc) -
     assert text.endswith("x...TRUNCATED")
 
 
+@pytest.mark.alone
 @pytest.mark.rule("3.7", "9.2")
 def test_predict_gives_up_when_the_deadline_passes_and_others_are_answered_meanwhile(client: Grpc) -> None:
     """Rules 3.7 and 9.2: runs go on side by side."""
@@ -273,6 +274,7 @@ def test_answers_are_equal_in_every_encoding(server: Running, client: Grpc) -> N
     assert np.array(rest, np.float32).tolist() == expected
 
 
+@pytest.mark.alone
 @pytest.mark.rule("9.4")
 def test_a_request_does_not_wait_for_others_without_batching(server: Running, client: Grpc) -> None:
     """A queue's time limit, or an acknowledgement that is put off, would show as 40 ms and more for each."""

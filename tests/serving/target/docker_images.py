@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 
+from serving.layout import Deployment
 from serving.target import docker_engine, docker_owner
 from serving.target.interface import Server
 
@@ -46,6 +48,27 @@ def behaving(name: str) -> Iterator[str]:
     with engine() as api:
         messages = list(api.build(fileobj=io.BytesIO(f"FROM {IMAGE}\nENTRYPOINT {entrypoint}\n".encode()), tag=tag,
                                   rm=True, decode=True))  # fmt: skip
+        assert "Successfully built" in str(messages), messages
+        try:
+            yield tag
+        finally:
+            api.remove_image(tag, force=True)
+
+
+@contextmanager
+def baked(deployment: Deployment) -> Iterator[str]:
+    """Yield an image with the model of a deployment in it, as those who ship one make it."""
+    ((version, source),) = deployment.versions.items()
+    lines = f"FROM {IMAGE}\nCOPY {version} /models/{deployment.name}/{version}\nENV MODEL_NAME={deployment.name}\n"
+    described, context = tarfile.TarInfo("Dockerfile"), io.BytesIO()
+    described.size = len(lines)
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        archive.addfile(described, io.BytesIO(lines.encode()))
+        archive.add(source, str(version))
+    tag = f"modelmill-test/baked:{os.getpid()}"
+    with engine() as api:
+        packed = io.BytesIO(context.getvalue())
+        messages = list(api.build(fileobj=packed, custom_context=True, tag=tag, rm=True, decode=True))
         assert "Successfully built" in str(messages), messages
         try:
             yield tag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,21 @@ def test_named_target_is_not_looked_for_elsewhere() -> None:
     events: list[Event] = []
     assert chosen(events, target="embedded").passed_over == {}
     assert events == []
-    with pytest.raises(MissingError, match="there is no Docker engine"):
+    with pytest.raises(MissingError, match="there is no Docker engine") as caught:
         chosen(target="docker")
+    assert str(caught.value.todo).startswith("start Docker, or ")
+    assert str(caught.value.todo).endswith(", or --set serving.target=embedded")
+
+
+def test_another_target_is_offered_only_where_it_would_help() -> None:
+    with pytest.raises(MissingError, match="there is no program") as caught:
+        chosen(target="binary", binary="no_such_server")
+    assert caught.value.todo.endswith("--set serving.binary=PATH, or --set serving.target=embedded")
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        for target in ("auto", "docker"):
+            with pytest.raises(MissingError, match="is not free") as caught:
+                chosen(target=target, grpc_port=held.getsockname()[1])
+            assert "serving.target" not in caught.value.todo
 
 
 def test_all_reasons_are_told_when_no_target_can_do_what_is_asked() -> None:

@@ -25,7 +25,7 @@ from tests.serving.target.docker_images import IMAGE, behaving, container, engin
 from tests.serving.target.docker_model import available, half_plus_two, predict
 from tests.serving.target.docker_proxy import proxy
 
-pytestmark = needs_engine
+pytestmark = [needs_engine, pytest.mark.alone]
 
 NOTHING = Deployment("m", {}, 1, 1)
 

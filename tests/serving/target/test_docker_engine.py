@@ -53,7 +53,8 @@ def test_engine_that_is_absent_is_told_with_what_to_do(monkeypatch: pytest.Monke
     assert caught.value.what == "there is no Docker engine"
     assert caught.value.expected == f"an engine at unix://{tmp_path}/docker.sock"
     assert caught.value.found == f"nothing that listens at unix://{tmp_path}/docker.sock"
-    assert caught.value.todo == "start Docker, or --set serving.target=embedded"
+    assert "start Docker, or name another engine" in str(caught.value.todo)
+    assert "DOCKER_HOST=unix://" in str(caught.value.todo)
 
 
 def test_engine_that_is_forbidden_is_told_with_what_to_do(tmp_path: Path) -> None:
@@ -78,8 +79,7 @@ def test_engine_that_is_forbidden_is_told_with_what_to_do(tmp_path: Path) -> Non
         "the Docker engine is forbidden to this user\n"
         f"  expected: permission to use unix://{path}\n"
         "  found: permission denied\n"
-        "  what to do: let an administrator run `usermod -aG docker USER`, then log in again, or "
-        "--set serving.target=embedded\n"
+        "  what to do: let an administrator run `usermod -aG docker USER`, then log in again\n"
     ), done.stderr
 
 
@@ -140,9 +140,7 @@ def test_image_is_absent_when_its_registry_does_not_exist() -> None:
     assert caught.value.exit_code == 3
     assert caught.value.what == "the image registry.invalid/serving:1 is not in the Docker engine"
     assert caught.value.found.startswith("no registry that has it: ")
-    assert caught.value.todo == (
-        "docker pull registry.invalid/serving:1, or --set serving.image=NAME:TAG, or --set serving.target=embedded"
-    )
+    assert caught.value.todo == "docker pull registry.invalid/serving:1, or name another image"
 
 
 @needs_engine
@@ -159,7 +157,7 @@ def test_image_is_absent_at_the_deadline_when_its_registry_never_answers() -> No
 def test_name_that_no_image_can_have_is_the_recipes_mistake() -> None:
     with pytest.raises(InputError) as caught:
         find(image="TensorFlow Serving")
-    assert caught.value.what == "serving.image: TensorFlow Serving is not the name of an image"
+    assert caught.value.what == "TensorFlow Serving is not the name of an image"
     assert "must be lowercase" in caught.value.found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from serving.target import docker_owner
 from tests.serving.target.docker_images import IMAGE, engine, exists, needs_engine
 
-pytestmark = needs_engine
+pytestmark = [needs_engine, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,18 @@ def test_container_stays_when_its_owner_cannot_be_seen_from_here(api: Any) -> No
 )
 def test_container_of_others_stays(api: Any, labels: dict[str, str]) -> None:
     assert is_left(api, labels)
+
+
+def test_mark_of_a_running_process_is_not_stale_and_fits_into_a_tag() -> None:
+    mark = docker_owner.mark()
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", mark)
+    assert mark != docker_owner.mark()
+    assert not docker_owner.is_stale(mark, 1e9)
+
+
+def test_mark_of_a_process_that_has_ended_is_stale_and_no_mark_is_not() -> None:
+    script = "from serving.target import docker_owner; print(docker_owner.mark())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert docker_owner.is_stale(done.stdout.strip(), 0)
+    assert not docker_owner.is_stale("latest", 1e9)
+    assert not docker_owner.is_stale("", 1e9)

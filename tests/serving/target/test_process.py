@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from pipeline.errors import MissingError
 from serving.config import ServingConfig
 from serving.layout import Deployment
-from serving.target import binary, embedded
+from serving.target import binary, embedded, process
 from serving.target.interface import LOG, Death, Server, identify
 from tests.serving.target import programs
 
@@ -45,10 +46,10 @@ def death(server: Server) -> Death:
 def running(folder: Path) -> list[int]:
     """Return the processes whose command line names the folder."""
     found = []
-    for process in psutil.process_iter(["pid", "cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if any(str(folder) in word for word in words) and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process.info["pid"])
+    for one in psutil.process_iter(["pid", "cmdline", "status"]):
+        words = one.info["cmdline"] or []
+        if any(str(folder) in word for word in words) and one.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(one.info["pid"])
     return found
 
 
@@ -72,6 +73,31 @@ def test_server_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pyte
     with target(tmp_path, "stubborn").start(DEPLOYMENT, tmp_path / "work") as server:
         until(server.log)
     assert running(tmp_path) == []
+
+
+def test_group_runs_until_its_last_process_has_ended(tmp_path: Path) -> None:
+    seen = tmp_path / "pid"
+    leader = subprocess.Popen(["/bin/sh", "-c", f"sleep 60 & echo $! >{seen}"], start_new_session=True)
+    leader.wait()
+    assert process.runs(leader.pid)
+    os.kill(int(seen.read_text()), signal.SIGKILL)
+    until(lambda: not process.runs(leader.pid))
+
+
+def test_process_that_nobody_has_waited_for_does_not_run() -> None:
+    leader = subprocess.Popen(["/bin/true"], start_new_session=True)
+    until(lambda: psutil.Process(leader.pid).status() == psutil.STATUS_ZOMBIE)
+    assert not process.runs(leader.pid)
+    os.killpg(leader.pid, 0)  # the system still knows it
+    leader.wait()
+
+
+def test_killed_server_is_gone_when_the_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([True, True, False])
+    monkeypatch.setattr(process, "runs", lambda _: next(answers))
+    with target(tmp_path, "waits").start(DEPLOYMENT, tmp_path / "work") as server:
+        until(server.log)
+    assert list(answers) == []
 
 
 def test_server_below_a_wrapper_ends_with_it(tmp_path: Path) -> None:
@@ -172,7 +198,7 @@ def test_binary_that_is_not_there_is_told_with_what_to_do() -> None:
     with pytest.raises(MissingError) as caught:
         binary.find(ServingConfig(binary="no_such_server"))
     assert caught.value.what == "there is no program no_such_server"
-    assert "--set serving.target=embedded" in caught.value.todo
+    assert caught.value.todo == "install tensorflow_model_server, or --set serving.binary=PATH"
 
 
 def test_binary_that_cannot_be_run_is_told(tmp_path: Path) -> None:
@@ -206,7 +232,7 @@ def test_server_is_named_as_what_it_says_it_is(text: str, implementation: str, v
 
 
 def test_embedded_server_is_taken_when_requests_are_to_be_batched() -> None:
-    config = ServingConfig.model_validate({"batching": {"max_batch_size": 8}, "flags": ["--prefer_tflite_model"]})
+    config = ServingConfig.model_validate({"batching": {"max_batch_size": 8}, "flags": ["--num_tflite_pools=2"]})
     assert embedded.find(config).name == "embedded"
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from pipeline import data, legacy_keras
 from pipeline.errors import InputError, RunError
-from pipeline.formats import columns_ahead, keras_file, saved_model, tflite
+from pipeline.formats import keras_file, saved_model, tflite
 from pipeline.formats.model_file.proof import TOLERANCE
 from pipeline.formats.plain import importing
 from pipeline.formats.plain.model import PlainModel
+from pipeline.formats.tflite import columns_ahead
 from pipeline.predictor import Head, Input, Spec
 from tests.end_to_end import model_files
 from tests.pipeline.formats.plain.graphs import graph

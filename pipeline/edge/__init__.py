@@ -1,0 +1,1 @@
+"""Small devices: microcontrollers, NPUs and the boards that have them."""

@@ -1,0 +1,1 @@
+"""A run's model goes where a server finds it: `modelmill push`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +14,11 @@ from tests.pipeline.formats import tiny
 
 
 @pytest.fixture(scope="session")
-def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the child has its own for temporary files."""
-    return tmp_path_factory.mktemp("temporary")
-
-
-@pytest.fixture(scope="session")
-def converter(temporary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+def converter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """A child with TensorFlow on one thread."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(temporary))
-        log = tmp_path_factory.mktemp("log") / "log.txt"
-        with Child(deadline_s=120, memory_mb=None, threads=1, log=log) as child:
-            yield child
+    log = tmp_path_factory.mktemp("log") / "log.txt"
+    with Child(deadline_s=120, memory_mb=None, threads=1, log=log) as child:
+        yield child
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +13,9 @@ from tests.pipeline.formats import tiny_table
 @pytest.fixture(scope="module")
 def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """A child of these tests alone: ONNX Runtime, which runs here too, leaves a file among its temporary ones."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("here")))
-        log = tmp_path_factory.mktemp("log") / "log.txt"
-        with Child(deadline_s=120, memory_mb=None, threads=1, log=log) as made:
-            yield made
+    log = tmp_path_factory.mktemp("log") / "log.txt"
+    with Child(deadline_s=120, memory_mb=None, threads=1, log=log) as made:
+        yield made
 
 
 @pytest.mark.parametrize("kind", ["Rescaling", "Normalization"])

@@ -1,0 +1,153 @@
+"""What the benchmarks share: findings that are kept as they come, runs of a recipe, and files timed in turns.
+
+A benchmark is a command that can be stopped and given again: what it has found stands in results/NAME.json, side by
+side, and what a side was made of stands in its work folder, with a store of modelmill's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import machine
+from pipeline.files import write_json
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("tensorflow", "tf_keras", "ai-edge-litert", "onnxruntime", "tensorflow-model-optimization")
+Side = dict[str, Any]
+
+
+class Findings:
+    """results/NAME.json: the sides of a comparison, each written when it is known.
+
+    Args:
+        name: of the benchmark.
+        command: what makes it again, as a user types it.
+        folder: where the file is.
+    """
+
+    def __init__(self, name: str, command: str, folder: Path = RESULTS) -> None:
+        self.path = folder / f"{name}.json"
+        self._content: dict[str, Any] = {"benchmark": name, "command": command, "machine": {}, "sides": {}}
+        if self.path.exists():
+            self._content |= json.loads(self.path.read_text(encoding="utf-8")) | {"command": command}
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """Name -> what was found, in the order in which it was."""
+        sides: dict[str, Side] = self._content["sides"]
+        return sides
+
+    def once(self, name: str, make: Callable[[], Side]) -> Side:
+        """Return a side; it is made only where it is not known, and then kept, with the machine and its load."""
+        if name not in self.sides:
+            load = os.getloadavg()[0]
+            self.sides[name] = {**make(), "load": round(load, 2)}
+            self._content["machine"] = machine.describe(LIBRARIES)
+            self.path.parent.mkdir(exist_ok=True)
+            write_json(self.path, self._content)
+        return self.sides[name]
+
+    def again(self, prefix: str) -> None:
+        """Forget the sides whose names begin so."""
+        for name in [one for one in self.sides if one.startswith(prefix)]:
+            del self.sides[name]
+
+    def told(self) -> str:
+        """Return a line on the machine and the load under which it was measured."""
+        where = self._content["machine"]
+        loads = [side["load"] for side in self.sides.values()]
+        return f"{where['cores']} cores, {where['cpu']}; load {min(loads):.1f} to {max(loads):.1f} as sides began."
+
+
+def ran(recipe: str, overrides: Iterable[str], out: Path, store: Path, until: str = "export") -> Side:
+    """Run a recipe up to a stage and return report.json; what the store has is not made again.
+
+    Raises:
+        SystemExit: it ended otherwise than with 0, or with 1, which is a gate's.
+    """
+    options = [part for one in overrides for part in ("--set", one)]
+    asked = [recipe, *options, "--out", str(out), "--store", str(store), "--until", until, "--quiet"]
+    code = _modelmill(["run", *asked])
+    if code not in (0, 1):
+        raise SystemExit(f"modelmill run {' '.join(asked)} ended with {code}")
+    report: Side = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+def bench(
+    targets: Mapping[str, Path | str], work: Path, *, against: str | None = None, batch: int = 32, blocks: int = 15,
+    duration: float = 0.5, threads: int = 1, scenarios: Sequence[str] = ("single-stream", "offline"),
+    options: Sequence[str] = (),
+) -> dict[str, Side]:  # fmt: skip
+    """Time targets of `modelmill bench` in alternating blocks.
+
+    Args:
+        targets: label -> file, folder or address.
+        work: an empty folder, or that of an earlier call.
+        against: the label that ratios are to; None: the first.
+        batch: samples of a request, in Offline.
+        blocks: of each target.
+        duration: least seconds of a block.
+        threads: of a runtime in this process.
+        scenarios: of the command.
+        options: more of the command's.
+
+    Returns:
+        Label -> p50 of one sample in ms with its 95 % interval, queries behind it, samples a second in Offline, and how
+        many times as fast as `against`, with the interval over pairs of blocks that ran next to each other. What could
+        not be measured has `error` instead.
+    """
+    names = {label: str(target) for label, target in targets.items()}
+    reference = names[against] if against else next(iter(names.values()))
+    code = _modelmill([
+        "bench", *names.values(), "--against", reference, "--scenario", ",".join(scenarios), "--batch", str(batch),
+        "--blocks", str(blocks), "--duration", str(duration), "--threads", str(threads), "--out", str(work), "--quiet",
+        *options,
+    ])  # fmt: skip
+    found = work / "bench.json"
+    if code not in (0, 4) or not found.exists():
+        raise SystemExit(f"modelmill bench {' '.join(names.values())} ended with {code}")
+    told = json.loads(found.read_text(encoding="utf-8"))["targets"]
+    return {label: _side(target) for label, target in zip(names, told, strict=True)}
+
+
+def _side(target: Mapping[str, Any]) -> Side:
+    if target["error"]:
+        return {"error": target["error"]}
+    side: Side = {"place": target["runtime"]}
+    for result in target["results"]:
+        alone = result["scenario"] == "SingleStream"
+        name, what, ratio = ("p50_ms", "p50_ms", "latency_speedup") if alone else (
+            "samples_per_s", "throughput_per_s", "throughput_ratio"
+        )  # fmt: skip
+        side[name] = _interval(result[what])
+        side[f"{name}_n"] = result["queries"]
+        side["ratio" if alone else "throughput_ratio"] = _interval(result[ratio])
+    return side
+
+
+def _interval(found: Mapping[str, float] | None) -> list[float] | None:
+    """Return value, lower and upper end of a 95 % interval."""
+    return None if found is None else [round(found[key], 5) for key in ("value", "low", "high")]
+
+
+def _modelmill(arguments: Sequence[str]) -> int:
+    """Run modelmill as a user does."""
+    return subprocess.run([sys.executable, "-m", "pipeline", *arguments], check=False).returncode
+
+
+def told_ratio(found: Sequence[float] | None) -> str:
+    """Return a ratio with its interval in words."""
+    return "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown: the first column is text, the others are numbers."""
+    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(str(cell) for cell in row)} |" for row in rows)])

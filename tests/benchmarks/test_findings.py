@@ -1,0 +1,45 @@
+"""Findings of benchmarks outlive an interruption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.findings import Findings, table, told_ratio
+
+
+def never() -> dict[str, Any]:
+    raise AssertionError("it is known")
+
+
+def interrupted() -> dict[str, Any]:
+    raise KeyboardInterrupt
+
+
+def test_sides_that_are_known_are_not_made_again_after_an_interruption(tmp_path: Path) -> None:
+    first = Findings("mnist", "python -m mnist", tmp_path)
+    assert first.once("tutorial", lambda: {"accuracy": 0.97})["accuracy"] == 0.97
+    with pytest.raises(KeyboardInterrupt):
+        first.once("ours", interrupted)
+    second = Findings("mnist", "python -m mnist", tmp_path)
+    assert second.once("tutorial", never)["accuracy"] == 0.97
+    assert second.once("ours", lambda: {"accuracy": 0.98})["accuracy"] == 0.98
+    assert list(Findings("mnist", "python -m mnist", tmp_path).sides) == ["tutorial", "ours"]
+    assert "cores" in second.told()
+
+
+def test_sides_that_are_to_be_made_again_are_forgotten_by_their_prefix(tmp_path: Path) -> None:
+    findings = Findings("mnist", "python -m mnist", tmp_path)
+    for name in ("times, a", "times, b", "sizes"):
+        findings.once(name, lambda: {"n": 1})
+    findings.again("times")
+    assert list(findings.sides) == ["sizes"]
+
+
+def test_table_is_markdown() -> None:
+    assert table(("file", "n"), [("a", 1), ("b", told_ratio((1.5, 1.25, 2)))]) == (
+        "| file | n |\n| --- | ---: |\n| a | 1 |\n| b | 1.50 (1.25 to 2.00) |"
+    )
+    assert told_ratio(None) == "-"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
 import subprocess
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -78,6 +75,5 @@ def _version_text(program: str, deadline_s: float) -> str:
     except subprocess.TimeoutExpired:
         return ""  # it takes flags, but not this one: nothing is known of it
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(asked.pid, signal.SIGKILL)  # with whatever it started
+        process.kill(asked.pid)  # with whatever it started
         asked.wait()

@@ -95,18 +95,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         pass
     finally:  # a second Ctrl-C comes here too; also where the supervisor died before its server
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill(process.pid)
         process.wait()
-        _await(process.pid)
 
 
-def _await(group: int) -> None:
-    """Return once no process of a killed group runs: until then one may hold its ports and write to its log.
+def kill(group: int) -> None:
+    """Kill a group of processes; return once none of it runs: until then one may hold its ports and write to its log.
 
-    A kill is no more than sent when `os.killpg` returns, and below a supervisor that is gone nobody else waits for the
-    server. A process inside a system call that cannot be interrupted is not waited for longer than _KILLED_S.
+    A kill is no more than sent when `os.killpg` returns, and below a leader that is gone nobody else waits for what it
+    started. A process inside a system call that cannot be interrupted is not waited for longer than _KILLED_S.
     """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
     deadline = time.monotonic() + _KILLED_S
     while runs(group) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -94,9 +94,9 @@ def test_process_that_nobody_has_waited_for_does_not_run() -> None:
 
 def test_killed_server_is_gone_when_the_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([True, True, False])
-    monkeypatch.setattr(process, "runs", lambda _: next(answers))
     with target(tmp_path, "waits").start(DEPLOYMENT, tmp_path / "work") as server:
         until(server.log)
+        monkeypatch.setattr(process, "runs", lambda _: next(answers))
     assert list(answers) == []
 
 

@@ -1,0 +1,94 @@
+"""The recipe cifar10-resnet8 against MLPerf Tiny's ResNet-8, both trained here: `python -m tests.benchmarks.cifar10`.
+
+    python -m tests.benchmarks.cifar10 --data cifar10 --work FOLDER
+
+Two runs of the recipe on the same images with the same seed. The *baseline* is ResNet-8 alone, trained on labels and
+taught int8 (quantization-aware), for as many epochs as the *compressed* one has in all after its teacher: distilled,
+shrunk, pruned, taught int8. Both int8 .tflite files then answer the whole test split in LiteRT, and their times are
+taken in turns. Stopped and given again, it goes on: epochs are in FOLDER/store, findings in results/cifar10.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipeline import data, recipe
+from tests.benchmarks import findings
+from tests.benchmarks.answers import answers, compared
+from tests.benchmarks.findings import Findings
+
+RECIPE = "cifar10-resnet8"
+# the stages of the compressed model after its teacher; the baseline's training has as many epochs as all but the last
+STAGES = ("distill", "shrink", "prune", "quantize")
+TEACHER, BASELINE, OURS = "ResNet-20, float32", "ResNet-8, int8 (QAT)", "cifar10-resnet8, int8"
+FLOAT = "ResNet-8, float32"
+
+
+def baseline(overrides: list[str]) -> list[str]:
+    """Return the overrides that make the recipe one of ResNet-8 alone, with the compressed model's epochs."""
+    resolved: Any = recipe.load(RECIPE, overrides)
+    epochs = sum(getattr(resolved, stage).epochs for stage in STAGES[:-1])
+    removed = [f"{stage}=null" for stage in STAGES[:-1]]
+    return [*overrides, "model.depth=8", f"train.epochs={epochs}", *removed, "quantize.teach=null"]
+
+
+def ran(work: Path, name: str, overrides: list[str]) -> dict[str, Any]:
+    """Run the recipe, and return the files of the run by their ids, with what report.json says of them."""
+    report = findings.ran(RECIPE, overrides, work / name, work / "store")
+    return {one["id"]: one | {"file": work / name / one["path"]} for one in report["artifacts"] if one["path"]}
+
+
+def main() -> None:
+    """Run both, compare and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/CLASS and test/CLASS")
+    parser.add_argument("--work", type=Path, required=True, help="where runs and their store go")
+    parser.add_argument("--again", action="store_true", help="take the times again")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipe, of both")
+    given = parser.parse_args()
+    overrides = [f"data.path={given.data}", *given.set]
+    found = Findings("cifar10", "python -m tests.benchmarks.cifar10 --data cifar10 --work FOLDER")
+    compressed = ran(given.work, "compressed", overrides)
+    alone = ran(given.work, "baseline", baseline(overrides))
+    files = {
+        BASELINE: alone["quantize.tflite.int8"], OURS: compressed["quantize.tflite.int8"],
+        FLOAT: alone["train.tflite.float32"], TEACHER: compressed["train.tflite.float32"],
+    }  # fmt: skip
+    config = recipe.load(RECIPE, overrides).data
+    assert config is not None
+    if given.again:
+        found.again("times")
+    quality = found.once("answers", lambda: {"models": _quality(files, data.load(config, given.work / "store").test)})
+    times = found.once(
+        "times", lambda: findings.bench({name: one["file"] for name, one in files.items()}, given.work / "bench")
+    )
+    print(found.told(), f"Seed {recipe.load(RECIPE, overrides).seed}.\n")
+    print(_table(quality["models"], times))
+
+
+def _quality(files: dict[str, Any], test: Any) -> dict[str, Any]:
+    """Return accuracies over the test split, and what report.json says of the files."""
+    told = compared({name: answers(one["file"], test.x) for name, one in files.items()}, test.y, BASELINE)
+    keys = ("bytes", "gzip_bytes", "macs", "parameters")
+    return {name: told[name] | {key: one[key] for key in keys} for name, one in files.items()}
+
+
+def _table(models: dict[str, Any], times: dict[str, Any]) -> str:
+    first = models[BASELINE]
+    rows = []
+    for name, one in models.items():
+        lost = one["points_lost"]
+        share = [f"{one[key] / first[key]:.0%}" for key in ("macs", "bytes")]
+        rows.append((
+            name, f"{one['accuracy']:.2%}", "" if one is first else f"{-lost[0]:+.2f} ({-lost[2]:+.2f} to {-lost[1]:+.2f})",
+            f"{one['macs'] / 1e6:.2f} M ({share[0]})", f"{one['bytes']:,} ({share[1]})", f"{one['gzip_bytes']:,}",
+            f"{1000 * times[name]['p50_ms'][0]:.0f}", findings.told_ratio(times[name]["ratio"]),
+        ))  # fmt: skip
+    head = ("model", "accuracy", "points beside the baseline", "MACs", "bytes", "gzip", "p50 µs", "times as fast")
+    return findings.table(head, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -79,14 +79,18 @@ def _table(models: dict[str, Any], times: dict[str, Any]) -> str:
     first = models[BASELINE]
     rows = []
     for name, one in models.items():
-        lost = one["points_lost"]
-        share = [f"{one[key] / first[key]:.0%}" for key in ("macs", "bytes")]
+        lost, low, high = one["points_lost"]
+        macs, size = (f"{one[key] / first[key]:.0%}" for key in ("macs", "bytes"))
+        beside = "" if one is first else f"{-lost:+.2f} ({-high:+.2f} to {-low:+.2f})"
+        took = times[name]
         rows.append((
-            name, f"{one['accuracy']:.2%}", "" if one is first else f"{-lost[0]:+.2f} ({-lost[2]:+.2f} to {-lost[1]:+.2f})",
-            f"{one['macs'] / 1e6:.2f} M ({share[0]})", f"{one['bytes']:,} ({share[1]})", f"{one['gzip_bytes']:,}",
-            f"{1000 * times[name]['p50_ms'][0]:.0f}", findings.told_ratio(times[name]["ratio"]),
+            name, f"{one['accuracy']:.2%}", beside, f"{one['macs'] / 1e6:.2f} M ({macs})", f"{one['bytes']:,} ({size})",
+            f"{one['gzip_bytes']:,}", f"{1000 * took['p50_ms'][0]:.0f}", f"{took['p50_ms_n']:,}",
+            findings.told_ratio(took["ratio"]),
         ))  # fmt: skip
-    head = ("model", "accuracy", "points beside the baseline", "MACs", "bytes", "gzip", "p50 µs", "times as fast")
+    head = (
+        "model", "accuracy", "points beside the baseline", "MACs", "bytes", "gzip", "p50 us", "queries", "times as fast",
+    )  # fmt: skip
     return findings.table(head, rows)
 
 

@@ -89,7 +89,7 @@ def _table(models: dict[str, Any], times: dict[str, Any]) -> str:
             findings.told_ratio(took["ratio"]),
         ))  # fmt: skip
     head = (
-        "model", "accuracy", "points beside the baseline", "MACs", "bytes", "gzip", "p50 us", "queries", "times as fast",
+        "model", "accuracy", "points to the baseline", "MACs", "bytes", "gzip", "p50 us", "queries", "times as fast",
     )  # fmt: skip
     return findings.table(head, rows)
 

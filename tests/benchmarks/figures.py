@@ -1,0 +1,111 @@
+"""Accuracy against size and against latency, of what the benchmarks found: `python -m tests.benchmarks.figures`.
+
+Reads results/{mnist_tiny,cifar10,peers}.json, writes docs/accuracy-by-size.svg and docs/accuracy-by-latency.svg. Needs
+the extra `benchmarks` (matplotlib). The same findings make the same bytes.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from tests.benchmarks.findings import Findings
+
+DOCS = Path(__file__).parents[2] / "docs"
+OURS, OTHERS, INK = "#0b6e4f", "#b5651d", "#333333"
+WIDTH, HEIGHT = 5.6, 5.4  # of a panel, in inches
+
+
+class Point(NamedTuple):
+    """A model: its accuracy in percent, size in bytes after gzip, p50 of one sample in microseconds."""
+
+    label: str
+    accuracy: float
+    size: int
+    latency: float
+    ours: bool
+    onnx: bool = False
+
+
+def mnist() -> Iterator[Point]:
+    """Yield the sides of mnist_tiny, means over the seeds."""
+    sides = Findings("mnist_tiny", "").sides
+    times = sides["times"]
+    tutorial = [side for name, side in sides.items() if name.startswith("tutorial, pruned")]
+    recipe = [side for name, side in sides.items() if name.startswith("mnist-tiny")]
+    files = {"tutorial, float32": ("baseline.tflite", "baseline.h5"),
+             "tutorial, pruned and quantized": ("pruned_quantized.tflite",) * 2}  # fmt: skip
+    for name, (answers, size) in files.items():
+        right = statistics.mean(side["accuracy"][answers] for side in tutorial)
+        gzipped = round(statistics.mean(side["gzip_bytes"][size] for side in tutorial))
+        yield Point(f"TF-MOT's {name}", 100 * right, gzipped, 1000 * times[name]["p50_ms"][0], ours=False)
+    right = statistics.mean(side["accuracy"] for side in recipe)
+    gzipped = round(statistics.mean(side["gzip_bytes"] for side in recipe))
+    yield Point("mnist-tiny, int8", 100 * right, gzipped, 1000 * times["mnist-tiny, int8"]["p50_ms"][0], ours=True)
+
+
+def cifar10() -> Iterator[Point]:
+    """Yield the sides of cifar10."""
+    sides = Findings("cifar10", "").sides
+    yield from _points(sides["answers"]["models"], sides["times"], lambda name: name.startswith("cifar10"))
+
+
+def peers(network: str) -> Iterator[Point]:
+    """Yield the files of a network, of both runtimes."""
+    sides = Findings("peers", "").sides
+    times = {label: took for name, side in sides.items() if name.startswith(f"{network}, times") for label, took in
+             side.items() if label != "load"}  # fmt: skip
+    yield from _points(sides[f"{network}, answers"]["models"], times, lambda name: name.startswith("modelmill"))
+
+
+def _points(models: dict[str, Any], times: dict[str, Any], ours: Any) -> Iterator[Point]:
+    for name, one in models.items():
+        if "p50_ms" in times[name]:
+            latency = 1000 * times[name]["p50_ms"][0]
+            onnx = "onnx" in name
+            yield Point(name, 100 * one["accuracy"], one["gzip_bytes"], latency, ours(name), onnx)
+
+
+def draw(panels: dict[str, list[Point]], kind: str, said: str, path: Path) -> None:
+    """Write a figure with a panel for each comparison; points are numbered, and named below."""
+    with mpl.rc_context({"svg.hashsalt": "modelmill", "svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(2 * WIDTH, HEIGHT * ((len(panels) + 1) // 2)), layout="constrained")
+        for place, (title, points) in enumerate(panels.items(), start=1):
+            axes = figure.add_subplot((len(panels) + 1) // 2, 2, place)
+            for number, point in enumerate(points, start=1):
+                color, form = OURS if point.ours else OTHERS, "s" if point.onnx else "o"
+                name = f"{number}  {point.label}"
+                axes.plot(getattr(point, kind), point.accuracy, form, color=color, label=name, markersize=8, alpha=0.85)
+                axes.annotate(
+                    str(number), (getattr(point, kind), point.accuracy), xytext=(6, 5), textcoords="offset points",
+                    color=INK,
+                )  # fmt: skip
+            axes.set(title=title, xlabel=said, ylabel="accuracy on the test split, %", xscale="log")
+            axes.margins(0.12)
+            axes.grid(visible=True, which="both", color="#e6e6e6", linewidth=0.6)
+            axes.set_axisbelow(True)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+
+
+def main() -> None:
+    """Draw both figures."""
+    panels = {
+        "MNIST, beside TF-MOT's tutorial": list(mnist()),
+        "CIFAR-10 (JPEG), beside MLPerf Tiny's ResNet-8": list(cifar10()),
+        "a CNN on MNIST, int8 by several tools": list(peers("cnn")),
+        "ResNet-8 on CIFAR-10 (JPEG), int8 by several tools": list(peers("resnet8")),
+    }
+    draw(panels, "size", "bytes after gzip (to the left is better)", DOCS / "accuracy-by-size.svg")
+    draw(
+        panels, "latency", "p50 of one sample, us, one thread (to the left is better)", DOCS / "accuracy-by-latency.svg"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,7 @@ FORMATS = ("tflite", "saved_model", "onnx")  # the first that both stages have s
 
 
 def bought(models: Sequence[Model], artifacts: Sequence[Artifact]) -> list[Bought]:
-    """Compare each stage's model with that of the stage before it; the student trained alone is none of them.
+    """Compare each stage's model with that of the stage before it; what a stage made to compare is none of them.
 
     Args:
         models: in the order of the stages.

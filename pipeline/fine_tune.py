@@ -23,15 +23,13 @@ from pipeline.own_code import objective as objectives
 from pipeline.quality import of_model
 from pipeline.report.model import Model, write_models
 from pipeline.stages import TABLES
+from pipeline.variants import ALONE, CONTROL, Variant
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.data import DataConfig, Splits
     from pipeline.stage import Job
-
-# variant of a stage's model that had no teacher, and folder of it beside the other
-ALONE = "alone"
 
 
 @dataclass(frozen=True)
@@ -77,27 +75,37 @@ def teaching(inputs: Mapping[str, Artifact], config: FineTuning, more: Sequence[
 Learn = Callable[["Job", Teaching | None], tuple[Model, dict[str, float]]]
 
 
-def compare(job: Job, config: FineTuning, teaching: Teaching | None, learn: Learn, *, stage: str) -> dict[str, float]:
-    """Let a stage learn, and once more without its teacher where the recipe says `alone`: what was the teacher worth?
+def compare(
+    job: Job, config: FineTuning, teaching: Teaching | None, learn: Learn, *, stage: str, control: Learn | None = None
+) -> dict[str, float]:
+    """Let a stage learn, and once more for each variant that the recipe asks for: what was the teacher worth, or what
+    did it cost to do what the stage does?
 
-    Both start alike and have the same order of samples and number of steps. The folder gets models.json, and in alone/
-    what was learned alone.
+    All start alike and have the same order of samples and number of steps. The folder gets models.json, and each
+    variant in a folder of its name.
 
     Args:
-        learn: must be a function of what it is given: it is called twice.
+        learn: must be a function of what it is given: it is called once more without a teacher where the recipe says
+            `alone`.
+        control: learns as `learn` does, with the same teacher, but leaves out what the stage does; None: nobody asks.
 
     Returns:
-        the stage's metrics, with alone_val_METRIC of the model that learned alone.
+        the stage's metrics, with alone_val_METRIC and control_val_METRIC of the variants.
     """
     described, metrics = learn(job, teaching)
     found = [described]
+    more: list[tuple[Variant, Learn, Teaching | None]] = []
     if config.alone and teaching is not None:
-        job.emit(Note(stage, "now the same without a teacher, on the same budget, to compare"))
-        apart = replace(job, folder=job.folder / ALONE, work=job.work / ALONE)
+        more.append((ALONE, learn, None))
+    if control is not None:
+        more.append((CONTROL, control, teaching))
+    for variant, again, teachers in more:
+        job.emit(Note(stage, f"now the same without {variant.without}, on the same budget, to compare"))
+        apart = replace(job, folder=job.folder / variant.name, work=job.work / variant.name)
         apart.folder.mkdir()
-        lone, other = learn(apart, None)
-        found.append(lone.model_copy(update={"variant": ALONE}))
-        metrics |= {f"{ALONE}_{name}": other[name] for name in other if _is_quality(name)}
+        made, other = again(apart, teachers)
+        found.append(made.model_copy(update={"variant": variant.name}))
+        metrics |= {f"{variant.name}_{name}": other[name] for name in other if _is_quality(name)}
     write_models(found, job.folder)
     return metrics
 

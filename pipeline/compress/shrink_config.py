@@ -51,6 +51,11 @@ class Config(Compressing):
     steps: int = Field(
         default=1, ge=1, description="rounds of removal and fine-tuning, which share the epochs; 1: all at once"
     )
+    control: bool = Field(
+        default=False,
+        description="fine-tune the model that comes in once more with all its channels, on the same budget, so that "
+        "what removal loses is told apart from what longer training gains",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

@@ -36,6 +36,7 @@ class Asked:
         optional: ids of those that may fail.
         mixed: see `formats.by_layer.precisions`.
         select_tf_ops: whether operators of TensorFlow's may be in a .tflite.
+        strip_tflite: whether a .tflite is to be without what only people and tools read.
     """
 
     stages: tuple[str, ...]
@@ -45,6 +46,7 @@ class Asked:
     optional: tuple[str, ...] = ()
     mixed: Mapping[str, str] = field(default_factory=dict)
     select_tf_ops: bool = False
+    strip_tflite: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,9 @@ def _file(item: Planned, made: _Made, spec: Spec, asked: Asked) -> File:
     if item.precision == "mixed":
         of = by_layer.precisions(made.model, asked.mixed)
         wide = {name: sizes.weight_bits(precision) for name, precision in of.items()}
-    size = sizes.expected(item, made.model, made.zeros, made.clusters, way.steps, wide)
+    size = sizes.expected(
+        item, made.model, made.zeros, made.clusters, way.steps, wide, stripped=asked.strip_tflite
+    )  # fmt: skip
     return File(
         id=item.id, optional=optional, batch=way.batch, bytes=size.bytes, gzip_bytes=size.gzip_bytes,
         floating=_floating(made, spec, trained=trained) if item.precision == "int8" else [],

@@ -70,13 +70,15 @@ _ATTENTION_INT8 = 35_000
 _ATTENTION_PACKED = 0.3
 # kernels with fewer weights stay float in a dynamic-int8 .tflite
 _DYNAMIC = 1024
+# what export.strip_tflite leaves of what the graph of a .tflite adds
+_STRIPPED = 0.55
 # bits of a weight that is stored sparsely, its place among them
 _PLACED = 45
 
 
 def expected(
     item: Planned, model: Any, zeros: Mapping[str, float], clusters: Mapping[str, Clusters], steps: int,
-    wide: Mapping[str, int],
+    wide: Mapping[str, int], *, stripped: bool = False,
 ) -> Size:  # fmt: skip
     """Return about what a file of a model will take.
 
@@ -85,6 +87,7 @@ def expected(
         clusters: layer name -> how few distinct weights its kernels have.
         wide: layer name -> bits of a weight, for the layers that are not of the file's precision.
         steps: time steps of recurrent layers that are written out in it; 0: their loops are loops in the graph.
+        stripped: whether a .tflite is to be without what only people and tools read.
     """
     whole = packed = 0.0
     layers = channels = 0
@@ -116,9 +119,11 @@ def expected(
         type(layer).__name__ == "MultiHeadAttention" for layer in getattr(model, "layers", ())
     )
     added = graph.packed * around + _LOOP_PACKED.get(item.format, graph.packed) * looped
+    added += _STEP_PACKED * written + _ATTENTION_PACKED * attention
+    share = _STRIPPED if stripped and item.format == "tflite" else 1.0
     return Size(
-        round(whole + biases + around + looped + written + attention),
-        round(packed + 0.9 * biases + added + _STEP_PACKED * written + _ATTENTION_PACKED * attention),
+        round(whole + biases + share * (around + looped + written + attention)),
+        round(packed + 0.9 * biases + share * added),
     )
 
 

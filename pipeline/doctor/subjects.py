@@ -39,7 +39,7 @@ def asked(recipe: Recipe, stages: Collection[str] | None = None) -> Asked:
         return found
     return Asked(
         found.stages, found.sections, recipe.plan(), exporting.unrolled_steps, exporting.optional,
-        exporting.mixed, exporting.select_tf_ops,
+        exporting.mixed, exporting.select_tf_ops, exporting.strip_tflite,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,13 +137,18 @@ def fit(
             loop.close()
             speed = pace.of(
                 loop.execution, loop.choice, examples=feed.examples, steps=steps,
-                seconds=time.monotonic() - started, of="" if work.name == "work" else work.name,
+                seconds=time.monotonic() - started, of=part_of_stage(work),
             )  # fmt: skip
             emit(Trained(stage, speed))
         if config.early_stopping:
             model.set_weights(loop.best)
     model.compile()  # lets go of the optimizer's slots, which would triple what a saved model weighs
     return loop.history()
+
+
+def part_of_stage(work: Path) -> str:
+    """Return what a fit of several in a stage is of: its folders below the stage's work, as control/round_1."""
+    return "/".join(reversed(list(takewhile(lambda name: name != "work", reversed(work.parts)))))
 
 
 def _own(objective: Objective | None, config: FitConfig, stage: str) -> tuple[Any | None, list[Any]]:

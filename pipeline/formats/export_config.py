@@ -77,6 +77,11 @@ class Config(Frozen):
         description="what TFLite has no operator for is left in a .tflite to TensorFlow's own (SELECT_TF_OPS); the app "
         "has to bring these along (Flex), and neither LiteRT here nor a server runs such a file",
     )
+    strip_tflite: bool = Field(
+        default=False,
+        description="take out of each .tflite what only people and tools read (names of tensors inside, metadata, "
+        "names of classes) and pack it once more: about 1 kB less after gzip, and the same answers bit by bit",
+    )
     onnx: tuple[Annotated[str, AfterValidator(precisions.onnx_entry)], ...] = Field(
         default=("float32", "int8"),
         description="precisions of the .onnx: float32; float16 (weights and what is computed with them); int8 (QDQ, "
@@ -116,6 +121,11 @@ class Config(Frozen):
     def _possible(self) -> Config:
         if "int8" in self.onnx and "int8" not in self.tflite:
             raise ValueError("onnx int8 is made from the int8 .tflite: add int8 to export.tflite")
+        if "int8" in self.onnx and self.strip_tflite:
+            raise ValueError(
+                "onnx int8 is made from the int8 .tflite by the names of its tensors, which strip_tflite takes out: "
+                "drop int8 from export.onnx, or make the two in runs of their own"
+            )
         mixes = any(precisions.split(entry)[0] == "mixed" for entry in self.tflite)
         if mixes and not self.mixed:
             raise ValueError("tflite mixed wants to be told of layers: set export.mixed, as {'conv_*': weight-int8}")

@@ -14,6 +14,7 @@ from pipeline.measuring.quality import Qualities
 from pipeline.report import document
 from pipeline.report.model import Interval as Described
 from pipeline.report.model import Model
+from pipeline.variants import VARIANTS
 
 Answers = Mapping[str, np.ndarray]  # output -> float32 [n, ...]
 
@@ -108,10 +109,14 @@ def with_quality(models: Sequence[Model], qualities: Qualities, answers: Mapping
         if line:
             metrics |= drops(line[0], model, "drop")
             metrics |= drops(line[-1], model, "drop_against_previous")
-        alone = next((other for other in models if other.stage == model.stage and other.variant), None)
-        if alone and not model.variant:
-            # both start and learn alike but for the teacher, so what the other lacks is what it was worth
-            metrics |= drops(model, alone, "gain_by_teaching")
+        beside: dict[str, Model] = {
+            other.variant: other for other in models if other.stage == model.stage and not model.variant
+        }
+        for variant in VARIANTS:
+            # both start and learn alike but for one thing, so the difference is what that was worth, or cost
+            if other := beside.get(variant.name):
+                before, after = (other, model) if variant.costs else (model, other)
+                metrics |= drops(before, after, variant.change)
         described = {name: Described(**interval.to_dict()) for name, interval in metrics.items()}
         measured.append(model.model_copy(update={"metrics": described, "judged": qualities.judged}))
     return measured

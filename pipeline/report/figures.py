@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pipeline.report import several
 from pipeline.report.axis import Axis, Tick, linear, logarithmic
 from pipeline.report.document import Report
-from pipeline.report.model import Histogram, Model
+from pipeline.report.model import Histogram
+from pipeline.report.variants import Pair
 from pipeline.report.words import noun, number
 
 WIDTH, HEIGHT = 256.0, 140.0  # of the area of the curves, in the units of the SVG
@@ -94,11 +95,12 @@ def histories(report: Report) -> dict[str, Mapping[str, list[float]]]:
     return {**found} or ({"train": report.training} if report.training else {})
 
 
-def taught(student: Model, alone: Model) -> Chart | None:
-    """Return what a student with a teacher and the one trained alone are judged by on validation, in one chart."""
-    metric = next((name for name in (*student.judged, *_USUAL) if f"val_{name}" in student.training), "accuracy")
-    values = {"taught": student.training.get(f"val_{metric}"), "alone": alone.training.get(f"val_{metric}")}
-    return lines(f"validation {noun(metric)}", values)
+def both(pair: Pair) -> Chart | None:
+    """Return what a stage's model and a variant of it are judged by on validation, in one chart."""
+    model, names = pair.model, pair.words.curves
+    metric = next((name for name in (*model.judged, *_USUAL) if f"val_{name}" in model.training), "accuracy")
+    values = [one.training.get(f"val_{metric}") for one in (model, pair.other)]
+    return lines(f"validation {noun(metric)}", dict(zip(names, values, strict=True)))
 
 
 def outline(histogram: Histogram, width: float, height: float) -> str:

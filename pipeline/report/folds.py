@@ -48,7 +48,7 @@ class Stage(Frozen):
 
     `metrics` are those that all folds have; of those that matter, it is enough that two have them. `differences` are
     its metrics less those of the first stage's model on the same fold, so on the same samples; empty for the first.
-    `variant` is "" or "alone", as in report.json.
+    `variant` is "", "alone" or "control", as in report.json.
     """
 
     stage: str

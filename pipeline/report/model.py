@@ -129,11 +129,13 @@ class Channels(Frozen):
 class Model(Frozen):
     """The Keras model that a stage made.
 
-    `variant` is "" or "alone": what the stage made without a teacher, on the same budget. `sparsity` is
+    `variant` is "", or what the stage made once more on the same budget: "alone", without a teacher, or "control",
+    without removing channels. `sparsity` is
     the share of zeros in all kernels, `bytes` and `gzip_bytes` are those of its weights alone: float32 arrays, kernels
     of int8 layers as int8. `metrics` are over the test split; the drops are paired, both models see the same samples:
     `METRIC_drop` against the first model, `METRIC_drop_against_previous` against the stage before,
-    `METRIC_gain_by_teaching` of a stage's model over the one that learned alone. Empty where nothing was measured.
+    `METRIC_gain_by_teaching` of a stage's model over the one that learned alone, and `METRIC_loss_by_removal` against
+    the one that kept its channels. Empty where nothing was measured.
     `judged` are the keys of those that it is judged by, one for each output.
     `training` has a value per epoch. `taught` says in words what was learned of the teachers, a line for each kind of
     loss: logits, features, relations. `several`: what it was chosen from, or what it is the mean of. `macs` is null
@@ -142,7 +144,7 @@ class Model(Frozen):
     """
 
     stage: str
-    variant: Literal["", "alone"] = ""
+    variant: Literal["", "alone", "control"] = ""
     parameters: int
     macs: int | None
     unknown_macs: list[str] = Field(default_factory=list)

@@ -31,6 +31,7 @@ from pipeline.report import (
     starts,
     to_serve,
     tradeoff,
+    variants,
     words,
 )
 from pipeline.report.answers import Answers
@@ -84,7 +85,7 @@ ROOMS = {
     "gauge": gauge, "headline": headline, "layer_times": layer_times, "layers": layers,
     "metrics": metrics, "on_device": on_device, "starts": starts, "sensitivity": sensitivity, "several": several,
     "speed": speed, "to_serve": to_serve, "tradeoff": tradeoff, "waterfall": waterfall,
-    "words": words,
+    "variants": variants, "words": words,
 }  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from pipeline.metric import Metric, of_key
 from pipeline.report.model import Interval
+from pipeline.variants import VARIANTS
 
-CHANGES = ("drop", "drop_against_previous", "gain_by_teaching")
+CHANGES = ("drop", "drop_against_previous", *(variant.change for variant in VARIANTS))
 # what models are judged by in a report of an earlier version, which does not say
 _UNSAID = ("accuracy", "r2")
 

@@ -19,6 +19,7 @@ from pipeline.report import (
     sensitivity,
     several,
     to_serve,
+    variants,
     words,
 )
 from pipeline.report.document import Report, ServedSpeed, Speedup
@@ -173,7 +174,7 @@ def bought(report: Report) -> RenderableType:
         )
     trained = [Text(line) for line in several.lines(report)]
     return Group(
-        table, *trained, *_verdicts(report), *_channels(report), *_clusters(report), *_taught(report),
+        table, *trained, *_verdicts(report), *_channels(report), *_clusters(report), *_variants(report),
         *_left_out(report),
     )  # fmt: skip
 
@@ -214,14 +215,14 @@ def _clusters(report: Report) -> list[Text]:
     ]
 
 
-def _taught(report: Report) -> list[Text]:
-    """Return what each stage gained by its teacher, and below it what was learned of that one."""
-    lines, pairs = [], words.taught(report)
-    for model, _ in pairs:
-        if gain := words.taught_gain(model):
-            said = words.gained(gain.found, gain.metric)
-            lines.append(Text.assemble((model.stage, "bold"), f": {said}") if len(pairs) > 1 else Text(said))
-            lines += [Text(f"  learned: {line}", "dim") for line in model.taught]
+def _variants(report: Report) -> list[Text]:
+    """Return what each stage gained or lost against a variant, and below it what was learned of a teacher."""
+    lines, pairs = [], variants.pairs(report)
+    for pair in pairs:
+        if pair.said:
+            stage = pair.model.stage
+            lines.append(Text.assemble((stage, "bold"), f": {pair.said}") if len(pairs) > 1 else Text(pair.said))
+            lines += [Text(f"  learned: {line}", "dim") for line in pair.learned]
     return lines
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from pipeline.metric import METRICS, Metric, of_key
+from pipeline.metric import Metric, of_key
 from pipeline.report.document import Artifact, Bought, Faster, Fastest, Gate, Latency, Report, Run
-from pipeline.report.model import Interval, Model
-from pipeline.report.quality import Quality, change, metrics_of
+from pipeline.report.model import Model
+from pipeline.report.quality import metrics_of
 from pipeline.report.quality import qualities as qualities
 
 PROTOCOLS = {"grpc": "gRPC", "rest": "REST"}
@@ -300,13 +300,6 @@ def places(report: Report) -> list[str]:
     return list(dict.fromkeys(place for model in report.models for place in times(model, report)))
 
 
-def taught(report: Report) -> list[tuple[Model, Model]]:
-    """Return what each stage made with a teacher, beside what it made alone, of the stages that did both."""
-    line = {model.stage: model for model in report.models if not model.variant}
-    lone = [model for model in report.models if model.variant == "alone"]
-    return [(line[model.stage], model) for model in lone if model.stage in line]
-
-
 def noun(name: str) -> str:
     """Return what a metric is called, by its key in report.json: "F1", "accuracy of digit"."""
     head, found = of_key(name)
@@ -321,25 +314,6 @@ def judging(report: Report) -> list[Metric]:
 def judged_by(report: Report) -> str:
     """Return what models are judged by in a word or two: accuracy, R2 or both."""
     return ", ".join(dict.fromkeys(one.noun for one in judging(report))) or "accuracy"
-
-
-def taught_gain(student: Model) -> Quality | None:
-    """Return what teaching gained a stage's model; None where nothing was measured."""
-    return change(student, "gain_by_teaching")
-
-
-def gained(gain: Interval, metric: Metric = METRICS["accuracy"]) -> str:
-    """Return in a sentence what teaching gained.
-
-    Args:
-        gain: how much worse the model is that was not taught.
-    """
-    value, low, high = (metric.difference(edge, signed=True) for edge in (gain.value, gain.low, gain.high))
-    of = f"{metric.noun} lower by {value}" if metric.lower else f"{value}{metric.step} of {metric.noun}"
-    points = f"{of}, 95 % {low} to {high}"
-    if gain.low > 0:
-        return f"The teacher helped: {points}"
-    return f"The teacher did harm: {points}" if gain.high < 0 else f"No effect of the teacher is proven: {points}"
 
 
 def foreseen(report: Report) -> str:

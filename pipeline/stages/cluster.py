@@ -64,6 +64,7 @@ CODE = (
     "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/cluster.py",
+    "pipeline/variants.py",
     "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")

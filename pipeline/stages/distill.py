@@ -57,6 +57,7 @@ CODE = (
     "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/distill.py",
+    "pipeline/variants.py",
     "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "h5py", "numpy", "scikit-learn")

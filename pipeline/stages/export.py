@@ -271,13 +271,15 @@ def convert(
     whole = item.format == "tflite" and item.precision in BY_QUANTIZER and item.precision != MIXED
     kept = tflite.float_kernels(path, by_layer.with_kernels(network)) if whole else []
     beside = onnx.files(path)[1:] if item.format == "onnx" else []
-    size = footprint.size(path, *beside)  # without the warm-up records: they are requests, and no part of the model
     form = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}[item.format]
     kernels, operators = form.kernels(path), form.operators(path)
     zero, channels = footprint.zero_channels(kernels, operators.channel_axes)
     graph = document.Operators.model_validate(operators.to_dict() | {"zero_channels": zero, "channels": channels})
     found = promised.Found(kernels, operators, path)
     clustered = promised.require(item, described, partial(_plain, model), found, spec)
+    if item.format == "tflite" and config.strip_tflite:  # what is asserted above goes by names
+        path.write_bytes(tflite.strip(path.read_bytes()))
+    size = footprint.size(path, *beside)  # without the warm-up records: they are requests, and no part of the model
     if requests is not None and item.format == "saved_model":
         warmup.write(path / saved_model.VERSION, requests.samples, requests.batches)
     return _described(

@@ -81,6 +81,7 @@ CODE = (
     "pipeline/signature.py",
     "pipeline/stages/measure.py",
     "pipeline/students_t.py",
+    "pipeline/variants.py",
     "pipeline/vectorizer.py",
     "serving",
 )

@@ -64,6 +64,7 @@ CODE = (
     "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/prune.py",
+    "pipeline/variants.py",
     "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "scikit-learn")

@@ -49,6 +49,7 @@ CODE = (
     "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/quantize.py",
+    "pipeline/variants.py",
     "pipeline/vectorizer.py",
 )
 BITS = 8

@@ -90,6 +90,7 @@ CODE = (
     "pipeline/rows.py",
     "pipeline/scoring",
     "pipeline/stages/shrink.py",
+    "pipeline/variants.py",
     "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")
@@ -150,9 +151,10 @@ class _State:
 def run(job: Job, *, data: DataConfig, shrink: Config, seed: int, compute: Compute = Compute()) -> Result:
     """Take channels out of a copy of the model that comes in, in rounds, and fine-tune what remains.
 
-    The folder gets the model (`formats/keras_file.py`) and models.json, which says of each group of channels how many
-    stayed, or why all did. Each round's choice and checkpoints are in a folder of its own below `job.work`: a call that
-    goes on makes the rounds before the interruption again out of them, and neither chooses nor trains again.
+    The folder gets the model (`formats/keras_file.py`), in control/ the one that kept its channels where the recipe
+    asks for it, and models.json, which says of each group of channels how many stayed, or why all did. Each round's
+    choice and checkpoints are in a folder of its own below `job.work`: a call that goes on makes the rounds before the
+    interruption again out of them, and neither chooses nor trains again.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -186,11 +188,24 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int, compute: Compu
     _tell_of_target(came, whole, allowed, shrink, times, job.emit)
     before = fine_tune.quality(came, splits)
 
-    def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
+    def rounds(job: Job, teaching: Teaching | None, *, removes: bool = True) -> _State:
         task = _Task(job, data, splits, shrink, seed, times, teaching, whole.full, had, allowed, promised, compute)
         state = _State(came, whole, had)
         for place, (share, epochs) in enumerate(shrink.rounds()):
-            state = _round(task, state, place, share, epochs)
+            state = _round(task, state, place, share if removes else None, epochs)
+        return state
+
+    def control(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
+        state = rounds(job, teaching, removes=False)
+        keras_file.write(state.model, splits.spec, job.folder)
+        described = anatomy.describe(
+            state.model, NAME, targets=promised.zeros, clusters=promises.entries(state.model, promised),
+            training=state.curves, taught=state.taught,
+        )  # fmt: skip
+        return described, fine_tune.metrics(splits, fine_tune.quality(state.model, splits))
+
+    def learn(job: Job, teaching: Teaching | None) -> tuple[Model, dict[str, float]]:
+        state = rounds(job, teaching)
         model, now = state.model, state.graph.full
         removal_promise.require_amount(shrink.what, state.has, most=shrink.share * had[shrink.what], unit=shrink.unit)
         removal_promise.require_widths(model, whole, state.graph, allowed)
@@ -220,16 +235,25 @@ def run(job: Job, *, data: DataConfig, shrink: Config, seed: int, compute: Compu
             **fine_tune.metrics(splits, fine_tune.quality(model, splits), before),
         }  # fmt: skip
 
-    return Result(fine_tune.compare(job, shrink, fine_tune.teaching(job.inputs, shrink), learn, stage=NAME))
+    return Result(
+        fine_tune.compare(
+            job, shrink, fine_tune.teaching(job.inputs, shrink), learn, stage=NAME,
+            control=control if shrink.control else None,
+        )
+    )  # fmt: skip
 
 
-def _round(task: _Task, state: _State, place: int, share: float, epochs: int) -> _State:
-    """Take channels out until at most `share` of what came in is left, and fine-tune the rest for so many epochs."""
+def _round(task: _Task, state: _State, place: int, share: float | None, epochs: int) -> _State:
+    """Take channels out until at most `share` of what came in is left, and fine-tune the rest for so many epochs.
+
+    Args:
+        share: None: all channels stay.
+    """
     from pipeline import fine_tune
     from pipeline.compress import channel_graph, channel_words, promises, removal, shrink_bounds
 
     shrink, emit, work = task.shrink, task.job.emit, task.job.work / f"round_{place + 1}"
-    kept = _kept(task, state, place, share, work)
+    kept: Kept = {} if share is None else _kept(task, state, place, share, work)
     model, graph = removal.remove(state.model, state.graph, kept), channel_graph.narrowed(state.graph, kept)
     has = shrink_bounds.amounts(model, graph, task.times)
     which = f"round {place + 1} of {shrink.steps}: " if shrink.steps > 1 else ""

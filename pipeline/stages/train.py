@@ -52,6 +52,7 @@ CODE = (
     "pipeline/scoring",
     "pipeline/several.py",
     "pipeline/stages/train.py",
+    "pipeline/variants.py",
     "pipeline/vectorizer.py",
 )
 LIBRARIES = ("tensorflow", "tf_keras", "numpy", "scikit-learn")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # attributes of a trial in the study
 PROCESS, ENDED, REASON = "process", "ended", "reason"
 # what `fine_tune.compare` says before it fits the same once more: those epochs are of another model
-COMPARES = "now the same without a teacher"
+COMPARES = "now the same without"
 
 # runs a recipe until a stage, into a folder, and gives every event to a function
 Go = Callable[["Recipe", RunFolder, str, Emit], "Report"]

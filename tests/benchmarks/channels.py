@@ -67,7 +67,7 @@ def run(name: str, case: Case, folder: Path) -> list[dict[str, Any]]:
     """Run a case with and without removal, and return a row for each file that was compared."""
     data = folder / f"digits-{case.side}.npz"
     if not data.exists():
-        _images(case.side, data)
+        images(case.side, data)
     recipe: dict[str, Any] = {
         "name": name, "data": {"source": "npz", "path": str(data)}, "model": _model(name, case, folder),
         "shrink": {"macs": case.macs, "epochs": 1, "batch_size": 32, "max_accuracy_loss": 1.0},
@@ -118,7 +118,7 @@ def _model(name: str, case: Case, folder: Path) -> dict[str, Any]:
     return {"path": str(path)}
 
 
-def _images(side: int, path: Path) -> None:
+def images(side: int, path: Path) -> None:
     """Write digits as colour images of a size: uint8 [n, side, side, 3], values 0..255."""
     from PIL import Image
     from sklearn.datasets import load_digits

@@ -5,7 +5,7 @@
 What `stages.py` times modelmill against: data, models, epochs, batches, optimizers and schedules of the built-in
 recipes digits and mnist, and the files that they export. TASK.json holds a recipe's sections as `recipe.yaml` has them,
 and under "did" what a run of it found out: samples of each split, epochs of each fit, the widths after shrink
-(`stages.task`). Prints a line of JSON: seconds of each stage, and with `--check` also the accuracy of every file.
+(`stages.task`). Prints a line of JSON: its start, seconds of each stage, and with `--check` the accuracy of every file.
 
 It holds nothing back that makes such a script fast: batches come from tf.data, augmentation is one operation for a
 whole batch, nothing is written but the files that are asked for: no checkpoints, no curves, no models in between.
@@ -303,7 +303,7 @@ for stage, model in made.items():
         tf2onnx.convert.from_function(function, signature, opset=18, output_path=f"{folder}/{stage}.onnx")
 lap("export")
 
-result = {"seconds": seconds, "total": round(time.monotonic() - STARTED, 3), "validation": worth}
+result = {"began": STARTED, "seconds": seconds, "total": round(time.monotonic() - STARTED, 3), "validation": worth}
 
 if given.check:
     import onnxruntime

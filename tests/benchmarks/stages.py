@@ -1,4 +1,4 @@
-"""How long a recipe's stages take, against a straight script of the same work: `python -m tests.benchmarks.stages`.
+"""How long a recipe's stages take, and how much memory, against a straight script of the same work.
 
     python -m tests.benchmarks.stages digits
     python -m tests.benchmarks.stages mnist --set data.path=mnist.npz --epochs-share 0.15
@@ -6,8 +6,11 @@
 The script is handwritten.py: TF-MOT, Keras 2, tf.lite and tf2onnx, and nothing of modelmill. Both take turns, each a
 process of its own that starts with nothing: `modelmill run --until export` into a new store, and the script, which is
 told how many epochs the run really made and which widths shrink chose, so that it does the same. Compared is the wall
-time of the whole process, imports included. What measure and judge take has no counterpart in such a script and is left
-out on both sides. Prints tables in Markdown.
+time of the whole process, imports included, and the most memory that it and all that it starts hold at a time (PSS, see
+memory.py). What measure and judge take has no counterpart in such a script and is left out on both sides.
+
+Pairs are kept in results/stages.json as they come, so that a benchmark that was stopped goes on; --again takes them
+anew. Prints tables in Markdown.
 """
 
 from __future__ import annotations
@@ -15,35 +18,50 @@ from __future__ import annotations
 import argparse
 import compileall
 import json
-import os
+import math
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
+from itertools import accumulate, pairwise
+from operator import getitem
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from pipeline.students_t import geometric_mean
+from tests.benchmarks.findings import Findings, Side, table
+from tests.benchmarks.memory import Memory
 
 SCRIPT = "tests.benchmarks.handwritten"
-
-
-class Took(NamedTuple):
-    """Seconds of a process: on the wall, and of CPU, its children's too."""
-
-    wall: float
-    cpu: float
-
-
 COMMAND = [sys.executable, "-m", "pipeline", "run"]
 # sections that have epochs, and of them those that the script has too
 FITS = ("train", "distill", "shrink", "prune", "quantize")
+REST, WHOLE, CPU = "all else: imports, data, forecast, report", "**the whole process**", "its CPU time"
+Span = tuple[float, float]  # by `time.monotonic`
+
+
+class Took(NamedTuple):
+    """What a process took: seconds on the wall and of CPU, its children's too, and memory."""
+
+    wall: float
+    cpu: float
+    memory: Memory
+
+    def told(self, spans: Mapping[str, Sequence[Span]]) -> Side:
+        """Return it with the seconds and the peak of each stage, whose spans of time are given, and of the rest."""
+        every = sorted(span for some in spans.values() for span in some)
+        seconds = {name: round(sum(last - first for first, last in some), 3) for name, some in spans.items()}
+        # before, between and after the stages
+        gaps = [(last, first) for (_, last), (first, _) in pairwise([(0.0, 0.0), *every, (float("inf"), 0.0)])]
+        stages = {name: {"s": seconds[name], "peak_mb": self.memory.peak_mb(*some)} for name, some in spans.items()}
+        stages[REST] = {"s": round(self.wall - sum(seconds.values()), 3), "peak_mb": self.memory.peak_mb(*gaps)}
+        return {"s": self.wall, "cpu_s": self.cpu, "peak_mb": self.memory.peak_mb(), "stages": stages}
 
 
 def shortened(recipe: str, overrides: Sequence[str], share: float) -> list[str]:
@@ -58,21 +76,30 @@ def shortened(recipe: str, overrides: Sequence[str], share: float) -> list[str]:
         if resolved.get(name):
             # how little is learned in few epochs is not what is compared
             options += ["--set", f"{name}.max_accuracy_loss=1"] if name != "train" else []
-            least = 1 + resolved[name].get("freeze_ranges_epochs", 0)
-            options += ["--set", f"{name}.epochs={max(least, round(share * resolved[name]['epochs']))}"]
+            section = resolved[name]
+            least = 1 + max(section.get("freeze_ranges_epochs", 0), math.ceil(section["schedule"]["warmup_epochs"]))
+            options += ["--set", f"{name}.epochs={max(least, round(share * section['epochs']))}"]
     return options
 
 
-def run(recipe: str, options: Sequence[str], folder: Path) -> tuple[Took, dict[str, Any]]:
-    """Run a recipe with a store of its own and return the seconds of the process and its report."""
-    shutil.rmtree(folder, ignore_errors=True)
-    asked = [*COMMAND, recipe, *options, "--out", str(folder), "--store", str(folder / "store"), "--quiet"]
-    asked += ["--until", "export"]
-    took, code = _timed(asked)
+def run(recipe: str, options: Sequence[str], folder: Path) -> Side:
+    """Run a recipe with a store of its own and return what it took."""
+    asked = [*COMMAND, recipe, *options, "--out", str(folder), "--store", str(folder / "store"), "--json"]
+    begun: dict[str, float] = {}
+    spans: dict[str, list[Span]] = {}
+
+    def heard(line: str) -> None:
+        event = json.loads(line)
+        if event["event"] == "stage_started":
+            begun[event["stage"]] = time.monotonic()
+        elif event["event"] == "stage_finished":
+            spans[event["stage"]] = [(begun[event["stage"]], time.monotonic())]
+
+    took, code = _timed([*asked, "--until", "export"], heard)
     # a gate that fails on few epochs is no failure of the comparison
     if code not in (0, 1):
         raise SystemExit(f"modelmill ended with {code}: {' '.join(asked)}")
-    return took, json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return took.told(spans)
 
 
 def task(folder: Path) -> dict[str, Any]:
@@ -94,70 +121,69 @@ def task(folder: Path) -> dict[str, Any]:
     return {**recipe, "did": did}
 
 
-def script(given: Path, folder: Path, *more: str) -> tuple[Took, dict[str, Any]]:
-    """Run the script and return the seconds of the process and what it printed."""
-    shutil.rmtree(folder, ignore_errors=True)
+def script(given: Path, folder: Path, *more: str) -> tuple[Side, dict[str, Any]]:
+    """Run the script and return what it took, and what it printed."""
     folder.mkdir()
-    asked = [sys.executable, "-m", SCRIPT, str(given), str(folder), *more]
-    with (
-        (folder / "stderr").open("w", encoding="utf-8") as told,
-        (folder / "stdout").open("w+", encoding="utf-8") as said,
-    ):
-        took, code = _timed(asked, stdout=said, stderr=told)
+    said: list[str] = []
+    with (folder / "stderr").open("w", encoding="utf-8") as told:
+        took, code = _timed([sys.executable, "-m", SCRIPT, str(given), str(folder), *more], said.append, stderr=told)
     if code:
         raise SystemExit(f"the script failed: {(folder / 'stderr').read_text(encoding='utf-8')[-2000:]}")
-    found: dict[str, Any] = json.loads((folder / "stdout").read_text(encoding="utf-8").splitlines()[-1])
-    return took, found
+    found: dict[str, Any] = json.loads(said[-1])
+    laps = pairwise(accumulate(found["seconds"].values(), initial=found["began"]))
+    spans: dict[str, list[Span]] = {}
+    for name, span in zip(found["seconds"], laps, strict=True):
+        if name not in ("import", "data"):  # which are no stage of ours
+            spans.setdefault(name.partition(",")[0], []).append(span)  # a part of a stage is named "STAGE, PART"
+    return took.told(spans), found
 
 
-def _timed(asked: Sequence[str], **streams: Any) -> tuple[Took, int]:
-    """Run a command and return what it took, and its exit code."""
+def _timed(asked: Sequence[str], heard: Callable[[str], object], **streams: Any) -> tuple[Took, int]:
+    """Run a command, tell what it prints line by line, and return what it took, and its exit code."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    code = subprocess.run(asked, check=False, **streams).returncode
+    process = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True, **streams)
+    assert process.stdout is not None
+    with Memory(process.pid) as memory, process.stdout:
+        for line in process.stdout:
+            heard(line)
+        code = process.wait()
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Took(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime), code
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Took(round(wall, 3), round(cpu, 3), memory), code
 
 
-def _rows(ours: Sequence[tuple[Took, dict[str, Any]]], theirs: Sequence[tuple[Took, dict[str, Any]]]) -> list[str]:
-    """Return the table's lines: each stage's median seconds on both sides."""
-    mine = [
-        {stage["name"]: stage["seconds"] for stage in report["stages"] if stage["status"] == "run"}
-        for _, report in ours
-    ]
-    scripts = [_joined(found["seconds"]) for _, found in theirs]
-    lines = ["| stage | modelmill, s | script, s |", "| --- | ---: | ---: |"]
-    for name in mine[0]:
-        both = [statistics.median(one[name] for one in side) for side in (mine, scripts)]
-        lines.append(f"| {name} | {both[0]:.1f} | {both[1]:.1f} |")
-    rest = [
-        statistics.median(
-            whole.wall - sum(one.get(name, 0.0) for name in mine[0]) for whole, one in zip(*side, strict=True)
-        )
-        for side in (((took for took, _ in ours), mine), ((took for took, _ in theirs), scripts))
-    ]
-    lines.append(f"| all else: imports, data, forecast, report | {rest[0]:.1f} | {rest[1]:.1f} |")
-    whole = [statistics.median(took.wall for took, _ in side) for side in (ours, theirs)]
-    cpu = [statistics.median(took.cpu for took, _ in side) for side in (ours, theirs)]
-    return [
-        *lines,
-        f"| **the whole process** | **{whole[0]:.1f}** | **{whole[1]:.1f}** |",
-        f"| its CPU time | {cpu[0]:.1f} | {cpu[1]:.1f} |",
-    ]
+def pair(given: argparse.Namespace, *, check: bool = False) -> Side:
+    """Let both sides do the work once, and return what they took.
+
+    Args:
+        check: the script runs its files over the test split, too: how right they are is all that is returned.
+    """
+    options = shortened(given.recipe, given.set, given.epochs_share)
+    steps = ("--steps-per-execution", given.steps_per_execution)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        ours = run(given.recipe, options, folder / "ours")
+        described = folder / "task.json"
+        work = task(folder / "ours")
+        described.write_text(json.dumps(work), encoding="utf-8")
+        theirs, printed = script(described, folder / "theirs", *steps, *(("--check",) if check else ()))
+    if check:
+        return {"test": printed["test"]}
+    return {"epochs": work["did"]["epochs"], "modelmill": ours, "script": theirs}
 
 
-def _joined(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Return seconds by stage: a part of a stage is named "STAGE, PART"."""
-    found: dict[str, float] = {}
-    for name, took in seconds.items():
-        stage = name.partition(",")[0]
-        found[stage] = found.get(stage, 0.0) + took
-    return found
+def rows(pairs: Sequence[Side]) -> list[list[str]]:
+    """Return the table's rows: medians of seconds and of peaks, of both sides."""
+    sides = [[one[name] for one in pairs] for name in ("modelmill", "script")]
 
+    def row(name: str, key: str, *place: str) -> list[str]:
+        found = [[reduce(getitem, place, one) for one in side] for side in sides]
+        seconds = [statistics.median(one[key] for one in side) for side in found]
+        peaks = [statistics.median(one["peak_mb"] for one in side) for side in found]
+        return [name, *(f"{one:.1f}" for one in seconds), *(f"{one:,.0f}" for one in peaks)]
 
-def _epochs(report: Mapping[str, Any]) -> dict[str, int]:
-    """Return the epochs that each of a run's fits made."""
-    fits = [one for one in report["models"] if one["training"]]
-    return {" ".join(filter(None, (one["stage"], one["variant"]))): len(one["training"]["loss"]) for one in fits}
+    stages = [row(name, "s", "stages", name) for name in pairs[0]["modelmill"]["stages"]]
+    return [*stages, row(WHOLE, "s"), [*row(CPU, "cpu_s")[:3], "", ""]]
 
 
 def main() -> None:
@@ -168,56 +194,31 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3, help="how often both take turns, two or more (default: 3)")
     parser.add_argument("--epochs-share", type=float, default=1.0, help="of each section's epochs (default: 1)")
     parser.add_argument("--steps-per-execution", default="1", metavar="N", help="of the script's fits (default: 1)")
-    parser.add_argument("--check", action="store_true", help="run the script's files over the test split, untimed")
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--check", action="store_true", help="one more pair: the script's files over the test split")
+    parser.add_argument("--again", action="store_true", help="forget what is known of this recipe and share")
     given = parser.parse_args()
     if given.pairs < 2:
         parser.error(f"expected --pairs of 2 or more, found {given.pairs}: one pair has no interval")
     if not 0 < given.epochs_share <= 1:
         parser.error(f"expected --epochs-share in (0, 1], found {given.epochs_share:g}")
-    load = os.getloadavg()[0]
     for package in ("models", "pipeline", "serving"):  # as what is installed is
         compileall.compile_dir(package, quiet=1)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        options = shortened(given.recipe, given.set, given.epochs_share)
-        described, steps = folder / "task.json", ("--steps-per-execution", given.steps_per_execution)
-        ours, theirs = [], []
-        for pair in range(given.pairs):
-            ours.append(run(given.recipe, options, folder / "ours"))
-            if not pair:
-                described.write_text(json.dumps(task(folder / "ours")), encoding="utf-8")
-            theirs.append(script(described, folder / "theirs", *steps))
-            print(
-                f"<!-- pair {pair + 1}: {ours[-1][0].wall:.1f} s, {theirs[-1][0].wall:.1f} s; "
-                f"of CPU {ours[-1][0].cpu:.1f} s, {theirs[-1][0].cpu:.1f} s -->",
-                flush=True,
-            )
-        checked = script(described, folder / "checked", "--check", *steps)[1] if given.check else None
-    pairs = list(zip(ours, theirs, strict=True))
-    kinds = ("wall time", "CPU time")
-    ratios = {kind: [mine[0][n] / other[0][n] for mine, other in pairs] for n, kind in enumerate(kinds)}
-    epochs = ", ".join(f"{name} {count}" for name, count in _epochs(ours[0][1]).items())
-    print(f"Epochs: {epochs}. Load at the start: {load:.1f}\n")
-    print("\n".join(_rows(ours, theirs)))
-    for kind, found in ratios.items():
+    findings = Findings("stages", "python -m tests.benchmarks.stages RECIPE")
+    name = given.recipe if given.epochs_share == 1 else f"{given.recipe} with {given.epochs_share:g} of its epochs"
+    if given.again:
+        findings.again(f"{name}: ")
+    pairs = [findings.once(f"{name}: pair {n}", partial(pair, given)) for n in range(1, given.pairs + 1)]
+    checked = findings.once(f"{name}: check", partial(pair, given, check=True)) if given.check else {"test": {}}
+    epochs = ", ".join(f"{stage} {count}" for stage, count in pairs[0]["epochs"].items())
+    print(f"**{name}**: {len(pairs)} pairs, medians; epochs: {epochs}. {findings.told()}\n")
+    print(table(("stage", "modelmill, s", "script, s", "modelmill, peak MB", "script, peak MB"), rows(pairs)))
+    for kind, key in {"wall time": "s", "CPU time": "cpu_s", "peak of memory": "peak_mb"}.items():
+        found = [one["modelmill"][key] / one["script"][key] for one in pairs]
         mean, low, high = geometric_mean(found)
-        print(
-            f"\n{kind}, modelmill over script, {given.pairs} pairs: {mean:.2f} (95 % {low:.2f} to {high:.2f}; "
-            f"pairs {', '.join(f'{one:.2f}' for one in found)})"
-        )
-    for stage, found in checked["test"].items() if checked else ():
-        print(
-            f"script, {stage}: " + ", ".join(f"{kind} {found[kind]:.4f}" for kind in ("saved_model", "tflite", "onnx"))
-        )
-    if given.json:
-        content = {
-            "recipe": given.recipe, "options": options, "load": load,
-            "ratios": ratios, "ours": [took for took, _ in ours], "script": [took for took, _ in theirs],
-            "stages": [mine["stages"] for _, mine in ours], "script_stages": [one["seconds"] for _, one in theirs],
-            "checked": checked,
-        }  # fmt: skip
-        given.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        each = ", ".join(f"{one:.2f}" for one in found)
+        print(f"\n{kind}, modelmill over script: {mean:.2f} (95 % {low:.2f} to {high:.2f}; pairs {each})")
+    for stage, one in checked["test"].items():
+        print(f"script, {stage}: " + ", ".join(f"{kind} {one[kind]:.4f}" for kind in ("saved_model", "tflite", "onnx")))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,23 @@ def test_cnn_has_relu_inside_the_convolution_when_there_is_no_batch_norm() -> No
     assert model.get_layer("conv_4").use_bias
 
 
+def test_cnn_halves_by_strides_of_the_last_convolutions_when_no_pooling_is_wanted() -> None:
+    model = models.build(cnn.Config(filters=(4, 8), convolutions=2, poolings=1, halving="stride"), SPEC, 0)
+    strides = {place: model.get_layer(f"conv_{place}").strides for place in (1, 2, 3, 4)}
+    assert strides == {1: (1, 1), 2: (2, 2), 3: (1, 1), 4: (1, 1)}
+    assert not any("pool" in name for name in _names(model))
+    assert model.get_layer("relu_4").output_shape[1:] == (4, 4, 8)
+    pooled = models.build(cnn.Config(filters=(4, 8), convolutions=2, poolings=1), SPEC, 0)
+    assert [array.shape for array in model.get_weights()] == [array.shape for array in pooled.get_weights()]
+
+
+def test_strides_halve_odd_sides_up() -> None:
+    model = models.build(
+        cnn.Config(filters=(4, 4, 4), halving="stride"), classifier("image", (28, 28, 1), (0, 1), ("a", "b")), 0
+    )
+    assert [model.get_layer(f"conv_{place}").output_shape[1] for place in (1, 2, 3)] == [14, 7, 4]
+
+
 def test_mlp_has_initializer_and_penalties_of_its_config() -> None:
     config = mlp.Config(dense=(8, 8), initializer="glorot_uniform", l1=0.25, l2=0.5, dropout=0.5)
     layer = models.build(config, SPEC, 0).get_layer("dense_2")

@@ -195,6 +195,17 @@ def test_stage_is_compared_with_itself_without_its_teacher(tmp_path: Path) -> No
     assert (job.folder / "alone" / "model.keras").read_text() == "without"
 
 
+def test_stage_is_compared_with_itself_without_what_it_does_but_with_its_teacher(tmp_path: Path) -> None:
+    folders: list[Path] = []
+    job, config, teacher = _job(tmp_path), _config(teach={}, alone=True), Teaching([object()], 4.0, 0.9)
+    job.folder.mkdir()
+    learn = _learning(folders)
+    found = fine_tune.compare(job, config, teacher, learn, stage="prune", control=learn)
+    assert (found["alone_val_accuracy"], found["control_val_accuracy"]) == (0.7, 0.9)
+    assert folders == [job.folder, job.folder / "alone", job.folder / "control"]
+    assert [model.variant for model in read_models(job.folder)] == ["", "alone", "control"]
+
+
 @pytest.mark.parametrize("teaching", [None, Teaching([object()], 4.0, 0.9)], ids=["labels alone", "not asked for"])
 def test_stage_learns_once_where_nothing_is_to_be_compared(teaching: Teaching | None, tmp_path: Path) -> None:
     folders: list[Path] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.formats import OPSET, converting, recurrent
-from pipeline.formats.onnx import convert, finish, half, quantize
+from pipeline.formats.onnx import convert, finish, half, quantize, unsigned
 from pipeline.formats.onnx.simplify import simplified
 from pipeline.predictor import Samples, Spec, require_ends
 
@@ -97,4 +97,7 @@ def write_from_tflite(tflite_path: Path, onnx_path: Path, spec: Spec, *, opset: 
         proto, _ = tf2onnx.convert.from_tflite(str(tflite_path), opset=opset)
         convert.require_known(proto, "onnx int8")
         finish.canonical(proto, names)
+        unsigned.activations(proto)
+        unsigned.own_zero_points(proto)
+        finish.canonical(proto)
         finish.save(proto, onnx_path, spec)

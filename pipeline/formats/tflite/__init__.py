@@ -10,6 +10,7 @@ from pipeline.formats.tflite.read import kernels as kernels
 from pipeline.formats.tflite.read import signature as signature
 from pipeline.formats.tflite.read import tensor_names as tensor_names
 from pipeline.formats.tflite.read import unservable as unservable
+from pipeline.formats.tflite.stripping import strip as strip
 from pipeline.formats.tflite.write import Precision as Precision
 from pipeline.formats.tflite.write import takes_keras as takes_keras
 from pipeline.formats.tflite.write import write as write

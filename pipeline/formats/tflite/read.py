@@ -18,9 +18,14 @@ def tree(path: Path) -> Any:
 
 
 def parsed(content: bytes) -> Any:
+    """Return a file's bytes as that tree; a tensor without a name (`stripping.py`) is called #INDEX."""
     from ai_edge_litert import schema_py_generated as schema
 
-    return schema.ModelT.InitFromPackedBuf(content, 0)
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for graph in model.subgraphs:
+        for index, tensor in enumerate(graph.tensors):
+            tensor.name = tensor.name or f"#{index}".encode()
+    return model
 
 
 def kind(model: Any, operator: Any) -> str:

@@ -16,7 +16,7 @@ from pipeline.compute.config import Compute
 from pipeline.data.batches import Feeding
 from pipeline.errors import DivergedError, InputError
 from pipeline.events import Event, Note, Progress, Trained
-from pipeline.fit import settings, trial
+from pipeline.fit import loop, settings, trial
 from pipeline.fit.settings import Choice
 from pipeline.fit.trial import Bench, Candidate, Outcome, Settings
 from pipeline.legacy_keras import load as load_keras
@@ -363,3 +363,8 @@ def test_steps_are_still_watched_when_a_callback_has_them_traced_anew(tmp_path: 
     # five steps an epoch, of which the first after each tracing is not timed
     assert told[-1].speed["steps"] == 8  # type: ignore[union-attr]
     assert "make_train_function" not in vars(model)
+
+
+@pytest.mark.parametrize(("below", "of"), [("", ""), ("round_1", "round_1"), ("control/round_1", "control/round_1")])
+def test_fit_is_named_by_its_folders_below_the_stages_work(below: str, of: str) -> None:
+    assert loop.part_of_stage(Path("store/shrink-0.partial/work") / below) == of

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pipeline.bought import bought
-from pipeline.report import document, figures, page, tables, words
+from pipeline.report import document, figures, page, tables, variants, words
 from pipeline.report.model import Histogram
+from pipeline.variants import ALONE
 from tests.pipeline.report.test_page import Balance, report, terminal
 from tests.pipeline.test_bought import artifact
 
@@ -225,7 +226,42 @@ def test_gain_by_teaching_is_claimed_only_where_the_interval_shows_it(
     gain: tuple[float, float, float], said: str
 ) -> None:
     value, low, high = gain
-    assert words.gained(document.Interval(value=value, low=low, high=high)) == said
+    assert variants.said(ALONE, document.Interval(value=value, low=low, high=high)) == said
+
+
+def _removed(loss: float, half: float) -> document.Report:
+    """A report of a model that shrank, beside the same with all its channels."""
+    lost = {"accuracy_loss_by_removal": interval(loss, half)}
+    return gains(models=[
+        *gains().models[:1], model("shrink", 0.955, parameters=300, metrics=lost),
+        model("shrink", 0.965, variant="control", parameters=617),
+    ])  # fmt: skip
+
+
+def test_page_compares_the_model_that_shrank_with_the_one_that_kept_its_channels() -> None:
+    text = page.render(_removed(0.01, 0.002))
+    for said in (
+        "<h3>shrink with and without channel removal</h3>\n<p>Removing channels cost: -1.0 points of accuracy, "
+        "95 % -1.2 to -0.8.</p>",
+        '<th scope="col" class="n">shrunk</th><th scope="col" class="n">control</th>',
+        '<tr><th scope="row">parameters</th><td class="n">300</td><td class="n">617</td></tr>',
+        '<polyline class="shrunk" points="0.0,140.0 256.0,0.0"/>',
+        "validation accuracy over 2 epochs: shrunk from 0.5 to 0.8, control from 0.5 to 0.8",
+        "<summary>shrink (control)</summary>",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (0.01, "Removing channels cost: -1.0 points of accuracy, 95 % -1.2 to -0.8"),
+        (0.001, "No loss by removing channels is proven: -0.1 points of accuracy, 95 % -0.3 to +0.1"),
+        (-0.01, "Removing channels helped: +1.0 points of accuracy, 95 % +0.8 to +1.2"),
+    ],
+)
+def test_terminal_says_what_removal_lost_as_the_interval_shows_it(loss: float, said: str) -> None:
+    assert said in " ".join(terminal(_removed(loss, 0.002)).split())
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.854, "0.85x"), (1.0, "1.00x"), (1.96, "2.0x"), (12.3, "12x")])

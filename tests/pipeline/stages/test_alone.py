@@ -1,4 +1,4 @@
-"""A stage that fine-tunes with a teacher, and once more alone: both start alike, on the same budget."""
+"""A stage that learns, and once more without a teacher or without removal: all start alike, on the same budget."""
 
 from __future__ import annotations
 
@@ -44,19 +44,21 @@ def test_teacher_without_weight_is_worth_nothing_bit_for_bit(
     assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
-def test_each_stages_gain_is_against_what_it_made_alone() -> None:
-    spec = data.load(DATA).spec
+def measured(right: dict[str, int]) -> list[Model]:
+    """Return what is measured of models, by how many of 40 samples they are right on."""
     wanted = np.arange(40) % 10
-    right = {"train": 40, "distill": 36, "distill.alone": 30, "prune": 34, "prune.alone": 35}
     answers = {}
     for name, count in right.items():
         logits = np.eye(10, dtype=np.float32)[np.where(np.arange(40) < count, wanted, (wanted + 1) % 10)]
         answers[f"{name}.keras"] = {"logits": logits}
-    models = [
-        Model(stage=stage, variant=variant, parameters=1, macs=1, sparsity=0, bytes=1, gzip_bytes=1)
-        for stage, variant in (("train", ""), ("distill", ""), ("distill", "alone"), ("prune", ""), ("prune", "alone"))
-    ]  # fmt: skip
-    found = with_quality(models, Qualities(spec, wanted, 100), answers)
+    facts = {"parameters": 1, "macs": 1, "sparsity": 0, "bytes": 1, "gzip_bytes": 1}
+    names = (name.partition(".") for name in right)
+    models = [Model.model_validate({"stage": stage, "variant": variant, **facts}) for stage, _, variant in names]
+    return with_quality(models, Qualities(data.load(DATA).spec, wanted, 100), answers)
+
+
+def test_each_stages_gain_is_against_what_it_made_alone() -> None:
+    found = measured({"train": 40, "distill": 36, "distill.alone": 30, "prune": 34, "prune.alone": 35})
     gains = {one.key: one.metrics.get("accuracy_gain_by_teaching") for one in found}
     assert {name: gain and round(gain.value, 6) for name, gain in gains.items()} == {
         "train.keras": None, "distill.keras": 0.15, "distill.alone.keras": None, "prune.keras": -0.025,
@@ -64,3 +66,12 @@ def test_each_stages_gain_is_against_what_it_made_alone() -> None:
     }  # fmt: skip
     # what came before is the stage that went on, never what learned alone
     assert found[3].metrics["accuracy_drop_against_previous"].value == pytest.approx(0.05)
+
+
+def test_loss_by_removal_is_against_what_kept_its_channels_and_gain_against_what_learned_alone() -> None:
+    models = measured({"train": 40, "shrink": 32, "shrink.alone": 30, "shrink.control": 36})
+    found = {one.key: one.metrics for one in models}
+    shrunk = found["shrink.keras"]
+    assert shrunk["accuracy_loss_by_removal"].value == pytest.approx(0.1)
+    assert shrunk["accuracy_gain_by_teaching"].value == pytest.approx(0.05)
+    assert [name for name in found if "accuracy_loss_by_removal" in found[name]] == ["shrink.keras"]

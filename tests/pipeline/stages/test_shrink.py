@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import models
-from pipeline import data
+from pipeline import data, fine_tune
 from pipeline.compress import importance, removal, removal_promise, sensitivity_table, shrink_bounds, widths
 from pipeline.compress.sensitivity_table import Sensitivity, Trial
 from pipeline.errors import InputError, PromiseError
@@ -113,6 +114,30 @@ def test_model_that_shrank_is_an_ordinary_one_and_takes_no_more_than_its_share(
     assert float(least) < float(asked) == pytest.approx(100 * options[target])
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_control_is_the_model_that_came_in_fitted_on_the_same_budget(steps: int, came: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    options = {"macs": 0.5, "steps": steps, "epochs": 3, "control": True}
+    found = shrunk(came, tmp_path / "entry", events, **options).metrics
+    shrank, control = read_models(tmp_path / "entry")
+    model, spec = keras_file.read(tmp_path / "entry" / "control")
+    before, same = keras_file.read(came)
+    assert spec == same
+    assert (shrank.variant, control.variant, control.channels) == ("", "control", [])
+    assert shrank.macs is not None and control.macs == footprint.macs(before).total >= 2 * shrank.macs
+    assert {len(values) for one in (shrank, control) for values in one.training.values()} == {3}
+    assert found["control_val_accuracy"] == pytest.approx(control.training["val_accuracy"][-1])
+    assert "now the same without removing channels, on the same budget, to compare" in notes(events)
+    assert any(not np.array_equal(a, b) for a, b in zip(before.get_weights(), model.get_weights(), strict=True))
+    if steps == 1:  # nothing is done to it but fit it: as train would, on the same data in the same order
+        fitted = fine_tune.tune(
+            job(tmp_path / "plain", []), before, data.load(DATA), shrink.Config.model_validate(BRIEF | options),
+            data=DATA, seed=0, stage="shrink", work=tmp_path / "work", teaching=None,
+        )  # fmt: skip
+        assert {name: list(values) for name, values in fitted.history.epochs.items()} == control.training
+        assert all(np.array_equal(a, b) for a, b in zip(before.get_weights(), model.get_weights(), strict=True))
+
+
 def test_layers_that_are_left_out_stay_whole_with_the_reason(came: Path, tmp_path: Path) -> None:
     table = Sensitivity(
         stage="train", metric="accuracy", quality=0.9, samples=270,
@@ -195,8 +220,8 @@ def whole(came: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stopped(came: Path, entry: Path, after: int) -> None:
-    """Run what ROUNDS asks for until so many epochs are done."""
+def stopped(came: Path, entry: Path, after: int, **options: Any) -> None:
+    """Run what ROUNDS asks for, or else `options`, until so many epochs are done."""
     seen = 0
 
     def stop(event: Event) -> None:
@@ -207,8 +232,8 @@ def stopped(came: Path, entry: Path, after: int) -> None:
 
     todo = dataclasses.replace(job(entry, [], train=came), emit=stop)
     with pytest.raises(KeyboardInterrupt):
-        shrink.run(todo, data=DATA, shrink=shrink.Config.model_validate(BRIEF | ROUNDS), seed=0)
-    entry.rmdir()
+        shrink.run(todo, data=DATA, shrink=shrink.Config.model_validate(BRIEF | (options or ROUNDS)), seed=0)
+    shutil.rmtree(entry)
 
 
 @pytest.mark.parametrize("after", [2, 3])
@@ -225,6 +250,19 @@ def test_call_that_was_stopped_in_a_round_goes_on_there_and_ends_with_the_same_b
     trained = [event for event in events if isinstance(event, Progress) and event.unit == "epoch"]
     assert len(trained) == 4 - after
     assert hashes(tmp_path / "entry", tmp_path / "entry") == hashes(whole, whole)
+
+
+def test_call_that_was_stopped_in_the_control_goes_on_there_and_ends_with_the_same_bytes(
+    came: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"macs": 0.5, "epochs": 2, "control": True}
+    events: list[Event] = []
+    shrunk(came, tmp_path / "whole", **options)
+    stopped(came, tmp_path / "entry", 3, **options)
+    shrunk(came, tmp_path / "entry", events, **options)
+    told = [text for text in notes(events) if text.startswith("goes on")]
+    assert told == [f"goes on after epoch {done} of 2, from its checkpoint" for done in (2, 1)]
+    assert hashes(tmp_path / "entry", tmp_path / "entry") == hashes(tmp_path / "whole", tmp_path / "whole")
 
 
 def test_call_that_goes_on_keeps_the_channels_of_the_first_where_scores_would_not_repeat(

@@ -107,3 +107,9 @@ def write_resized(folder: Path) -> None:
 def logits_of(path: Path, spec: Spec, batch: np.ndarray) -> np.ndarray:
     found: np.ndarray = onnx.load(path, spec, 1).predict(batch)[LOGITS]
     return found
+
+
+def write_signed(tflite_path: Path, path: Path) -> None:
+    """Write the .onnx of an int8 .tflite with its activations as the .tflite has them."""
+    with mock.patch("pipeline.formats.onnx.unsigned.activations"):
+        onnx.write_from_tflite(tflite_path, path, tiny.SPEC)

@@ -2,7 +2,7 @@
 
 Two recipes of one teacher, which they share through the store: one prunes it, the other takes channels out of it and
 goes on to int8 (QAT). They train for an epoch on scikit-learn's digits, enlarged: how fast a file is does not depend on
-what it has learned. Channels go evenly from all groups, so that widths do not depend on hardly trained weights.
+what it has learned. Channels go evenly from all groups, so that widths hardly depend on weights.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def test_all_problems_are_told_at_once() -> None:
         ("measure=null", "judge needs the sections export and measure: limits are compared with measurements"),
         ("judge.final=train.tflite.int4", "judge.final names 'train.tflite.int4', which is not exported; exported: "),
         ("export.tflite=[float32]", "onnx int8 is made from the int8 .tflite: add int8 to export.tflite"),
-        ("export.strip_tflite=true", "onnx int8 is made from the int8 .tflite by the names of its tensors, which strip_"),
+        ("export.strip_tflite=true", "onnx int8 is made from the int8 .tflite by the names of its tensors, which "),
         ("export.saved_model=[fake-quant]", "saved_model lacks float32: everything is compared with the first model's"),
         ("export.optional=[train.onnx.float16]", "optional names what is not exported: train.onnx.float16; exported: "
          "train.saved_model.float32, train.tflite.float32, train.onnx.float32, distill.saved_model.float32"),

@@ -77,6 +77,11 @@ def problems(recipe: Recipe) -> Iterator[str]:
         yield "edge needs the sections export and measure: what a device answers is compared with what they have"
     elif recipe.edge:
         yield from edge_conflicts(recipe.edge, recipe.plan())
+        if recipe.edge.npus and recipe.export and recipe.export.strip_tflite:
+            yield (
+                "edge.npu tells by the names of tensors what runs on the NPU, and export.strip_tflite takes these out: "
+                "set one of the two to null or false"
+            )
     yield from _lite_problems(recipe)
     yield from _batch_problems(recipe)
     yield from _bound_problems(recipe)

@@ -80,7 +80,8 @@ class Config(Frozen):
     strip_tflite: bool = Field(
         default=False,
         description="take out of each .tflite what only people and tools read (names of tensors inside, metadata, "
-        "names of classes) and pack it once more: about 1 kB less after gzip, and the same answers bit by bit",
+        "names of classes) and pack it once more: about 1 kB less after gzip of a small network, the same answers bit "
+        "by bit",
     )
     onnx: tuple[Annotated[str, AfterValidator(precisions.onnx_entry)], ...] = Field(
         default=("float32", "int8"),

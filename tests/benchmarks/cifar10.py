@@ -60,10 +60,10 @@ def main() -> None:
     assert config is not None
     if given.again:
         found.again("times")
-    quality = found.once("answers", lambda: {"models": _quality(files, data.load(config, given.work / "store").test)})
-    times = found.once(
-        "times", lambda: findings.bench({name: one["file"] for name, one in files.items()}, given.work / "bench")
-    )
+    targets = {name: one["file"] for name, one in files.items()}
+    of = findings.contents(targets)
+    quality = found.once("answers", lambda: _quality(files, data.load(config, given.work / "store").test), of)
+    times = found.once("times", lambda: findings.bench(targets, given.work / "bench"), of)
     print(found.told(), f"Seed {recipe.load(RECIPE, overrides).seed}.\n")
     print(_table(quality["models"], times))
 
@@ -72,7 +72,7 @@ def _quality(files: dict[str, Any], test: Any) -> dict[str, Any]:
     """Return accuracies over the test split, and what report.json says of the files."""
     told = compared({name: answers(one["file"], test.x) for name, one in files.items()}, test.y, BASELINE)
     keys = ("bytes", "gzip_bytes", "macs", "parameters")
-    return {name: told[name] | {key: one[key] for key in keys} for name, one in files.items()}
+    return {"models": {name: told[name] | {key: one[key] for key in keys} for name, one in files.items()}}
 
 
 def _table(models: dict[str, Any], times: dict[str, Any]) -> str:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.files import sha256
 from pipeline.recipe import built_in
 from tests.benchmarks import findings
 from tests.benchmarks.findings import Findings, Side
@@ -51,12 +53,17 @@ def main() -> None:
         recipe.write_text(yaml.safe_dump(_recipe(options.data, options.teacher), sort_keys=False), encoding="utf-8")
         return told(findings.ran(str(recipe), options.set, out, options.work / "store", until="measure"))
 
-    accuracy = found.once("accuracy", learn)
+    decides = _recipe(options.data, options.teacher)
+    for section in ("data", "model"):  # where files lie decides nothing, what is in them does
+        decides[section].pop("path", None)
+    teacher = options.teacher and sha256(options.teacher)
+    accuracy = found.once("accuracy", learn, [decides, options.set, teacher])
     if options.again:
         found.again(TIMED)
     if not options.untimed:
         files = {one: out / path for one, path in accuracy["files"].items()}
-        found.once(TIMED, lambda: findings.bench(files, options.work / "bench", against="teacher"))
+        timed = partial(findings.bench, files, options.work / "bench", against="teacher")
+        found.once(TIMED, timed, findings.contents(files))
     print(text(found))
 
 

@@ -6,6 +6,7 @@ side, and what a side was made of stands in its work folder, with a store of mod
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import machine
-from pipeline.files import write_json
+from pipeline.files import canonical, hashes, write_json
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("tensorflow", "tf_keras", "ai-edge-litert", "onnxruntime", "tensorflow-model-optimization")
@@ -33,7 +34,7 @@ class Findings:
 
     def __init__(self, name: str, command: str, folder: Path = RESULTS) -> None:
         self.path = folder / f"{name}.json"
-        self._content: dict[str, Any] = {"benchmark": name, "command": command, "machine": {}, "sides": {}}
+        self._content: dict[str, Any] = {"benchmark": name, "command": command, "sides": {}}
         if self.path.exists():
             self._content |= json.loads(self.path.read_text(encoding="utf-8")) | {"command": command}
 
@@ -43,12 +44,22 @@ class Findings:
         sides: dict[str, Side] = self._content["sides"]
         return sides
 
-    def once(self, name: str, make: Callable[[], Side]) -> Side:
-        """Return a side; it is made only where it is not known, and then kept, with the machine and its load."""
-        if name not in self.sides:
+    def once(self, name: str, make: Callable[[], Side], of: object = None) -> Side:
+        """Return a side; it is made only where it is not known, and then kept, with the machine and its load.
+
+        Args:
+            make: finds it out.
+            of: what it is found of, as JSON: options, hashes of files. A side that was found of something else is made
+                again, so that no figure stands beside what it does not belong to.
+        """
+        digest = hashlib.sha256(canonical(of).encode()).hexdigest()[:16]
+        known = self.sides.get(name)
+        if known is None or known["of"] != digest:
+            if known is not None:
+                print(f"{name}: what is known was found of something else (options, data, files): again", flush=True)
             load = os.getloadavg()[0]
-            self.sides[name] = {**make(), "load": round(load, 2)}
-            self._content["machine"] = machine.describe(LIBRARIES)
+            found = {"of": digest, "load": round(load, 2), "machine": machine.describe(LIBRARIES)}
+            self.sides[name] = {**make(), **found}
             self.path.parent.mkdir(exist_ok=True)
             write_json(self.path, self._content)
         return self.sides[name]
@@ -58,11 +69,13 @@ class Findings:
         for name in [one for one in self.sides if one.startswith(prefix)]:
             del self.sides[name]
 
-    def told(self) -> str:
-        """Return a line on the machine and the load under which it was measured."""
-        where = self._content["machine"]
-        loads = [side["load"] for side in self.sides.values()]
-        return f"{where['cores']} cores, {where['cpu']}; load {min(loads):.1f} to {max(loads):.1f} as sides began."
+    def told(self, prefix: str = "") -> str:
+        """Return a line on the machine and the load under which the sides were found whose names begin so."""
+        sides = [side for name, side in self.sides.items() if name.startswith(prefix)]
+        where = sorted({f"{side['machine']['cores']} cores, {side['machine']['cpu']}" for side in sides})
+        loads = [side["load"] for side in sides]
+        warned = "Sides are of DIFFERENT machines: " if len(where) > 1 else ""
+        return f"{warned}{' and '.join(where)}; load {min(loads):.1f} to {max(loads):.1f} as sides began."
 
 
 def ran(recipe: str, overrides: Iterable[str], out: Path, store: Path, until: str = "export") -> Side:
@@ -83,7 +96,7 @@ def ran(recipe: str, overrides: Iterable[str], out: Path, store: Path, until: st
 def bench(
     targets: Mapping[str, Path | str], work: Path, *, against: str | None = None, batch: int = 32, blocks: int = 15,
     duration: float = 0.5, threads: int = 1, scenarios: Sequence[str] = ("single-stream", "offline"),
-    options: Sequence[str] = (),
+    options: Sequence[str] = (), failing: bool = False,
 ) -> dict[str, Side]:  # fmt: skip
     """Time targets of `modelmill bench` in alternating blocks.
 
@@ -97,11 +110,15 @@ def bench(
         threads: of a runtime in this process.
         scenarios: of the command.
         options: more of the command's.
+        failing: whether a target may fail.
 
     Returns:
         Label -> p50 of one sample in ms with its 95 % interval, queries behind it, samples a second in Offline, and how
-        many times as fast as `against`, with the interval over pairs of blocks that ran next to each other. What could
-        not be measured has `error` instead.
+        many times as fast as `against`, with the interval over pairs of blocks that ran next to each other. What
+        failed has `error` instead.
+
+    Raises:
+        SystemExit: a target failed that may not.
     """
     names = {label: str(target) for label, target in targets.items()}
     reference = names[against] if against else next(iter(names.values()))
@@ -114,7 +131,16 @@ def bench(
     if code not in (0, 4) or not found.exists():
         raise SystemExit(f"modelmill bench {' '.join(names.values())} ended with {code}")
     told = json.loads(found.read_text(encoding="utf-8"))["targets"]
-    return {label: _side(target) for label, target in zip(names, told, strict=True)}
+    sides = {label: _side(target) for label, target in zip(names, told, strict=True)}
+    failed = [f"{label}: {side['error']}" for label, side in sides.items() if "error" in side]
+    if failed and not failing:
+        raise SystemExit("\n".join(failed))
+    return sides
+
+
+def contents(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """Return label -> sha256 of a file, or of each file of a folder, to say what was measured (`Findings.once`)."""
+    return {label: hashes(path, path.parent) for label, path in files.items()}
 
 
 def _side(target: Mapping[str, Any]) -> Side:

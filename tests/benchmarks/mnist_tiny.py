@@ -38,21 +38,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz, in Keras' layout")
     parser.add_argument("--work", type=Path, required=True, help="where files, runs and their store go")
     parser.add_argument("--seeds", default="0,1,2", help="of both sides (default: 0,1,2)")
-    parser.add_argument("--again", "--times-again", action="store_true", help="take the times again")
+    parser.add_argument("--again", action="store_true", help="take the times again")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipe")
     parser.add_argument("--samples", type=int, default=60_000, help="training images of the tutorial, for a trial")
-    parser.add_argument("--results", type=Path, default=findings.RESULTS, help="folder of mnist_tiny.json")
     given = parser.parse_args()
-    found = Findings(
-        "mnist_tiny", "python -m tests.benchmarks.mnist_tiny --data mnist.npz --work FOLDER", given.results
-    )  # fmt: skip
+    found = Findings("mnist_tiny", "python -m tests.benchmarks.mnist_tiny --data mnist.npz --work FOLDER")
     seeds = [int(seed) for seed in given.seeds.split(",")]
     for seed in seeds:
-        found.once(f"{OURS}, seed {seed}", partial(ours, given, seed))
-        found.once(f"{TUTORIAL}, seed {seed}", partial(tutorial, given, seed))
+        found.once(f"{OURS}, seed {seed}", partial(ours, given, seed), resolved(given, seed))
+        found.once(f"{TUTORIAL}, seed {seed}", partial(tutorial, given, seed), given.samples)
     if given.again:
         found.again("times")
-    times = found.once("times", lambda: findings.bench(files(given, seeds[0]), given.work / "bench", batch=32))
+    timed = files(given, seeds[0])
+    times = found.once("times", lambda: findings.bench(timed, given.work / "bench"), findings.contents(timed))
     print(found.told(), f"Seeds {given.seeds}.\n")
     print(table(found, seeds, times))
 
@@ -65,6 +63,13 @@ def tutorial(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     )  # fmt: skip
     told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return told
+
+
+def resolved(given: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Return what decides our side: the whole recipe, but for where its data lies."""
+    asked = recipe.load(RECIPE, [f"data.path={given.data}", f"seed={seed}", *given.set]).model_dump(mode="json")
+    del asked["data"]["path"]
+    return asked
 
 
 def ours(given: argparse.Namespace, seed: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ one runtime are timed in turns. Stopped and given again, it goes on: findings ar
 from __future__ import annotations
 
 import argparse
+import hashlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -65,9 +66,12 @@ def ours(name: str, model: Path, overrides: Sequence[str], work: Path) -> dict[s
 
 def theirs(model: Path, calibration: np.ndarray, work: Path) -> dict[str, Path]:
     """Quantize a Keras file by the other tools, in a process without modelmill, and return their files."""
-    samples, folder = work / "calibration.npy", work / "peers"
-    if not samples.exists():
-        np.save(samples, np.asarray(calibration, np.float32))
+    given = np.asarray(calibration, np.float32)
+    of = hashlib.sha256(model.read_bytes() + given.tobytes()).hexdigest()[:16]
+    folder = work / f"peers-{of}"
+    folder.mkdir(exist_ok=True)
+    samples = folder / "calibration.npy"
+    np.save(samples, given)
     made = [sys.executable, "-m", "tests.benchmarks.peer_files", str(model), str(samples), str(folder)]
     subprocess.run(made, check=True)
     names = {
@@ -103,7 +107,7 @@ def main() -> None:
     for name in given.networks:
         if given.again:
             found.again(f"{name}, times")
-        print(f"\n{_one(name, given, found)}\n\n{found.told()}", flush=True)
+        print(f"\n{_one(name, given, found)}\n\n{found.told(name)}", flush=True)
 
 
 def _one(name: str, given: argparse.Namespace, found: Findings) -> str:
@@ -117,11 +121,12 @@ def _one(name: str, given: argparse.Namespace, found: Findings) -> str:
     splits: Any = data.load(resolved.data, work / "store")
     files = ours(name, model, overrides, work) | theirs(model, splits.calibration.x[:], work)
 
-    quality = found.once(f"{name}, answers", lambda: _quality(files, splits, resolved.seed))
+    quality = found.once(f"{name}, answers", lambda: _quality(files, splits, resolved.seed), findings.contents(files))
     times: dict[str, Any] = {}
     for suffix, reference in FLOATS.items():
         alike = {label: file for label, file in files.items() if file.suffix == suffix}
-        times |= found.once(f"{name}, times of {suffix}", partial(_timed, alike, reference, work / f"bench{suffix}"))
+        timed = partial(_timed, alike, reference, work / f"bench{suffix}")
+        times |= found.once(f"{name}, times of {suffix}", timed, findings.contents(alike))
     order = [label for suffix in FLOATS for label, file in files.items() if file.suffix == suffix]
     told = f"{name}: {quality['test_samples']:,} test samples, {quality['calibration_samples']:,} of calibration"
     rows = [_row(label, quality["models"][label], times[label]) for label in order]
@@ -140,7 +145,7 @@ def _quality(files: dict[str, Path], splits: Any, seed: int) -> dict[str, Any]:
 
 def _timed(files: dict[str, Path], reference: str, work: Path) -> dict[str, Any]:
     """Time the files of one runtime in turns."""
-    return findings.bench(files, work, against=reference, scenarios=("single-stream",))
+    return findings.bench(files, work, against=reference, scenarios=("single-stream",), failing=True)
 
 
 HEAD = ("file", "accuracy", "points to float", "bytes", "gzip", "p50 us", "queries", "times as fast as float")

@@ -16,6 +16,7 @@ on; --again takes it anew. Prints tables in Markdown.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -74,7 +75,14 @@ def timed(name: str, network: Network, runtime: str, given: argparse.Namespace) 
 
     def measured(targets: Mapping[str, Path | str]) -> dict[str, Side]:
         return bench(
-            targets, out, against=TEACHER, batch=BATCH, blocks=given.blocks, duration=given.duration, options=options
+            targets,
+            out,
+            against=TEACHER,
+            batch=BATCH,
+            blocks=given.blocks,
+            duration=given.duration,
+            options=options,
+            failing=True,
         )
 
     if runtime in LOCAL:
@@ -135,11 +143,14 @@ def main() -> None:
         network = NETWORKS[name]
         if given.again:
             findings.again(f"{name}, ")
-        files = findings.once(f"{name}, files", partial(served_files.made, name, network, given.work))
+        files = findings.once(
+            f"{name}, files", partial(served_files.made, name, network, given.work), dataclasses.asdict(network)
+        )
         widths = ", ".join(f"{before} to {after}" for before, after in files["widths"])
         print(f"**{name}**, {network.side}x{network.side} pixels, seed {files['seed']}; widths {widths}\n", flush=True)
         for runtime in (*LOCAL, *SERVED):
-            side = findings.once(f"{name}, {runtime}", partial(timed, name, network, runtime, given))
+            asked = [dataclasses.asdict(network), given.blocks, given.duration]
+            side = findings.once(f"{name}, {runtime}", partial(timed, name, network, runtime, given), asked)
             print(shown(runtime, files["models"], side), flush=True)
         goals += judged(name, network, findings)
     print(f"How many times as fast the model with fewer channels answers one sample:\n\n{table(GOALS, goals)}\n")

@@ -207,10 +207,12 @@ def main() -> None:
     name = given.recipe if given.epochs_share == 1 else f"{given.recipe} with {given.epochs_share:g} of its epochs"
     if given.again:
         findings.again(f"{name}: ")
-    pairs = [findings.once(f"{name}: pair {n}", partial(pair, given)) for n in range(1, given.pairs + 1)]
-    checked = findings.once(f"{name}: check", partial(pair, given, check=True)) if given.check else {"test": {}}
+    without = [one for one in given.set if not one.startswith("data.path=")]
+    asked = [without, given.epochs_share, given.steps_per_execution]
+    pairs = [findings.once(f"{name}: pair {n}", partial(pair, given), asked) for n in range(1, given.pairs + 1)]
+    checked = findings.once(f"{name}: check", partial(pair, given, check=True), asked) if given.check else {"test": {}}
     epochs = ", ".join(f"{stage} {count}" for stage, count in pairs[0]["epochs"].items())
-    print(f"**{name}**: {len(pairs)} pairs, medians; epochs: {epochs}. {findings.told()}\n")
+    print(f"**{name}**: {len(pairs)} pairs, medians; epochs: {epochs}. {findings.told(f'{name}: ')}\n")
     print(table(("stage", "modelmill, s", "script, s", "modelmill, peak MB", "script, peak MB"), rows(pairs)))
     for kind, key in {"wall time": "s", "CPU time": "cpu_s", "peak of memory": "peak_mb"}.items():
         found = [one["modelmill"][key] / one["script"][key] for one in pairs]

@@ -27,7 +27,25 @@ def test_sides_that_are_known_are_not_made_again_after_an_interruption(tmp_path:
     assert second.once("tutorial", never)["accuracy"] == 0.97
     assert second.once("ours", lambda: {"accuracy": 0.98})["accuracy"] == 0.98
     assert list(Findings("mnist", "python -m mnist", tmp_path).sides) == ["tutorial", "ours"]
-    assert "cores" in second.told()
+
+
+def test_sides_of_other_options_are_made_again_and_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = Findings("mnist", "python -m mnist", tmp_path)
+    findings.once("ours", lambda: {"accuracy": 0.97}, {"epochs": 1})
+    assert findings.once("ours", never, {"epochs": 1})["accuracy"] == 0.97
+    assert findings.once("ours", lambda: {"accuracy": 0.98}, {"epochs": 2})["accuracy"] == 0.98
+    assert capsys.readouterr().out.startswith("ours: what is known was found of something else")
+
+
+def test_machines_that_differ_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = Findings("mnist", "python -m mnist", tmp_path)
+    for cpu in ("one", "other"):
+        monkeypatch.setattr("pipeline.machine.describe", lambda _, cpu=cpu: {"cpu": cpu, "cores": 2})
+        findings.once(f"on {cpu}", lambda: {"n": 1})
+    assert findings.told("on one").startswith("2 cores, one; load ")
+    assert findings.told().startswith("Sides are of DIFFERENT machines: 2 cores, one and 2 cores, other; load ")
 
 
 def test_sides_that_are_to_be_made_again_are_forgotten_by_their_prefix(tmp_path: Path) -> None:

@@ -166,6 +166,13 @@ def test_sections_that_do_not_fit_each_other_are_refused(override: str, expected
     assert expected in message("digits", "judge.artifacts={}", override)
 
 
+def test_stripped_file_is_refused_where_an_npu_is_asked_for() -> None:
+    text = message("digits-micro", "export.strip_tflite=true", "export.onnx=[]")
+    assert (
+        "edge.npu tells by the names of tensors what runs on the NPU, and export.strip_tflite takes these out" in text
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

@@ -71,7 +71,8 @@ def test_a_file_answers_to_the_bit_as_with_signed_activations_and_fused_within_a
     written = exported.folder / "int8.onnx"
     was = answers(signed, batch, plainly=True)
     assert all(np.array_equal(a, b) for a, b in zip(answers(written, batch, plainly=True), was, strict=True))
-    for fused, plain in zip(answers(written, batch), was, strict=True):
+    # exact on a processor without VNNI, too (docs/onnx.md)
+    for fused, plain in zip(answers(written, batch, precision="1"), was, strict=True):
         step = np.diff(np.unique(plain)).min()
         assert np.abs(fused - plain).max() < 1.5 * step
 

@@ -80,7 +80,7 @@ def _table(models: dict[str, Any], times: dict[str, Any]) -> str:
     rows = []
     for name, one in models.items():
         lost, low, high = one["points_lost"]
-        macs, size = (f"{one[key] / first[key]:.0%}" for key in ("macs", "bytes"))
+        macs, size = (f"{one[key] / first[key]:.1%}" for key in ("macs", "bytes"))
         beside = "" if one is first else f"{-lost:+.2f} ({-high:+.2f} to {-low:+.2f})"
         took = times[name]
         rows.append((

@@ -7,26 +7,29 @@ the extra `benchmarks` (matplotlib). The same findings make the same bytes.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from tests.benchmarks.findings import Findings
 
 DOCS = Path(__file__).parents[2] / "docs"
-OURS, OTHERS, INK = "#0b6e4f", "#b5651d", "#333333"
+OURS, OTHERS, FLOAT, INK = "#0b6e4f", "#b5651d", "#888888", "#333333"
 WIDTH, HEIGHT = 5.6, 5.4  # of a panel, in inches
+POINTS = 2.0  # of accuracy that an axis spans at least, so that noise does not look like a difference
+NEAR = 0.045  # of an axis: marks that are nearer have one number together
 
 
 class Point(NamedTuple):
-    """A model: its accuracy in percent, size in bytes after gzip, p50 of one sample in microseconds."""
+    """A model: its accuracy in percent, size in kB after gzip, p50 of one sample in microseconds."""
 
     label: str
     accuracy: float
-    size: int
+    size: float
     latency: float
     ours: bool
     onnx: bool = False
@@ -43,10 +46,12 @@ def mnist() -> Iterator[Point]:
     for name, (answers, size) in files.items():
         right = statistics.mean(side["accuracy"][answers] for side in tutorial)
         gzipped = round(statistics.mean(side["gzip_bytes"][size] for side in tutorial))
-        yield Point(f"TF-MOT's {name}", 100 * right, gzipped, 1000 * times[name]["p50_ms"][0], ours=False)
+        yield Point(f"TF-MOT's {name}", 100 * right, gzipped / 1000, 1000 * times[name]["p50_ms"][0], ours=False)
     right = statistics.mean(side["accuracy"] for side in recipe)
     gzipped = round(statistics.mean(side["gzip_bytes"] for side in recipe))
-    yield Point("mnist-tiny, int8", 100 * right, gzipped, 1000 * times["mnist-tiny, int8"]["p50_ms"][0], ours=True)
+    yield Point(
+        "mnist-tiny, int8", 100 * right, gzipped / 1000, 1000 * times["mnist-tiny, int8"]["p50_ms"][0], ours=True
+    )
 
 
 def cifar10() -> Iterator[Point]:
@@ -68,7 +73,7 @@ def _points(models: dict[str, Any], times: dict[str, Any], ours: Any) -> Iterato
         if "p50_ms" in times[name]:
             latency = 1000 * times[name]["p50_ms"][0]
             onnx = "onnx" in name
-            yield Point(name, 100 * one["accuracy"], one["gzip_bytes"], latency, ours(name), onnx)
+            yield Point(name, 100 * one["accuracy"], one["gzip_bytes"] / 1000, latency, ours(name), onnx)
 
 
 def draw(panels: dict[str, list[Point]], kind: str, said: str, path: Path) -> None:
@@ -78,19 +83,39 @@ def draw(panels: dict[str, list[Point]], kind: str, said: str, path: Path) -> No
         for place, (title, points) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot((len(panels) + 1) // 2, 2, place)
             for number, point in enumerate(points, start=1):
-                color, form = OURS if point.ours else OTHERS, "s" if point.onnx else "o"
-                name = f"{number}  {point.label}"
-                axes.plot(getattr(point, kind), point.accuracy, form, color=color, label=name, markersize=8, alpha=0.85)
-                axes.annotate(
-                    str(number), (getattr(point, kind), point.accuracy), xytext=(6, 5), textcoords="offset points",
-                    color=INK,
+                color = FLOAT if "float32" in point.label else OURS if point.ours else OTHERS
+                axes.plot(
+                    getattr(point, kind), point.accuracy, "s" if point.onnx else "o", color=color, alpha=0.85,
+                    markersize=8, label=f"{number}  {point.label}",
                 )  # fmt: skip
             axes.set(title=title, xlabel=said, ylabel="accuracy on the test split, %", xscale="log")
             axes.margins(0.12)
+            low, high = axes.get_ylim()
+            if high - low < POINTS:
+                axes.set_ylim((low + high - POINTS) / 2, (low + high + POINTS) / 2)
+            left, right = axes.get_xlim()
+            shown = "125" if right > 6 * left else "12345678"  # first digits of the values that are written
+            for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+                which(FuncFormatter(lambda value, _, shown=shown: f"{value:g}" if f"{value:.0e}"[0] in shown else ""))
+            _number(axes, [(getattr(point, kind), point.accuracy) for point in points])
             axes.grid(visible=True, which="both", color="#e6e6e6", linewidth=0.6)
             axes.set_axisbelow(True)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
         figure.savefig(path, metadata={"Date": None, "Creator": None})
+
+
+def _number(axes: Any, places: Sequence[tuple[float, float]]) -> None:
+    """Write the numbers of marks beside them, those of marks that lie on each other together."""
+    inside = axes.transData + axes.transAxes.inverted()
+    left = dict(enumerate(inside.transform(places), start=1))
+    while left:
+        first = next(iter(left.values()))
+        near = [number for number, place in left.items() if abs(place - first).max() < NEAR]
+        at = max((tuple(left.pop(number)) for number in near), key=lambda place: place[0])
+        axes.annotate(
+            ", ".join(map(str, near)), at, xycoords="axes fraction", xytext=(7, 4), textcoords="offset points",
+            color=INK, fontsize=9,
+        )  # fmt: skip
 
 
 def main() -> None:
@@ -101,7 +126,7 @@ def main() -> None:
         "a CNN on MNIST, int8 by several tools": list(peers("cnn")),
         "ResNet-8 on CIFAR-10 (JPEG), int8 by several tools": list(peers("resnet8")),
     }
-    draw(panels, "size", "bytes after gzip (to the left is better)", DOCS / "accuracy-by-size.svg")
+    draw(panels, "size", "kB after gzip (to the left is better)", DOCS / "accuracy-by-size.svg")
     draw(
         panels, "latency", "p50 of one sample, us, one thread (to the left is better)", DOCS / "accuracy-by-latency.svg"
     )

@@ -56,15 +56,14 @@ def main() -> None:
         BASELINE: alone["quantize.tflite.int8"], OURS: compressed["quantize.tflite.int8"],
         FLOAT: alone["train.tflite.float32"], TEACHER: compressed["train.tflite.float32"],
     }  # fmt: skip
-    config = recipe.load(RECIPE, overrides).data
-    assert config is not None
+    resolved = recipe.load(RECIPE, overrides)
     if given.again:
         found.again("times")
     targets = {name: one["file"] for name, one in files.items()}
     of = findings.contents(targets)
-    quality = found.once("answers", lambda: _quality(files, data.load(config, given.work / "store").test), of)
+    quality = found.once("answers", lambda: _quality(files, data.load(resolved.data, given.work / "store").test), of)
     times = found.once("times", lambda: findings.bench(targets, given.work / "bench"), of)
-    print(found.told(), f"Seed {recipe.load(RECIPE, overrides).seed}.\n")
+    print(found.told(), f"Seed {resolved.seed}.\n")
     print(_table(quality["models"], times))
 
 
@@ -79,9 +78,8 @@ def _table(models: dict[str, Any], times: dict[str, Any]) -> str:
     first = models[BASELINE]
     rows = []
     for name, one in models.items():
-        lost, low, high = one["points_lost"]
         macs, size = (f"{one[key] / first[key]:.1%}" for key in ("macs", "bytes"))
-        beside = "" if one is first else f"{-lost:+.2f} ({-high:+.2f} to {-low:+.2f})"
+        beside = "" if one is first else findings.told_gain(one["points_lost"])
         took = times[name]
         rows.append((
             name, f"{one['accuracy']:.2%}", beside, f"{one['macs'] / 1e6:.2f} M ({macs})", f"{one['bytes']:,} ({size})",

@@ -173,6 +173,12 @@ def told_ratio(found: Sequence[float] | None) -> str:
     return "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
 
 
+def told_gain(points_lost: Sequence[float]) -> str:
+    """Return what is gained, where `answers.compared` says what is lost with its interval, in points."""
+    lost, low, high = points_lost
+    return f"{-lost:+.2f} ({-high:+.2f} to {-low:+.2f})"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table in Markdown: the first column is text, the others are numbers."""
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]

@@ -152,8 +152,7 @@ HEAD = ("file", "accuracy", "points to float", "bytes", "gzip", "p50 us", "queri
 
 
 def _row(label: str, worth: dict[str, Any], took: dict[str, Any]) -> tuple[str, ...]:
-    lost, low, high = worth["points_lost"]
-    beside = "" if label == REFERENCE else f"{-lost:+.2f} ({-high:+.2f} to {-low:+.2f})"
+    beside = "" if label == REFERENCE else findings.told_gain(worth["points_lost"])
     sizes = (f"{worth['bytes']:,}", f"{worth['gzip_bytes']:,}")
     if "error" in took:
         return (label, f"{worth['accuracy']:.2%}", beside, *sizes, took["error"], "", "")

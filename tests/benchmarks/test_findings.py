@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.findings import Findings, table, told_ratio
+from tests.benchmarks.findings import Findings, table, told_gain, told_ratio
 
 
 def never() -> dict[str, Any]:
@@ -61,3 +61,8 @@ def test_table_is_markdown() -> None:
         "| file | n |\n| --- | ---: |\n| a | 1 |\n| b | 1.50 (1.25 to 2.00) |"
     )
     assert told_ratio(None) == "-"
+
+
+def test_what_is_lost_is_told_as_what_is_gained_with_the_interval_turned_round() -> None:
+    assert told_gain((1.77, 1.09, 2.45)) == "-1.77 (-2.45 to -1.09)"
+    assert told_gain((-0.09, -0.31, 0.12)) == "+0.09 (-0.12 to +0.31)"

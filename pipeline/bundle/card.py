@@ -168,6 +168,9 @@ def _golden(item: Artifact, answered_by: str, files: Collection[str], compared: 
         place = "of the installed Python package, `ai_edge_litert/`," if item.format == "tflite" else "of its release"
         yield f"LIBRARY is the folder {place} that holds lib{library}.so."
     yield ""
+    if item.format == "onnx" and item.precision in STATIC:
+        yield "On x86 without VNNI, `session.x64quantprecision` of ONNX Runtime's session options has to be 1 for these"
+        yield from ("answers: otherwise some sums of integers are cut off there.", "")
     if notes := [f"- {plain(note)}." for note in compared]:
         yield from (*notes, "")
 

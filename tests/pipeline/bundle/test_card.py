@@ -227,6 +227,15 @@ def test_card_says_of_a_file_that_was_quantized_after_training_how(stage: str, p
     assert said in text
 
 
+@pytest.mark.parametrize(
+    ("form", "precision", "said"),
+    [("onnx", "int8", True), ("onnx", "float16", False), ("tflite", "int8", False)],
+)
+def test_card_says_which_processors_answer_otherwise(form: str, precision: str, said: bool) -> None:
+    text = written(changed(shapes.whole(data=DATA), format=form, precision=precision))
+    assert ("session.x64quantprecision" in text) is said
+
+
 def test_licence_says_that_nothing_is_known_and_names_what_is_copied() -> None:
     text = licence.text(subject(shapes.whole(data=DATA)), ["text.vocabulary.txt"])
     assert "does not know under which terms" in text

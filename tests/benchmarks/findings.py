@@ -52,17 +52,19 @@ class Findings:
             of: what it is found of, as JSON: options, hashes of files. A side that was found of something else is made
                 again, so that no figure stands beside what it does not belong to.
         """
-        digest = hashlib.sha256(canonical(of).encode()).hexdigest()[:16]
-        known = self.sides.get(name)
-        if known is None or known["of"] != digest:
-            if known is not None:
+        if not self.knows(name, of):
+            if name in self.sides:
                 print(f"{name}: what is known was found of something else (options, data, files): again", flush=True)
             load = os.getloadavg()[0]
-            found = {"of": digest, "load": round(load, 2), "machine": machine.describe(LIBRARIES)}
+            found = {"of": _digest(of), "load": round(load, 2), "machine": machine.describe(LIBRARIES)}
             self.sides[name] = {**make(), **found}
             self.path.parent.mkdir(exist_ok=True)
             write_json(self.path, self._content)
         return self.sides[name]
+
+    def knows(self, name: str, of: object) -> bool:
+        """Return whether a side is known, and was found of just this; see `once`."""
+        return name in self.sides and self.sides[name]["of"] == _digest(of)
 
     def again(self, prefix: str) -> None:
         """Forget the sides whose names begin so."""
@@ -76,6 +78,10 @@ class Findings:
         loads = [side["load"] for side in sides]
         warned = "Sides are of DIFFERENT machines: " if len(where) > 1 else ""
         return f"{warned}{' and '.join(where)}; load {min(loads):.1f} to {max(loads):.1f} as sides began."
+
+
+def _digest(of: object) -> str:
+    return hashlib.sha256(canonical(of).encode()).hexdigest()[:16]
 
 
 def ran(recipe: str, overrides: Iterable[str], out: Path, store: Path, until: str = "export") -> Side:

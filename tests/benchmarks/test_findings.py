@@ -35,6 +35,9 @@ def test_sides_of_other_options_are_made_again_and_that_is_told(
     findings = Findings("mnist", "python -m mnist", tmp_path)
     findings.once("ours", lambda: {"accuracy": 0.97}, {"epochs": 1})
     assert findings.once("ours", never, {"epochs": 1})["accuracy"] == 0.97
+    assert findings.knows("ours", {"epochs": 1})
+    assert not findings.knows("ours", {"epochs": 2})
+    assert not findings.knows("theirs", {"epochs": 1})
     assert findings.once("ours", lambda: {"accuracy": 0.98}, {"epochs": 2})["accuracy"] == 0.98
     assert capsys.readouterr().out.startswith("ours: what is known was found of something else")
 

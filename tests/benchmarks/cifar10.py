@@ -5,7 +5,7 @@
 Two runs of the recipe on the same images with the same seed. The *baseline* is ResNet-8 alone, trained on labels and
 taught int8 (quantization-aware), for as many epochs as the *compressed* one has in all after its teacher: distilled,
 shrunk, pruned, taught int8. Both int8 .tflite files then answer the whole test split in LiteRT, and their times are
-taken in turns. Stopped and given again, it goes on: epochs are in FOLDER/store, findings in results/cifar10.json.
+taken in turns. Stopped and given again, it goes on: epochs are in FOLDER/store, findings in FOLDER/cifar10.json.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import data, recipe
-from tests.benchmarks import findings
+from tests.benchmarks import commands, findings
 from tests.benchmarks.answers import answers, compared
 from tests.benchmarks.findings import Findings
 
@@ -43,13 +43,17 @@ def ran(work: Path, name: str, overrides: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Run both, compare and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/CLASS and test/CLASS")
-    parser.add_argument("--work", type=Path, required=True, help="where runs and their store go")
-    parser.add_argument("--again", action="store_true", help="take the times again")
+    parser.add_argument("--data", type=commands.existing, required=True, help="folder with train/CLASS and test/CLASS")
+    parser.add_argument("--work", type=commands.folder, required=True, help="where findings, runs and their store go")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="forget the times, and take them anew; once it was stopped, go on without this",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipe, of both")
     given = parser.parse_args()
     overrides = [f"data.path={given.data}", *given.set]
-    found = Findings("cifar10", "python -m tests.benchmarks.cifar10 --data cifar10 --work FOLDER")
+    found = Findings("cifar10", "python -m tests.benchmarks.cifar10 --data cifar10 --work FOLDER", given.work)
     compressed = ran(given.work, "compressed", overrides)
     alone = ran(given.work, "baseline", baseline(overrides))
     files = {
@@ -93,4 +97,4 @@ def _table(models: dict[str, Any], times: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    commands.ended(main)

@@ -4,7 +4,7 @@
 A ResNet-20, trained on CIFAR-10 as the recipe cifar10-resnet8 trains it, is shrunk to half of its MACs and fine-tuned;
 and the same ResNet-20 is fine-tuned for as long with all its channels (`shrink.control`). Both are judged on the whole
 test split, sample by sample. Stands beside what Torch-Pruning publishes. Can be stopped and given again: epochs are
-checkpointed in FOLDER's store, findings in results/equal_accuracy.json. Prints tables in Markdown.
+checkpointed in FOLDER's store, findings in FOLDER/equal_accuracy.json. Prints tables in Markdown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import yaml
 
 from pipeline.files import sha256
 from pipeline.recipe import built_in
-from tests.benchmarks import findings
+from tests.benchmarks import commands, findings
 from tests.benchmarks.findings import Findings, Side
 
 OF = "cifar10-resnet8"
@@ -45,12 +45,13 @@ def main() -> None:
     """Take what is still to be taken, and print what was found."""
     options = _options()
     found = Findings(
-        "equal_accuracy", "python -m tests.benchmarks.equal_accuracy --data CIFAR --work FOLDER [--teacher FILE.keras]"
+        "equal_accuracy",
+        "python -m tests.benchmarks.equal_accuracy --data CIFAR --work FOLDER [--teacher FILE.keras]",
+        options.work,
     )
     out = options.work / "run"
 
     def learn() -> Side:
-        options.work.mkdir(parents=True, exist_ok=True)
         recipe = options.work / "equal_accuracy.yaml"
         recipe.write_text(yaml.safe_dump(_recipe(options.data, options.teacher), sort_keys=False), encoding="utf-8")
         return told(findings.ran(str(recipe), options.set, out, options.work / "store", until="measure"))
@@ -71,11 +72,19 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a folder with train/CLASS and test/CLASS")
-    parser.add_argument("--teacher", type=Path, help="a trained ResNet-20; without it one is trained")
-    parser.add_argument("--work", type=Path, required=True, help="the run, its store and the timings")
+    parser.add_argument(
+        "--data", type=commands.existing, required=True, help="a folder with train/CLASS and test/CLASS"
+    )
+    parser.add_argument("--teacher", type=commands.existing_file, help="a trained ResNet-20; without it one is trained")
+    parser.add_argument(
+        "--work", type=commands.folder, required=True, help="findings, the run, its store and the timings"
+    )
     parser.add_argument("--untimed", action="store_true", help="leave the times to a later call, on a calm machine")
-    parser.add_argument("--again", action="store_true", help="take the times anew")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="forget the times, and take them anew; once it was stopped, go on without this",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="changes the recipe, to try it")
     return parser.parse_args()
 
@@ -174,4 +183,4 @@ def _percent(found: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    commands.ended(main)

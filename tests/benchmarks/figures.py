@@ -1,21 +1,23 @@
 """Accuracy against size and against latency, of what the benchmarks found: `python -m tests.benchmarks.figures`.
 
-Reads results/{mnist_tiny,cifar10,peers}.json, writes docs/accuracy-by-size.svg and docs/accuracy-by-latency.svg. Needs
-the extra `benchmarks` (matplotlib). The same findings make the same bytes.
+    python -m tests.benchmarks.figures [--results FOLDER] [--out FOLDER]
+
+Reads mnist_tiny.json, cifar10.json and peers.json, writes accuracy-by-size.svg and accuracy-by-latency.svg. Needs the
+extra `benchmarks` (matplotlib). The same findings make the same bytes.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
-
-from tests.benchmarks.findings import Findings
+from pipeline.errors import MissingError
+from tests.benchmarks import commands
+from tests.benchmarks.findings import RESULTS, Findings
 
 DOCS = Path(__file__).parents[2] / "docs"
 OURS, OTHERS, FLOAT, INK = "#0b6e4f", "#b5651d", "#888888", "#333333"
@@ -35,9 +37,9 @@ class Point(NamedTuple):
     onnx: bool = False
 
 
-def mnist() -> Iterator[Point]:
+def mnist(results: Path) -> Iterator[Point]:
     """Yield the sides of mnist_tiny, means over the seeds."""
-    sides = Findings("mnist_tiny", "").sides
+    sides = Findings("mnist_tiny", "", results).sides
     times = sides["times"]
     tutorial = [side for name, side in sides.items() if name.startswith("tutorial, pruned")]
     recipe = [side for name, side in sides.items() if name.startswith("mnist-tiny")]
@@ -54,15 +56,15 @@ def mnist() -> Iterator[Point]:
     )
 
 
-def cifar10() -> Iterator[Point]:
+def cifar10(results: Path) -> Iterator[Point]:
     """Yield the sides of cifar10."""
-    sides = Findings("cifar10", "").sides
+    sides = Findings("cifar10", "", results).sides
     yield from _points(sides["answers"]["models"], sides["times"], lambda name: name.startswith("cifar10"))
 
 
-def peers(network: str) -> Iterator[Point]:
+def peers(network: str, results: Path) -> Iterator[Point]:
     """Yield the files of a network, of both runtimes."""
-    sides = Findings("peers", "").sides
+    sides = Findings("peers", "", results).sides
     times = {label: took for name, side in sides.items() if name.startswith(f"{network}, times") for label, took in
              side.items() if label != "load"}  # fmt: skip
     yield from _points(sides[f"{network}, answers"]["models"], times, lambda name: name.startswith("modelmill"))
@@ -78,6 +80,10 @@ def _points(models: dict[str, Any], times: dict[str, Any], ours: Any) -> Iterato
 
 def draw(panels: dict[str, list[Point]], kind: str, said: str, path: Path) -> None:
     """Write a figure with a panel for each comparison; points are numbered, and named below."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
     with mpl.rc_context({"svg.hashsalt": "modelmill", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(2 * WIDTH, HEIGHT * ((len(panels) + 1) // 2)), layout="constrained")
         for place, (title, points) in enumerate(panels.items(), start=1):
@@ -120,17 +126,26 @@ def _number(axes: Any, places: Sequence[tuple[float, float]]) -> None:
 
 def main() -> None:
     """Draw both figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=commands.existing, default=RESULTS, help="findings (default: the published)")
+    parser.add_argument("--out", type=commands.folder, default=DOCS, help="where figures go (default: docs/)")
+    given = parser.parse_args()
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingError("figures are drawn by matplotlib, which is not here", todo="pip install '.[benchmarks]'")
     panels = {
-        "MNIST, beside TF-MOT's tutorial": list(mnist()),
-        "CIFAR-10 (JPEG), beside MLPerf Tiny's ResNet-8": list(cifar10()),
-        "a CNN on MNIST, int8 by several tools": list(peers("cnn")),
-        "ResNet-8 on CIFAR-10 (JPEG), int8 by several tools": list(peers("resnet8")),
+        "MNIST, beside TF-MOT's tutorial": list(mnist(given.results)),
+        "CIFAR-10 (JPEG), beside MLPerf Tiny's ResNet-8": list(cifar10(given.results)),
+        "a CNN on MNIST, int8 by several tools": list(peers("cnn", given.results)),
+        "ResNet-8 on CIFAR-10 (JPEG), int8 by several tools": list(peers("resnet8", given.results)),
     }
-    draw(panels, "size", "kB after gzip (to the left is better)", DOCS / "accuracy-by-size.svg")
+    draw(panels, "size", "kB after gzip (to the left is better)", given.out / "accuracy-by-size.svg")
     draw(
-        panels, "latency", "p50 of one sample, us, one thread (to the left is better)", DOCS / "accuracy-by-latency.svg"
+        panels,
+        "latency",
+        "p50 of one sample, us, one thread (to the left is better)",
+        given.out / "accuracy-by-latency.svg",
     )
 
 
 if __name__ == "__main__":
-    main()
+    commands.ended(main)

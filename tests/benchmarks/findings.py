@@ -1,7 +1,8 @@
 """What the benchmarks share: findings that are kept as they come, runs of a recipe, and files timed in turns.
 
-A benchmark is a command that can be stopped and given again: what it has found stands in results/NAME.json, side by
-side, and what a side was made of stands in its work folder, with a store of modelmill's.
+A benchmark is a command that can be stopped and given again: what it has found stands in NAME.json of its work folder,
+side by side, and beside it what the sides were made of, with a store of modelmill's. What this project publishes was
+copied from there to results/.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline import machine
 from pipeline.files import canonical, hashes, write_json
+from tests.benchmarks.commands import modelmill
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("tensorflow", "tf_keras", "ai-edge-litert", "onnxruntime", "tensorflow-model-optimization")
@@ -24,19 +24,26 @@ Side = dict[str, Any]
 
 
 class Findings:
-    """results/NAME.json: the sides of a comparison, each written when it is known.
+    """NAME.json: the sides of a comparison, each written when it is known.
 
     Args:
         name: of the benchmark.
         command: what makes it again, as a user types it.
-        folder: where the file is.
+        folder: where the file is: that of the work, or RESULTS.
+
+    Raises:
+        SystemExit: the file is broken.
     """
 
-    def __init__(self, name: str, command: str, folder: Path = RESULTS) -> None:
+    def __init__(self, name: str, command: str, folder: Path) -> None:
         self.path = folder / f"{name}.json"
         self._content: dict[str, Any] = {"benchmark": name, "command": command, "sides": {}}
         if self.path.exists():
-            self._content |= json.loads(self.path.read_text(encoding="utf-8")) | {"command": command}
+            try:
+                known = json.loads(self.path.read_text(encoding="utf-8"))
+            except ValueError:
+                raise SystemExit(f"{self.path} is no JSON; without it, all is measured again: remove it") from None
+            self._content |= known | {"command": command}
 
     @property
     def sides(self) -> dict[str, Side]:
@@ -88,13 +95,11 @@ def ran(recipe: str, overrides: Iterable[str], out: Path, store: Path, until: st
     """Run a recipe up to a stage and return report.json; what the store has is not made again.
 
     Raises:
-        SystemExit: it ended otherwise than with 0, or with 1, which is a gate's.
+        SystemExit: it failed, and has said why.
     """
     options = [part for one in overrides for part in ("--set", one)]
-    asked = [recipe, *options, "--out", str(out), "--store", str(store), "--until", until, "--quiet"]
-    code = _modelmill(["run", *asked])
-    if code not in (0, 1):
-        raise SystemExit(f"modelmill run {' '.join(asked)} ended with {code}")
+    # a gate that is missed ends with 1, and leaves a report all the same
+    modelmill(["run", recipe, *options, "--out", str(out), "--store", str(store), "--until", until], fine=(0, 1))
     report: Side = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return report
 
@@ -128,15 +133,12 @@ def bench(
     """
     names = {label: str(target) for label, target in targets.items()}
     reference = names[against] if against else next(iter(names.values()))
-    code = _modelmill([
+    modelmill([
         "bench", *names.values(), "--against", reference, "--scenario", ",".join(scenarios), "--batch", str(batch),
-        "--blocks", str(blocks), "--duration", str(duration), "--threads", str(threads), "--out", str(work), "--quiet",
+        "--blocks", str(blocks), "--duration", str(duration), "--threads", str(threads), "--out", str(work),
         *options,
-    ])  # fmt: skip
-    found = work / "bench.json"
-    if code not in (0, 4) or not found.exists():
-        raise SystemExit(f"modelmill bench {' '.join(names.values())} ended with {code}")
-    told = json.loads(found.read_text(encoding="utf-8"))["targets"]
+    ], fine=(0, 4))  # fmt: skip
+    told = json.loads((work / "bench.json").read_text(encoding="utf-8"))["targets"]
     sides = {label: _side(target) for label, target in zip(names, told, strict=True)}
     failed = [f"{label}: {side['error']}" for label, side in sides.items() if "error" in side]
     if failed and not failing:
@@ -167,11 +169,6 @@ def _side(target: Mapping[str, Any]) -> Side:
 def _interval(found: Mapping[str, float] | None) -> list[float] | None:
     """Return value, lower and upper end of a 95 % interval."""
     return None if found is None else [round(found[key], 5) for key in ("value", "low", "high")]
-
-
-def _modelmill(arguments: Sequence[str]) -> int:
-    """Run modelmill as a user does."""
-    return subprocess.run([sys.executable, "-m", "pipeline", *arguments], check=False).returncode
 
 
 def told_ratio(found: Sequence[float] | None) -> str:

@@ -5,7 +5,7 @@
 For each seed the recipe runs until its files are exported, and tfmot_tutorial.py does by hand what TF-MOT's guide does.
 Both sides' last files answer the whole test split in LiteRT. Sizes are those after gzip at level 9; the ratio is to the
 tutorial's own baseline file: baseline.h5, its float model without the optimizer. Then the files of the first seed are
-timed in turns. Stopped and given again, it goes on: findings are in results/mnist_tiny.json.
+timed in turns. Stopped and given again, it goes on: findings are in FOLDER/mnist_tiny.json.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import data, recipe
-from tests.benchmarks import findings
+from tests.benchmarks import commands, findings
 from tests.benchmarks.answers import answers
 from tests.benchmarks.findings import Findings
 
@@ -35,24 +35,37 @@ INT8 = "quantize.tflite.int8"
 def main() -> None:
     """Run both for each seed, time their files and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="mnist.npz, in Keras' layout")
-    parser.add_argument("--work", type=Path, required=True, help="where files, runs and their store go")
-    parser.add_argument("--seeds", default="0,1,2", help="of both sides (default: 0,1,2)")
-    parser.add_argument("--again", action="store_true", help="take the times again")
+    parser.add_argument("--data", type=commands.existing_file, required=True, help="mnist.npz, in Keras' layout")
+    parser.add_argument(
+        "--work", type=commands.folder, required=True, help="where findings, files, runs and their store go"
+    )
+    parser.add_argument("--seeds", type=_seeds, default="0,1,2", help="of both sides (default: 0,1,2)")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="forget the times, and take them anew; once it was stopped, go on without this",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipe")
-    parser.add_argument("--samples", type=int, default=60_000, help="training images of the tutorial, for a trial")
+    parser.add_argument(
+        "--samples", type=commands.positive, default=60_000, help="training images of the tutorial, for a trial"
+    )
     given = parser.parse_args()
-    found = Findings("mnist_tiny", "python -m tests.benchmarks.mnist_tiny --data mnist.npz --work FOLDER")
-    seeds = [int(seed) for seed in given.seeds.split(",")]
-    for seed in seeds:
+    found = Findings("mnist_tiny", "python -m tests.benchmarks.mnist_tiny --data mnist.npz --work FOLDER", given.work)
+    for seed in given.seeds:
         found.once(f"{OURS}, seed {seed}", partial(ours, given, seed), resolved(given, seed))
         found.once(f"{TUTORIAL}, seed {seed}", partial(tutorial, given, seed), given.samples)
     if given.again:
         found.again("times")
-    timed = files(given, seeds[0])
+    timed = files(given, given.seeds[0])
     times = found.once("times", lambda: findings.bench(timed, given.work / "bench"), findings.contents(timed))
-    print(found.told(), f"Seeds {given.seeds}.\n")
-    print(table(found, seeds, times))
+    print(found.told(), f"Seeds {', '.join(map(str, given.seeds))}.\n")
+    print(table(found, given.seeds, times))
+
+
+def _seeds(text: str) -> list[int]:
+    if not all(seed.isdecimal() for seed in text.split(",")):
+        raise argparse.ArgumentTypeError(f"expected numbers with commas between them, found {text}")
+    return [int(seed) for seed in text.split(",")]
 
 
 def tutorial(given: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -128,4 +141,4 @@ def table(found: Findings, seeds: Sequence[int], times: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    commands.ended(main)

@@ -24,7 +24,7 @@ import numpy as np
 
 from pipeline import data, recipe
 from pipeline.measuring import footprint
-from tests.benchmarks import findings, peer_files
+from tests.benchmarks import commands, findings, peer_files
 from tests.benchmarks.answers import answers, compared
 from tests.benchmarks.findings import Findings
 
@@ -87,11 +87,19 @@ def main() -> None:
     """Make all files, compare them and print a table for each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="cnn, resnet8 (default: both)")
-    parser.add_argument("--mnist", type=Path, help="mnist.npz, for cnn")
-    parser.add_argument("--cifar", type=Path, help="folder with train/CLASS and test/CLASS, for resnet8")
-    parser.add_argument("--resnet8", type=Path, metavar="FILE.keras", help="a float ResNet-8, trained on --cifar")
-    parser.add_argument("--work", type=Path, required=True, help="where runs, their store and the files go")
-    parser.add_argument("--again", action="store_true", help="take the times again")
+    parser.add_argument("--mnist", type=commands.existing_file, help="mnist.npz, for cnn")
+    parser.add_argument("--cifar", type=commands.existing, help="folder with train/CLASS and test/CLASS, for resnet8")
+    parser.add_argument(
+        "--resnet8", type=commands.existing_file, metavar="FILE.keras", help="a float ResNet-8, trained on --cifar"
+    )
+    parser.add_argument(
+        "--work", type=commands.folder, required=True, help="where findings, runs, their store and the files go"
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="forget the times, and take them anew; once it was stopped, go on without this",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipes")
     given = parser.parse_args()
     given.networks = given.networks or list(RECIPES)
@@ -100,10 +108,10 @@ def main() -> None:
         if name not in RECIPES:
             parser.error(f"{name} is no network: expected {' or '.join(RECIPES)}")
         for option in needed[name]:
-            if not getattr(given, option) or not getattr(given, option).exists():
-                parser.error(f"{name} needs --{option}, which names something that exists")
+            if not getattr(given, option):
+                parser.error(f"{name} needs --{option}")
     options = "--mnist mnist.npz --cifar cifar10 --resnet8 FILE.keras --work FOLDER"
-    found = Findings("peers", f"python -m tests.benchmarks.peers {options}")
+    found = Findings("peers", f"python -m tests.benchmarks.peers {options}", given.work)
     for name in given.networks:
         if given.again:
             found.again(f"{name}, times")
@@ -161,4 +169,4 @@ def _row(label: str, worth: dict[str, Any], took: dict[str, Any]) -> tuple[str, 
 
 
 if __name__ == "__main__":
-    main()
+    commands.ended(main)

@@ -9,7 +9,7 @@ in alternating blocks: in LiteRT, in ONNX Runtime, and behind one server that ha
 server is what `serving.target: auto` finds: TensorFlow Serving in Docker or on PATH, else modelmill's own. The networks
 are hardly trained: this is about speed alone.
 
-What is known of a network in a runtime is kept in results/served_speed.json, so that a benchmark that was stopped goes
+What is known of a network in a runtime is kept in FOLDER/served_speed.json, so that a benchmark that was stopped goes
 on; --again takes it anew. Prints tables in Markdown.
 """
 
@@ -31,7 +31,7 @@ from pipeline.measuring.served import Supply
 from serving.client.endpoint import Endpoint
 from serving.config import ServingConfig
 from serving.target.choose import choose
-from tests.benchmarks import served_files
+from tests.benchmarks import commands, served_files
 from tests.benchmarks.findings import Findings, Side, bench, table, told_ratio
 from tests.benchmarks.served_files import NETWORKS, SHRUNK, TEACHER, Network
 
@@ -128,16 +128,23 @@ def main() -> None:
     """Make the files, time them, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)}; none: all")
-    parser.add_argument("--work", type=Path, required=True, help="folder of images, runs and their store; it is kept")
+    parser.add_argument(
+        "--work",
+        type=commands.folder,
+        required=True,
+        help="folder of findings, images, runs and their store; it is kept",
+    )
     parser.add_argument("--blocks", type=int, default=9, help="of each model in a runtime, 5 or more (default: 9)")
     parser.add_argument("--duration", type=float, default=0.5, help="least seconds of a block (default: 0.5)")
-    parser.add_argument("--again", action="store_true", help="forget what is known of these networks")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="forget what is known of these networks; once it was stopped, go on without this",
+    )
     given = parser.parse_args()
     if unknown := [name for name in given.networks if name not in NETWORKS]:
         parser.error(f"expected networks of {', '.join(NETWORKS)}, found {', '.join(unknown)}")
-    given.work = given.work.resolve()
-    given.work.mkdir(parents=True, exist_ok=True)
-    findings = Findings("served_speed", "python -m tests.benchmarks.served_speed --work served-speed")
+    findings = Findings("served_speed", "python -m tests.benchmarks.served_speed --work served-speed", given.work)
     goals: list[list[str]] = []
     for name in given.networks or NETWORKS:
         network = NETWORKS[name]
@@ -154,8 +161,9 @@ def main() -> None:
             print(shown(runtime, files["models"], side), flush=True)
         goals += judged(name, network, findings)
     print(f"How many times as fast the model with fewer channels answers one sample:\n\n{table(GOALS, goals)}\n")
-    print(f"The networks learned for one epoch from few images: this is about speed alone. {findings.told()}")
+    loads = " ".join(f"{name}: {findings.told(f'{name}, ')}" for name in given.networks or NETWORKS)
+    print(f"The networks learned for one epoch from few images: this is about speed alone. {loads}")
 
 
 if __name__ == "__main__":
-    main()
+    commands.ended(main)

@@ -1,7 +1,7 @@
 """How long a recipe's stages take, and how much memory, against a straight script of the same work.
 
-    python -m tests.benchmarks.stages digits
-    python -m tests.benchmarks.stages mnist --set data.path=mnist.npz --epochs-share 0.15
+    python -m tests.benchmarks.stages digits --work FOLDER
+    python -m tests.benchmarks.stages mnist --set data.path=mnist.npz --epochs-share 0.15 --pairs 2 --work FOLDER
 
 The script is handwritten.py: TF-MOT, Keras 2, tf.lite and tf2onnx, and nothing of modelmill. Both take turns, each a
 process of its own that starts with nothing: `modelmill run --until export` into a new store, and the script, which is
@@ -9,7 +9,7 @@ told how many epochs the run really made and which widths shrink chose, so that 
 time of the whole process, imports included, and the most memory that it and all that it starts hold at a time (PSS, see
 memory.py). What measure and judge take has no counterpart in such a script and is left out on both sides.
 
-Pairs are kept in results/stages.json as they come, so that a benchmark that was stopped goes on; --again takes them
+Pairs are kept in FOLDER/stages.json as they come, so that a benchmark that was stopped goes on; --again takes them
 anew. Prints tables in Markdown.
 """
 
@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from pipeline.students_t import geometric_mean
+from tests.benchmarks import commands
 from tests.benchmarks.findings import Findings, Side, table
 from tests.benchmarks.memory import Memory
 
@@ -190,20 +191,28 @@ def main() -> None:
     """Run the pairs and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", nargs="?", default="digits", help="digits or mnist (default: digits)")
+    parser.add_argument("--work", type=commands.folder, required=True, help="where findings go")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipe")
     parser.add_argument("--pairs", type=int, default=3, help="how often both take turns, two or more (default: 3)")
     parser.add_argument("--epochs-share", type=float, default=1.0, help="of each section's epochs (default: 1)")
     parser.add_argument("--steps-per-execution", default="1", metavar="N", help="of the script's fits (default: 1)")
     parser.add_argument("--check", action="store_true", help="one more pair: the script's files over the test split")
-    parser.add_argument("--again", action="store_true", help="forget what is known of this recipe and share")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="forget what is known of this recipe and share; once it was stopped, go on without this",
+    )
     given = parser.parse_args()
+    from pipeline import recipe as recipes
+
+    recipes.load(given.recipe, given.set)  # refused before anything is known of it
     if given.pairs < 2:
         parser.error(f"expected --pairs of 2 or more, found {given.pairs}: one pair has no interval")
     if not 0 < given.epochs_share <= 1:
         parser.error(f"expected --epochs-share in (0, 1], found {given.epochs_share:g}")
     for package in ("models", "pipeline", "serving"):  # as what is installed is
         compileall.compile_dir(package, quiet=1)
-    findings = Findings("stages", "python -m tests.benchmarks.stages RECIPE")
+    findings = Findings("stages", "python -m tests.benchmarks.stages RECIPE --work FOLDER", given.work)
     name = given.recipe if given.epochs_share == 1 else f"{given.recipe} with {given.epochs_share:g} of its epochs"
     if given.again:
         findings.again(f"{name}: ")
@@ -224,4 +233,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commands.ended(main)

@@ -14,6 +14,7 @@ from serving.server.inference import Inference, chosen_outputs
 from serving.server.rest import examples as rest_examples
 from serving.server.rest import json as rest_json
 from serving.server.rest import model as rest_model
+from serving.server.rest import plain as rest_plain
 from serving.server.rest import request as rest_request
 from serving.server.rest import response as rest_response
 from serving.server.rest import route as rest_route
@@ -121,11 +122,16 @@ class Rest:
 
     def _predict(self, route: Route, body: bytes) -> bytes:
         """Answer :predict; the checks are in the order of rule 4.6."""
-        document = rest_json.parse(body)
-        signature_name = rest_request.signature_name(document) or DEFAULT_SIGNATURE
+        plain = rest_plain.read(body)
+        document = {} if plain else rest_json.parse(body)
+        name = plain.signature_name if plain else rest_request.signature_name(document)
         servable = self.inference.registry.find(route.name, route.version, route.label)
-        signature = _signature(servable, signature_name)
-        row, inputs = rest_request.inputs(document, signature)
+        signature = _signature(servable, name or DEFAULT_SIGNATURE)
+        inputs = plain.inputs(signature) if plain else None
+        if plain is None or inputs is None:
+            row, inputs = rest_request.inputs(document or rest_json.parse(body), signature)
+        else:
+            row = plain.row
         self.inference.check_method(signature)
         outputs = chosen_outputs(signature, ())
         arrays = self.inference.run(servable, signature, inputs, outputs, self.timeout_ms)

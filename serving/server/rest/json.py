@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import numpy as np
-from pydantic_core import from_json
 
 from serving.server.rest import decimals as rest_decimals
 from serving.server.rest import response as rest_response
@@ -29,8 +28,6 @@ _REASONS = {
     "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
     "Unterminated string starting at": "Missing a closing quotation mark in string.",
 }
-# of a document with a signature's name and one plain value
-_FEW_QUOTES = 6
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _KINDS = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
@@ -46,8 +43,6 @@ def parse(body: bytes) -> dict[str, Any]:
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    if (plain := _plain(body)) is not None:
-        return plain
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     start = _SPACE.match(text).end()  # type: ignore[union-attr]
     if start == len(text):
@@ -56,25 +51,6 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {shown(document)} Is not object")
     return document
-
-
-def _plain(body: bytes) -> dict[str, Any] | None:
-    """Return the object of a body that is one, where its only strings are its keys and values; else None.
-
-    The parser reads numbers as Python's does, several times as fast, but the last of equal keys counts: none is given
-    twice where there are just the quotes of the strings that it found.
-    """
-    quotes = body.count(b'"')
-    if quotes > _FEW_QUOTES:
-        return None
-    try:
-        found = from_json(body)
-    except ValueError:
-        return None
-    if not isinstance(found, dict):
-        return None
-    strings = len(found) + sum(isinstance(value, str) for value in found.values())
-    return found if quotes == 2 * strings else None
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

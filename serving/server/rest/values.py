@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -53,7 +54,6 @@ def to_array(value: Any, dtype: int) -> np.ndarray:
 
 def regular(value: Any, dtype: int) -> np.ndarray | None:
     """Return the array of a value on the fast way, or None where it has to be looked at element by element."""
-    plain = _PLAIN.get(dtype)
     level: list[Any] = [value]
     shape: list[int] = []
     while level and type(level[0]) is list:
@@ -62,10 +62,21 @@ def regular(value: Any, dtype: int) -> np.ndarray | None:
             return None
         shape += sizes
         level = list(chain.from_iterable(level))
-    if plain is None or not plain.issuperset(map(type, level)):
+    return shaped(level, map(type, level), shape, dtype)
+
+
+def shaped(flat: list[Any], types: Iterable[type], shape: Sequence[int], dtype: int) -> np.ndarray | None:
+    """Return elements as an array, or None where one of their types or values is none of the dtype's.
+
+    Args:
+        flat: the elements, row by row.
+        types: which types they have.
+    """
+    plain = _PLAIN.get(dtype)
+    if plain is None or not plain.issuperset(types):
         return None
     try:
-        return _converted(level, dtype).reshape(shape)
+        return _converted(flat, dtype).reshape(shape)
     except (OverflowError, UnicodeEncodeError):
         return None
 

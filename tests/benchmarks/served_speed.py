@@ -120,7 +120,9 @@ def judged(name: str, network: Network, findings: Findings) -> Iterator[list[str
         ratio = findings.sides[f"{name}, {runtime}"]["models"][SHRUNK].get("ratio")
         met = "not measured"
         if ratio is not None:
-            met = "no" if ratio[0] < goal else "yes" if ratio[1] >= goal else "yes, but not proven"
+            value, low, high = ratio
+            proven = low >= goal or high < goal
+            met = ("yes" if value >= goal else "no") + ("" if proven else ", but not proven")
         yield [f"{name}, {runtime}", f"{goal:g}", told_ratio(ratio), met]
 
 

@@ -17,7 +17,8 @@ from tests.benchmarks.served_speed import judged, text
     [
         ({"ratio": [1.5, 1.45, 1.6]}, "yes"),
         ({"ratio": [1.5, 1.3, 1.6]}, "yes, but not proven"),
-        ({"ratio": [1.3, 1.1, 1.6]}, "no"),
+        ({"ratio": [1.3, 1.1, 1.6]}, "no, but not proven"),
+        ({"ratio": [1.3, 1.2, 1.39]}, "no"),
         ({"error": "it died"}, "not measured"),
     ],
 )

@@ -82,7 +82,7 @@ def draw(panels: dict[str, list[Point]], kind: str, said: str, path: Path) -> No
     """Write a figure with a panel for each comparison; points are numbered, and named below."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
     with mpl.rc_context({"svg.hashsalt": "modelmill", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(2 * WIDTH, HEIGHT * ((len(panels) + 1) // 2)), layout="constrained")
@@ -100,6 +100,9 @@ def draw(panels: dict[str, list[Point]], kind: str, said: str, path: Path) -> No
             if high - low < POINTS:
                 axes.set_ylim((low + high - POINTS) / 2, (low + high + POINTS) / 2)
             left, right = axes.get_xlim()
+            if right < 3 * left:  # a decade's marks would be too few
+                axes.xaxis.set_major_locator(MaxNLocator(5))
+                axes.xaxis.set_minor_locator(NullLocator())
             shown = "125" if right > 6 * left else "12345678"  # first digits of the values that are written
             for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
                 which(FuncFormatter(lambda value, _, shown=shown: f"{value:g}" if f"{value:.0e}"[0] in shown else ""))
@@ -119,8 +122,8 @@ def _number(axes: Any, places: Sequence[tuple[float, float]]) -> None:
         near = [number for number, place in left.items() if abs(place - first).max() < NEAR]
         at = max((tuple(left.pop(number)) for number in near), key=lambda place: place[0])
         axes.annotate(
-            ", ".join(map(str, near)), at, xycoords="axes fraction", xytext=(7, 4), textcoords="offset points",
-            color=INK, fontsize=9,
+            ", ".join(map(str, near)), at, xycoords="axes fraction", xytext=(7, 4 if len(near) == 1 else 11),
+            textcoords="offset points", color=INK, fontsize=9,  # several are longer than the way to the next mark
         )  # fmt: skip
 
 

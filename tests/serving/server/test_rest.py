@@ -194,6 +194,27 @@ def test_predict_fails_as_rule_4_6_says_when_the_request_is_wrong(
         assert text in json.loads(answer)["error"]
 
 
+@pytest.mark.rule("4.6", "4.7")
+@pytest.mark.parametrize("style", [(",", ":"), (", ", ": "), (" , ", " : ")])
+def test_predict_reads_and_refuses_long_arrays_as_short_ones(server: Running, style: tuple[str, str]) -> None:
+    rows = [[0.5 * number, number] for number in range(500)]
+
+    def ask(model: str, key: str, value: Any) -> tuple[int, Any]:
+        code, answer = server.ask("POST", f"/v1/models/{model}:predict", json.dumps({key: value}, separators=style))
+        return code, json.loads(answer)
+
+    answered = [[3 + 0.5 * one for one in row] for row in rows]
+    assert ask("half", "instances", rows) == (200, {"predictions": answered})
+    assert ask("half", "inputs", rows) == (200, {"outputs": answered})
+    code, answer = ask("half", "instances", [*rows, [1]])
+    assert (code, "Expecting tensor size: 2 but got: 1" in answer["error"]) == (400, True)
+    code, answer = ask("half", "inputs", [*rows, [True, 1]])
+    assert (code, "JSON Value: true " in answer["error"]) == (400, True)
+    code, answer = ask("pair", "instances", rows)
+    assert (code, "instances is a plain list, but expecting list of objects" in answer["error"]) == (400, True)
+    assert ask("nope", "instances", rows)[0] == 404
+
+
 @pytest.mark.rule("4.6")
 def test_predict_reads_on_when_what_follows_is_not_json(server: Running) -> None:
     """Rule 4.6: bytes after the closing brace are ignored, of equal keys the first counts, others are ignored."""

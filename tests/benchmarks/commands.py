@@ -6,8 +6,9 @@ import argparse
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import ModelmillError
 
@@ -65,6 +66,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+@contextlib.contextmanager
+def child(arguments: Sequence[str], **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that ends with the block; where that is interrupted, a terminal has told the process, too."""
+    with subprocess.Popen(arguments, text=True, **streams) as process:
+        try:
+            yield process
+        except KeyboardInterrupt:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
+            process.terminate()
+            raise
+
+
 def modelmill(arguments: Sequence[str], *, fine: Sequence[int]) -> int:
     """Run modelmill as a user does, and return its exit code; what it says goes to stderr, beside our tables.
 
@@ -74,14 +88,8 @@ def modelmill(arguments: Sequence[str], *, fine: Sequence[int]) -> int:
     Raises:
         SystemExit: it ended with another, and has said why.
     """
-    with subprocess.Popen([sys.executable, "-m", "pipeline", *arguments], stdout=sys.stderr) as child:
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:  # a terminal tells the child, too
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_GRACE_S)
-            child.terminate()
-            raise
+    with child([sys.executable, "-m", "pipeline", *arguments], stdout=sys.stderr) as process:
+        code = process.wait()
     if code == _STOPPED:
         raise KeyboardInterrupt
     if code < 0:

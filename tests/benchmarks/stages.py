@@ -142,9 +142,8 @@ def script(given: Path, folder: Path, *more: str) -> tuple[Side, dict[str, Any]]
 def _timed(asked: Sequence[str], heard: Callable[[str], object], **streams: Any) -> tuple[Took, int]:
     """Run a command, tell what it prints line by line, and return what it took, and its exit code."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    process = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True, **streams)
-    assert process.stdout is not None
-    with Memory(process.pid) as memory, process.stdout:
+    with commands.child(asked, stdout=subprocess.PIPE, **streams) as process, Memory(process.pid) as memory:
+        assert process.stdout is not None
         for line in process.stdout:
             heard(line)
         code = process.wait()

@@ -67,9 +67,19 @@ def test_exit_codes_of_modelmill_are_passed_on(capfd: pytest.CaptureFixture[str]
 def test_modelmill_that_was_killed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     started = subprocess.Popen
     killing = [sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"]
-    monkeypatch.setattr("tests.benchmarks.commands.subprocess.Popen", lambda _, **more: started(killing, **more))
+    monkeypatch.setattr("tests.benchmarks.commands.subprocess.Popen", lambda *_, **more: started(killing, **more))
     with pytest.raises(SystemExit, match="modelmill run was ended by signal 9; the same command goes on"):
         commands.modelmill(["run"], fine=(0,))
+
+
+def test_process_outlives_no_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "_GRACE_S", 0.1)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        commands.child([sys.executable, "-c", "import time; time.sleep(600)"]) as process,
+    ):
+        raise KeyboardInterrupt
+    assert process.wait(20) == -signal.SIGTERM
 
 
 def test_findings_that_are_broken_are_named(tmp_path: Path) -> None:

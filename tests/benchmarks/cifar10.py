@@ -45,11 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=commands.existing, required=True, help="folder with train/CLASS and test/CLASS")
     parser.add_argument("--work", type=commands.folder, required=True, help="where findings, runs and their store go")
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="forget the times, and take them anew; once it was stopped, go on without this",
-    )
+    commands.add_again(parser, "the times")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipe, of both")
     given = parser.parse_args()
     overrides = [f"data.path={given.data}", *given.set]

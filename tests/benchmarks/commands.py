@@ -59,6 +59,12 @@ def folder(text: str) -> Path:
     return path
 
 
+def add_again(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --again, which forgets findings."""
+    told = f"forget {what}, and take them anew; once it was stopped, go on without this"
+    parser.add_argument("--again", action="store_true", help=told)
+
+
 def positive(text: str) -> int:
     """Return a number of one or more; argparse shows why not."""
     if not text.isdecimal() or not int(text):

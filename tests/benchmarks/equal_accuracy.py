@@ -80,11 +80,7 @@ def _options() -> argparse.Namespace:
         "--work", type=commands.folder, required=True, help="findings, the run, its store and the timings"
     )
     parser.add_argument("--untimed", action="store_true", help="leave the times to a later call, on a calm machine")
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="forget the times, and take them anew; once it was stopped, go on without this",
-    )
+    commands.add_again(parser, "the times")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="changes the recipe, to try it")
     return parser.parse_args()
 

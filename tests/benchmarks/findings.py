@@ -133,12 +133,14 @@ def bench(
     """
     names = {label: str(target) for label, target in targets.items()}
     reference = names[against] if against else next(iter(names.values()))
-    modelmill([
+    code = modelmill([
         "bench", *names.values(), "--against", reference, "--scenario", ",".join(scenarios), "--batch", str(batch),
         "--blocks", str(blocks), "--duration", str(duration), "--threads", str(threads), "--out", str(work),
         *options,
     ], fine=(0, 4))  # fmt: skip
-    told = json.loads((work / "bench.json").read_text(encoding="utf-8"))["targets"]
+    if not (found := work / "bench.json").exists():  # it failed before it could measure, and has said why
+        raise SystemExit(code)
+    told = json.loads(found.read_text(encoding="utf-8"))["targets"]
     sides = {label: _side(target) for label, target in zip(names, told, strict=True)}
     failed = [f"{label}: {side['error']}" for label, side in sides.items() if "error" in side]
     if failed and not failing:

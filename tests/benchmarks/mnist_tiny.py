@@ -40,11 +40,7 @@ def main() -> None:
         "--work", type=commands.folder, required=True, help="where findings, files, runs and their store go"
     )
     parser.add_argument("--seeds", type=_seeds, default="0,1,2", help="of both sides (default: 0,1,2)")
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="forget the times, and take them anew; once it was stopped, go on without this",
-    )
+    commands.add_again(parser, "the times")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipe")
     parser.add_argument(
         "--samples", type=commands.positive, default=60_000, help="training images of the tutorial, for a trial"

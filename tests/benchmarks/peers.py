@@ -95,11 +95,7 @@ def main() -> None:
     parser.add_argument(
         "--work", type=commands.folder, required=True, help="where findings, runs, their store and the files go"
     )
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="forget the times, and take them anew; once it was stopped, go on without this",
-    )
+    commands.add_again(parser, "the times")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a key of the recipes")
     given = parser.parse_args()
     given.networks = given.networks or list(RECIPES)

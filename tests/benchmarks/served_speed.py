@@ -138,11 +138,7 @@ def main() -> None:
     )
     parser.add_argument("--blocks", type=int, default=9, help="of each model in a runtime, 5 or more (default: 9)")
     parser.add_argument("--duration", type=float, default=0.5, help="least seconds of a block (default: 0.5)")
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="forget what is known of these networks; once it was stopped, go on without this",
-    )
+    commands.add_again(parser, "all findings on these networks")
     given = parser.parse_args()
     if unknown := [name for name in given.networks if name not in NETWORKS]:
         parser.error(f"expected networks of {', '.join(NETWORKS)}, found {', '.join(unknown)}")

@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from pipeline import recipe as recipes
 from pipeline.students_t import geometric_mean
 from tests.benchmarks import commands
 from tests.benchmarks.findings import Findings, Side, table
@@ -70,8 +71,6 @@ def shortened(recipe: str, overrides: Sequence[str], share: float) -> list[str]:
     options = [part for one in overrides for part in ("--set", one)]
     if share == 1:
         return options
-    from pipeline import recipe as recipes
-
     resolved = recipes.load(recipe, list(overrides)).model_dump(mode="json")
     for name in FITS:
         if resolved.get(name):
@@ -196,14 +195,8 @@ def main() -> None:
     parser.add_argument("--epochs-share", type=float, default=1.0, help="of each section's epochs (default: 1)")
     parser.add_argument("--steps-per-execution", default="1", metavar="N", help="of the script's fits (default: 1)")
     parser.add_argument("--check", action="store_true", help="one more pair: the script's files over the test split")
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="forget what is known of this recipe and share; once it was stopped, go on without this",
-    )
+    commands.add_again(parser, "the pairs of this recipe and share")
     given = parser.parse_args()
-    from pipeline import recipe as recipes
-
     recipes.load(given.recipe, given.set)  # refused before anything is known of it
     if given.pairs < 2:
         parser.error(f"expected --pairs of 2 or more, found {given.pairs}: one pair has no interval")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.findings import Findings, table, told_gain, told_ratio
+from tests.benchmarks.findings import Findings, bench, table, told_gain, told_ratio
 
 
 def never() -> dict[str, Any]:
@@ -69,3 +69,12 @@ def test_table_is_markdown() -> None:
 def test_what_is_lost_is_told_as_what_is_gained_with_the_interval_turned_round() -> None:
     assert told_gain((1.77, 1.09, 2.45)) == "-1.77 (-2.45 to -1.09)"
     assert told_gain((-0.09, -0.31, 0.12)) == "+0.09 (-0.12 to +0.31)"
+
+
+def test_bench_that_failed_before_it_could_measure_ends_with_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.benchmarks.findings.modelmill", lambda _, fine: 4)
+    with pytest.raises(SystemExit) as ended:
+        bench({"a": tmp_path / "a.tflite"}, tmp_path)
+    assert ended.value.code == 4

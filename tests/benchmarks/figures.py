@@ -1,9 +1,9 @@
-"""Accuracy against size and against latency, of what the benchmarks found: `python -m tests.benchmarks.figures`.
+"""Accuracy against size and latency, and latency against size, of what the benchmarks found.
 
     python -m tests.benchmarks.figures [--results FOLDER] [--out FOLDER]
 
-Reads mnist_tiny.json, cifar10.json and peers.json, writes accuracy-by-size.svg and accuracy-by-latency.svg. Needs the
-extra `benchmarks` (matplotlib). The same findings make the same bytes.
+Reads mnist_tiny.json, cifar10.json and peers.json, writes accuracy-by-size.svg, accuracy-by-latency.svg and
+latency-by-size.svg. Needs the extra `benchmarks` (matplotlib). The same findings make the same bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from tests.benchmarks.findings import RESULTS, Findings
 DOCS = Path(__file__).parents[2] / "docs"
 OURS, OTHERS, FLOAT, INK = "#0b6e4f", "#b5651d", "#888888", "#333333"
 WIDTH, HEIGHT = 5.6, 5.4  # of a panel, in inches
+SAID = {
+    "size": "kB after gzip (less is better)", "latency": "p50 of one sample, us, one thread (less is better)",
+    "accuracy": "accuracy on the test split, %",
+}  # fmt: skip
 POINTS = 2.0  # of accuracy that an axis spans at least, so that noise does not look like a difference
 NEAR = 0.045  # of an axis: marks that are nearer have one number together
 
@@ -78,39 +82,50 @@ def _points(models: dict[str, Any], times: dict[str, Any], ours: Any) -> Iterato
             yield Point(name, 100 * one["accuracy"], one["gzip_bytes"] / 1000, latency, ours(name), onnx)
 
 
-def draw(panels: dict[str, list[Point]], kind: str, said: str, path: Path) -> None:
+def draw(panels: dict[str, list[Point]], across: str, up: str, path: Path) -> None:
     """Write a figure with a panel for each comparison; points are numbered, and named below."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
     with mpl.rc_context({"svg.hashsalt": "modelmill", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(2 * WIDTH, HEIGHT * ((len(panels) + 1) // 2)), layout="constrained")
         for place, (title, points) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot((len(panels) + 1) // 2, 2, place)
+            axes.margins(0.12)
             for number, point in enumerate(points, start=1):
                 color = FLOAT if "float32" in point.label else OURS if point.ours else OTHERS
                 axes.plot(
-                    getattr(point, kind), point.accuracy, "s" if point.onnx else "o", color=color, alpha=0.85,
+                    getattr(point, across), getattr(point, up), "s" if point.onnx else "o", color=color, alpha=0.85,
                     markersize=8, label=f"{number}  {point.label}",
                 )  # fmt: skip
-            axes.set(title=title, xlabel=said, ylabel="accuracy on the test split, %", xscale="log")
-            axes.margins(0.12)
-            low, high = axes.get_ylim()
-            if high - low < POINTS:
-                axes.set_ylim((low + high - POINTS) / 2, (low + high + POINTS) / 2)
-            left, right = axes.get_xlim()
-            if right < 3 * left:  # a decade's marks would be too few
-                axes.xaxis.set_major_locator(MaxNLocator(5))
-                axes.xaxis.set_minor_locator(NullLocator())
-            shown = "125" if right > 6 * left else "12345678"  # first digits of the values that are written
-            for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                which(FuncFormatter(lambda value, _, shown=shown: f"{value:g}" if f"{value:.0e}"[0] in shown else ""))
-            _number(axes, [(getattr(point, kind), point.accuracy) for point in points])
+            axes.set(title=title, xlabel=SAID[across], ylabel=SAID[up])
+            for kind, axis in ((across, axes.xaxis), (up, axes.yaxis)):
+                _scale(kind, axis)
+            _number(axes, [(getattr(point, across), getattr(point, up)) for point in points])
             axes.grid(visible=True, which="both", color="#e6e6e6", linewidth=0.6)
             axes.set_axisbelow(True)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
         figure.savefig(path, metadata={"Date": None, "Creator": None})
+
+
+def _scale(kind: str, axis: Any) -> None:
+    """Let accuracy span a few points at least, and all else be logarithmic, with marks that can be read."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+    if kind == "accuracy":
+        low, high = axis.get_view_interval()
+        if high - low < POINTS:
+            axis.axes.set_ylim((low + high - POINTS) / 2, (low + high + POINTS) / 2)
+        return
+    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
+    low, high = axis.get_view_interval()
+    shown = "125" if high > 6 * low else "12345678"  # first digits of the values that are written
+    if high < 3 * low:  # a decade's marks would be too few
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_minor_locator(NullLocator())
+        shown = "123456789"
+    for which in (axis.set_major_formatter, axis.set_minor_formatter):
+        which(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in shown else ""))
 
 
 def _number(axes: Any, places: Sequence[tuple[float, float]]) -> None:
@@ -128,7 +143,7 @@ def _number(axes: Any, places: Sequence[tuple[float, float]]) -> None:
 
 
 def main() -> None:
-    """Draw both figures."""
+    """Draw the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=commands.existing, default=RESULTS, help="findings (default: the published)")
     parser.add_argument("--out", type=commands.folder, default=DOCS, help="where figures go (default: docs/)")
@@ -141,13 +156,8 @@ def main() -> None:
         "a CNN on MNIST, int8 by several tools": list(peers("cnn", given.results)),
         "ResNet-8 on CIFAR-10 (JPEG), int8 by several tools": list(peers("resnet8", given.results)),
     }
-    draw(panels, "size", "kB after gzip (to the left is better)", given.out / "accuracy-by-size.svg")
-    draw(
-        panels,
-        "latency",
-        "p50 of one sample, us, one thread (to the left is better)",
-        given.out / "accuracy-by-latency.svg",
-    )
+    for across, up in (("size", "accuracy"), ("latency", "accuracy"), ("size", "latency")):
+        draw(panels, across, up, given.out / f"{up}-by-{across}.svg")
 
 
 if __name__ == "__main__":

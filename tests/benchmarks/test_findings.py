@@ -74,7 +74,7 @@ def test_what_is_lost_is_told_as_what_is_gained_with_the_interval_turned_round()
 def test_bench_that_failed_before_it_could_measure_ends_with_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.benchmarks.findings.modelmill", lambda _, fine: 4)
+    monkeypatch.setattr("tests.benchmarks.findings.modelmill", lambda *_, **__: 4)
     with pytest.raises(SystemExit) as ended:
         bench({"a": tmp_path / "a.tflite"}, tmp_path)
     assert ended.value.code == 4
